@@ -1,0 +1,1 @@
+"""Experience: unroll a policy in an environment, and evaluate one."""

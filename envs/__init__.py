@@ -1,0 +1,1 @@
+"""Task families and batched environments: numpy and C++ engines, no torch, no Ray."""

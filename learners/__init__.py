@@ -1,0 +1,1 @@
+"""Mathematics on tensors: ops, networks, and one file per algorithm. Nothing here steps an environment."""
