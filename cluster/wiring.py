@@ -1,10 +1,10 @@
 """The border between the main loop and whatever carries its work: threads in this process, or Ray.
 
-The loop (`cluster.loop`) hands out unrolls and updates and reads events in the order they finish. It never sees a trajectory or a parameter:
-it passes handles, which a wiring makes and resolves (the object itself in one process, an object reference on Ray).
+The loop (`cluster.loop`) hands out unrolls and updates and reads events in the order they finish. It never sees a trajectory or a
+parameter: it passes handles, which a wiring makes and resolves (the object itself in one process, an object reference on Ray).
 
     loop --unroll(UnrollRequest, weights)--> actor i  --> Unrolled(report, trajectory handle) | ActorLost
-    loop --learn(trajectory handles)-------> learner  --> Learned(report, weights handle)
+    loop --learn(trajectory handles)-------> learner  --> Learned(report, weights handle) | CallLost
 """
 
 from __future__ import annotations
@@ -13,49 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from learners.trajectory import Episode
+from actors.messages import UnrollReport, UnrollRequest
+from learners.trajectory import Snapshot
 
 Handle = Any
 """A trajectory or a snapshot, or a reference to one: only the wiring that made it looks inside."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnrollRequest:
-    """One unit of acting: unroll number `round` of one actor.
-
-    Attributes:
-        actor: index of the actor.
-        round: counts the unrolls of this actor from 0; with the run's seed it names every random draw of the unroll.
-        policy_version: version of the weights sent along.
-        wants_state: return what the actor's future depends on, taken after this unroll, for a checkpoint.
-    """
-
-    actor: int
-    round: int
-    policy_version: int
-    wants_state: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnrollReport:
-    """The small part of a finished unroll, read by the loop.
-
-    Attributes:
-        env_steps: environment steps taken (resets are none).
-        episodes: episodes that ended in it.
-        busy_s: seconds spent in policy and environment.
-        where: host and process, for a person.
-        state: the actor's state after the unroll, when the request wanted it.
-    """
-
-    actor: int
-    round: int
-    policy_version: int
-    env_steps: int
-    episodes: tuple[Episode, ...]
-    busy_s: float
-    where: str
-    state: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +68,29 @@ class ActorLost:
     reason: str
 
 
-Event = Unrolled | Learned | ActorLost
+@dataclass(frozen=True, kw_only=True)
+class CallLost:
+    """The oldest learner call made no update: a trajectory of its was lost with the machine that held it. The learner itself is well.
+
+    Attributes:
+        reason: one line for the log.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something that a person should read, and that changes nothing for the loop.
+
+    Attributes:
+        line: for the log.
+    """
+
+    line: str
+
+
+Event = Unrolled | Learned | ActorLost | CallLost | Notice
 
 
 class Wiring(Protocol):
@@ -117,8 +101,18 @@ class Wiring(Protocol):
 
     num_actors: int
 
-    def initial_weights(self) -> Handle:
-        """The learner's weights before its first update of this process."""
+    def start(self, learner_state: dict[str, Any] | None) -> tuple[int, Handle]:
+        """Start actors and learner, the learner from a checkpointed state if one is given.
+
+        Returns:
+            The learner's version (number of updates behind its weights), and the weights.
+        """
+
+    def weights_of(self, snapshot: Snapshot) -> Handle:
+        """A handle for weights that the loop holds itself (those of a checkpoint)."""
+
+    def snapshot_of(self, weights: Handle) -> Snapshot:
+        """The weights behind a handle."""
 
     def unroll(self, request: UnrollRequest, weights: Handle) -> None:
         """Start an unroll; returns at once. At most one is under way per actor."""
@@ -130,7 +124,10 @@ class Wiring(Protocol):
         """Block until something finished, at most `timeout_s`; return all that finished, in the order it finished."""
 
     def learner_state(self) -> dict[str, Any]:
-        """The learner's whole state as `learners.impala.state_to_arrays` gives it, after every call started so far."""
+        """The learner's whole state (`learners.checkpointing`), after every call started so far."""
+
+    def actors_alive(self) -> int:
+        """How many actors are up and answer."""
 
     def close(self) -> None:
         """Stop everything that this wiring started."""

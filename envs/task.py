@@ -112,6 +112,8 @@ def uniform_tasks(family: TaskFamily, num_tasks: int, rng: np.random.Generator) 
             elif parameter.low is not None and parameter.high is not None:
                 params.append((parameter.name, float(rng.uniform(parameter.low, parameter.high))))
             else:
-                raise InvalidInputError(f"family {family.name}: parameter {parameter.name} has neither a range nor choices to draw from")
+                raise InvalidInputError(
+                    f"family {family.name}: parameter {parameter.name} has neither a range nor choices to draw from"
+                )
         drawn.append(Task(family=family.name, params=tuple(params)))
     return drawn

@@ -1,0 +1,114 @@
+"""The acting side of a network: numpy in, numpy out, one step at a time, with weights taken from a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from actors.buffers import UnrollBuffers
+from envs.batched import BatchedEnv
+from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.trajectory import Snapshot
+
+State = tuple[Tensor, ...]
+
+
+class Policy:
+    """A network that acts on one thread of the CPU.
+
+    Attributes:
+        version: of the weights that it acts with.
+    """
+
+    def __init__(self, spec: SpaceSpec, network: NetworkConfig) -> None:
+        self._spec = spec
+        self._agent = Agent(spec, network).eval()
+        self._arrays: dict[str, Tensor] = dict(self._agent.named_parameters()) | dict(self._agent.named_buffers())
+        self._generator = torch.Generator()
+        self.version = -1
+
+    @classmethod
+    def for_env(cls, env: BatchedEnv, network: NetworkConfig) -> Policy:
+        """Return the policy whose inputs and outputs fit `env`."""
+        return cls(SpaceSpec.of(env), network)
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Take up the weights of `snapshot`, unless it is the version already at hand."""
+        if snapshot.version == self.version:
+            return
+        with torch.no_grad():
+            for name, array in snapshot.arrays.items():
+                # a copy: the array may be a read-only view of memory shared with other processes
+                self._arrays[name].copy_(torch.from_numpy(np.array(array)))
+        self.version = snapshot.version
+
+    def seed(self, seed: int) -> None:
+        """Start the draws of the following actions from `seed`."""
+        self._generator.manual_seed(seed)
+
+    @torch.inference_mode()
+    def act(
+        self,
+        obs: np.ndarray,
+        is_first: np.ndarray,
+        previous_action: np.ndarray,
+        previous_reward: np.ndarray,
+        state: State,
+        *,
+        greedy: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray, State]:
+        """Choose an action for each environment.
+
+        Returns:
+            Actions [B, *A], log pi(action) [B], and the next recurrent state.
+        """
+        params, state = self._agent.policy(
+            torch.from_numpy(self._cast(obs))[None],
+            torch.from_numpy(is_first)[None],
+            torch.from_numpy(previous_action)[None],
+            torch.from_numpy(previous_reward)[None],
+            state,
+        )
+        distribution = self._agent.distribution(params[0])
+        action = distribution.mode() if greedy else distribution.sample(self._generator)
+        return action.numpy(), distribution.log_prob(action).numpy(), state
+
+    def _cast(self, obs: np.ndarray) -> np.ndarray:
+        return obs if obs.dtype == np.uint8 else obs.astype(np.float32, copy=False)
+
+    def initial_state(self, num_envs: int) -> State:
+        """The recurrent state at the start; empty for a feed-forward network."""
+        return tuple(self._agent.initial_state(num_envs))
+
+    def no_action(self, num_envs: int) -> np.ndarray:
+        """What stands for the action before the first one: zeros."""
+        return np.zeros((num_envs, *self._spec.action_shape), dtype=np.int64 if self._spec.is_discrete else np.float32)
+
+    def state_arrays(self, state: State) -> tuple[np.ndarray, ...]:
+        """The recurrent state as arrays of their own."""
+        return tuple(tensor.numpy().copy() for tensor in state)
+
+    def state_tensors(self, arrays: Sequence[np.ndarray]) -> State:
+        """The inverse of `state_arrays`."""
+        return tuple(torch.from_numpy(array.copy()) for array in arrays)
+
+    def newest_frame(self, obs: np.ndarray) -> np.ndarray:
+        """What of an observation travels: all of it, or the newest frame of its stack."""
+        return obs[:, -1] if self._spec.frame_stack > 1 else obs
+
+    def frame_history(self, obs: np.ndarray) -> np.ndarray:
+        """The older frames of a stack, [S-1, B, *O], oldest first; no rows where nothing is stacked."""
+        if self._spec.frame_stack > 1:
+            return np.ascontiguousarray(np.moveaxis(obs[:, :-1], 1, 0))
+        return np.empty((0, *obs.shape), dtype=np.uint8)
+
+    def buffers(self, unroll_length: int, env: BatchedEnv) -> UnrollBuffers:
+        """Fresh arrays for one unroll of `env`."""
+        space: Any = env.single_observation_space
+        shape = space.shape[1:] if self._spec.frame_stack > 1 else space.shape
+        obs_dtype = np.dtype(np.uint8) if space.dtype == np.uint8 else np.dtype(np.float32)
+        return UnrollBuffers(unroll_length, env.num_envs, shape, obs_dtype, self.no_action(env.num_envs))

@@ -1,0 +1,216 @@
+"""A rollout actor: one batched environment, one copy of the policy, one unroll after another.
+
+    reset -> [ act -> step ] x T -> Trajectory -> [ act -> step ] x T -> Trajectory -> ...
+
+The environment goes on between unrolls; only the policy's version changes. Every draw comes from the seed tree by (run, actor, round), save
+for the resets, whose generator the environment keeps; so an actor's future depends on the run's seed and on `state()` alone, and a
+replacement that restores the state goes on bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actors.messages import UnrollReport, UnrollRequest
+from actors.policy import Policy
+from actors.seeds import Stream, generator, integer_seed
+from envs.batched import BatchedEnv
+from envs.task import Task, TaskFamily
+from learners.networks.agent import NetworkConfig
+from learners.trajectory import Episode, Snapshot, Trajectory
+
+ANCHOR_ROUNDS = 200
+"""An environment that cannot save its state is reset every so many rounds where its state may be asked for, so that
+replaying its actions from there stays short: 200 rounds of 20 steps are a minute of Atari."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutSpec:
+    """What an actor is made of.
+
+    Attributes:
+        num_envs: environments in lockstep, B.
+        unroll_length: steps of an unroll, T.
+        env_threads: C++ threads that step them.
+        run_seed: the root of the seed tree.
+        anchored: the actor's state may be asked for (deterministic runs), see `ANCHOR_ROUNDS`.
+    """
+
+    num_envs: int
+    unroll_length: int
+    env_threads: int
+    run_seed: int
+    anchored: bool = False
+
+
+class RolloutActor:
+    """Acts in `num_envs` environments of a task family, a new task for each new episode."""
+
+    def __init__(self, family: TaskFamily, network: NetworkConfig, spec: RolloutSpec, actor: int) -> None:
+        self._family, self._spec, self._actor = family, spec, actor
+        tasks = family.sample(spec.num_envs, generator(spec.run_seed, Stream.TASKS, actor))
+        self._env: BatchedEnv = family.make(tasks, num_threads=spec.env_threads)
+        self._policy = Policy.for_env(self._env, network)
+        self._round = 0
+        self._log: list[np.ndarray] = []
+        self._start(anchor_round=0)
+
+    def _start(self, anchor_round: int) -> None:
+        """Reset every environment, from the seed that belongs to this round."""
+        self._anchor_round = anchor_round
+        self._assigned: list[tuple[int, int, Task]] = []
+        self._log.clear()
+        seed = integer_seed(self._spec.run_seed, Stream.RESETS, self._actor, anchor_round)
+        obs, _ = self._env.reset(seed=seed)
+        self._anchor_tasks: tuple[Task, ...] = tuple(self._env.tasks)
+        num_envs = self._env.num_envs
+        self._obs, self._is_first = obs, np.ones(num_envs, dtype=bool)
+        self._action = self._policy.no_action(num_envs)
+        self._reward = np.zeros(num_envs, dtype=np.float32)
+        self._recurrent = self._policy.initial_state(num_envs)
+        self._returns, self._lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
+
+    def unroll(self, request: UnrollRequest, snapshot: Snapshot) -> tuple[UnrollReport, Trajectory]:
+        """Act for T steps with the weights of `snapshot`."""
+        started = time.perf_counter()
+        if request.state is not None:
+            self.restore(request.state)
+        replayed = self._spec.anchored and not self._env.can_save
+        if replayed and request.round % ANCHOR_ROUNDS == 0 and request.round > self._anchor_round:
+            self._start(anchor_round=request.round)
+        self._policy.load(snapshot)
+        self._policy.seed(integer_seed(self._spec.run_seed, Stream.ACTIONS, self._actor, request.round))
+        tasks_rng = generator(self._spec.run_seed, Stream.TASKS, self._actor, request.round)
+        trajectory, episodes = self._collect(tasks_rng)
+        self._round = request.round + 1
+        state = self.state() if request.wants_state else None
+        report = UnrollReport(
+            actor=self._actor,
+            round=request.round,
+            policy_version=snapshot.version,
+            env_steps=trajectory.env_steps,
+            episodes=tuple(episodes),
+            busy_s=time.perf_counter() - started,
+            where=f"{socket.gethostname()} pid {os.getpid()}",
+            state=state,
+        )
+        return report, trajectory
+
+    def _collect(self, tasks_rng: np.random.Generator) -> tuple[Trajectory, list[Episode]]:
+        buffers = self._policy.buffers(self._spec.unroll_length, self._env)
+        tasks, episodes = tuple(self._env.tasks), list[Episode]()
+        before = (self._action, self._reward, self._policy.state_arrays(self._recurrent))
+        history = self._policy.frame_history(self._obs)
+        for t in range(self._spec.unroll_length):
+            action, log_prob, self._recurrent = self._policy.act(
+                self._obs, self._is_first, self._action, self._reward, self._recurrent
+            )
+            buffers.before_step(t, self._policy.newest_frame(self._obs), self._is_first, action, log_prob)
+            self._obs, reward, terminated, truncated, info = self._env.step(action)
+            if self._spec.anchored and not self._env.can_save:
+                self._log.append(action.copy())
+            self._is_first, self._action, self._reward = info["is_first"], action, reward.astype(np.float32)
+            buffers.after_step(t, self._reward, terminated, truncated)
+            ended = terminated | truncated
+            episodes += self._count_episodes(reward, info.get("is_final", ended))
+            if ended.any():
+                self._assign_tasks(np.flatnonzero(ended), tasks_rng)
+        buffers.last(self._policy.newest_frame(self._obs), self._is_first)
+        trajectory = buffers.trajectory(
+            history=history,
+            previous_action=before[0],
+            previous_reward=before[1],
+            initial_state=before[2],
+            policy_version=self._policy.version,
+            tasks=tasks,
+        )
+        return trajectory, episodes
+
+    def _count_episodes(self, reward: np.ndarray, is_final: np.ndarray) -> list[Episode]:
+        """Add up returns and lengths, and close the episodes that are over."""
+        self._returns += reward
+        self._lengths += ~self._is_first
+        if not is_final.any():
+            return []
+        done = np.flatnonzero(is_final)
+        episodes = [
+            Episode(task=self._env.tasks[slot], episode_return=float(self._returns[slot]), length=int(self._lengths[slot]))
+            for slot in done
+        ]
+        self._returns[done], self._lengths[done] = 0.0, 0
+        return episodes
+
+    def _assign_tasks(self, slots: np.ndarray, rng: np.random.Generator) -> None:
+        """Give each slot whose episode ended a new task for its next reset; a family of one task needs none."""
+        if not self._family.parameters:
+            return
+        for slot, task in zip(slots.tolist(), self._family.sample(len(slots), rng), strict=True):
+            self._env.assign(slot, task)
+            self._assigned.append((len(self._log), slot, task))
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next unroll depends on, as plain values and arrays."""
+        common = {
+            "round": self._round,
+            "action": self._action.copy(),
+            "reward": self._reward.copy(),
+            "is_first": self._is_first.copy(),
+            "recurrent": list(self._policy.state_arrays(self._recurrent)),
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+        }
+        if self._env.can_save:
+            return common | {"obs": self._obs.copy(), "env": self._env.save()}
+        return common | {
+            "anchor_round": self._anchor_round,
+            "anchor_tasks": _plain(self._anchor_tasks),
+            "assigned": [(at, slot, *_plain([task])) for at, slot, task in self._assigned],
+            "log": np.stack(self._log) if self._log else self._action[None][:0],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, as this actor or another of the same index returned it."""
+        if self._env.can_save:
+            self._env.restore(state["env"])
+            self._obs = state["obs"].copy()
+        else:
+            self._replay(state)
+        self._round = int(state["round"])
+        self._action, self._reward, self._is_first = (state[key].copy() for key in ("action", "reward", "is_first"))
+        self._recurrent = self._policy.state_tensors(state["recurrent"])
+        self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
+
+    def _replay(self, state: dict[str, Any]) -> None:
+        """Bring an environment that cannot be saved to where it was: reset it as at the anchor and repeat its actions."""
+        tasks = [_task(plain) for plain in state["anchor_tasks"]]
+        self._env.close()
+        self._env = self._family.make(tasks, num_threads=self._spec.env_threads)
+        self._start(anchor_round=int(state["anchor_round"]))
+        assigned = [(int(at), int(slot), _task(plain)) for at, slot, plain in state["assigned"]]
+        waiting = list(assigned)
+        for at, action in enumerate(state["log"]):
+            self._obs, *_ = self._env.step(action)
+            self._log.append(action)
+            while waiting and waiting[0][0] == at + 1:
+                _, slot, task = waiting.pop(0)
+                self._env.assign(slot, task)
+        self._assigned = assigned
+
+    def close(self) -> None:
+        """Free the environments."""
+        self._env.close()
+
+
+def _plain(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    return [{"family": task.family, "params": [list(pair) for pair in task.params]} for task in tasks]
+
+
+def _task(plain: dict[str, Any]) -> Task:
+    return Task(family=plain["family"], params=tuple((name, value) for name, value in plain["params"]))

@@ -1,0 +1,49 @@
+"""Seconds of training to a return, for several seeds.
+
+    python benchmarks/learning_speed.py --preset cartpole --target 475 --seeds 5 --limit 30 --local
+    python benchmarks/learning_speed.py --preset hopper --target 1500 --seeds 3 --limit 600
+
+The return is the mean over the last 100 training episodes, sampled actions and all. Seconds are those of training: start-up is not in them.
+Prints one JSON line; `reached` counts the seeds that met the target within the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from runs import median, print_line, train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", required=True)
+    parser.add_argument("--target", type=float, required=True, help="mean return over 100 episodes")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--limit", type=float, required=True, help="seconds of training allowed")
+    parser.add_argument("--local", action="store_true", help="in one process, without Ray")
+    options = parser.parse_args()
+    rows = []
+    for seed in range(options.seeds):
+        goal = ["--set", f"stop_return={options.target}", f"max_train_seconds={options.limit}"]
+        where = ["--local"] if options.local else []
+        summary, _ = train(options.preset, "--seed", str(seed), *where, *goal)
+        row = {key: summary[key] for key in ("final_return", "env_steps", "env_steps_per_s")}
+        rows.append({"seed": seed, "train_s": round(summary["train_s"], 1), **row})
+        print(rows[-1], flush=True)
+    reached = [row for row in rows if row["final_return"] is not None and row["final_return"] >= options.target]
+    print_line(
+        "learning_speed",
+        {
+            "preset": options.preset,
+            "target": options.target,
+            "limit_s": options.limit,
+            "driver": "in-process" if options.local else "ray",
+            "reached": f"{len(reached)} of {len(rows)}",
+            "median_train_s": median([row["train_s"] for row in rows]),
+            "seeds": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The command line as a whole: the table of commands, parsed by tyro."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated, Protocol
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, subcommand
+
+from cluster.commands.evaluate import Evaluate
+from cluster.commands.plot import Plot
+from cluster.commands.presets import Presets
+from cluster.commands.resume import Resume
+from cluster.commands.tasks import Tasks
+from cluster.commands.train import Train
+from cluster.commands.version import Version
+
+DESCRIPTION = """metaray: distributed actor-learner training over many sampled tasks, on one machine or a Ray cluster.
+
+  metaray train impala --preset quickstart --local    train, in this process
+  metaray train impala --preset quickstart            the same on Ray
+  metaray evaluate RUN                                play held-out tasks
+
+Exit codes: 0 done, 1 the run failed, 2 wrong input, 130 stopped by Ctrl-C after a checkpoint.
+"""
+
+
+class Command(Protocol):
+    """A parsed command."""
+
+    def run(self, command: str) -> int:
+        """Do it and return the exit code; `command` is what was typed, for the record."""
+
+
+Commands = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Resume, subcommand("resume")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Plot, subcommand("plot")]
+    | Annotated[Presets, subcommand("presets")]
+    | Annotated[Tasks, subcommand("tasks")]
+    | Annotated[Version, subcommand("version")]
+)
+
+
+def run(arguments: list[str]) -> int:
+    """Parse `arguments` and run the command; tyro itself answers `--help` and refuses what it cannot parse, with exit code 2."""
+    parsed: Command = tyro.cli(Commands, args=arguments, prog="metaray", description=DESCRIPTION, config=(FlagCreatePairsOff,))
+    return parsed.run(shlex.join(["metaray", *arguments]))

@@ -1,0 +1,157 @@
+"""`metaray evaluate`: whole episodes of held-out tasks with the newest checkpoint of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from envs.errors import InvalidInputError, out_of_range
+
+if TYPE_CHECKING:
+    from cluster.config import RunConfig
+    from cluster.run_directory import RunDirectory
+    from learners.trajectory import Episode, Snapshot
+
+MAX_SLOTS = 64
+"""Environments side by side: enough to fill the simulators' threads, few enough for Atari's memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Play whole episodes with the newest checkpoint of a run, by default on tasks held out from training.
+
+    Prints the mean return with its standard error and writes every episode to RUN/evaluation-<tasks>-s<seed>.json.
+    """
+
+    run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
+    episodes: Annotated[int, arg(metavar="N", help="episodes to play, spread over sampled tasks")] = 64
+    tasks: Annotated[Literal["test", "train"], arg(help="tasks held out from training, or tasks as in training")] = "test"
+    seed: Annotated[int, arg(metavar="N", help="root of tasks, resets and actions")] = 0
+    greedy: Annotated[bool, arg(help="take the likeliest action instead of sampling one", help_behavior_hint="")] = False
+    untrained: Annotated[
+        bool, arg(help="play with the weights before the first update, to compare with", help_behavior_hint="")
+    ] = False
+
+    def run(self, command: str) -> int:
+        """Play, print and write."""
+        from cluster import run_directory
+
+        if not 1 <= self.episodes <= 1_000_000:
+            raise out_of_range("--episodes", self.episodes, "[1, 1,000,000]")
+        if not 0 <= self.seed < 2**53:
+            raise out_of_range("--seed", self.seed, "[0, 2^53)")
+        directory = run_directory.open_run(Path(self.run_directory))
+        if not self.untrained:
+            self._check_checkpoint(directory)
+        config = directory.read_config()
+        snapshot, step = self._weights(directory, config)
+        episodes = self._play(config, snapshot)
+        figures = _figures(episodes)
+        name = (
+            f"evaluation-{self.tasks}-s{self.seed}{'-greedy' if self.greedy else ''}{'-untrained' if self.untrained else ''}.json"
+        )
+        rows = [{"task": dict(e.task.params), "return": e.episode_return, "length": e.length} for e in episodes]
+        content = {
+            "family": config.family,
+            "tasks": self.tasks,
+            "seed": self.seed,
+            "greedy": self.greedy,
+            "env_steps": step,
+            "command": command,
+        }
+        run_directory.write_json(directory.path / name, content | figures | {"episodes": rows})
+        _print(config, figures, episodes, f"{self.tasks} tasks, weights after {step:,} steps", directory.path / name)
+        return 0
+
+    def _check_checkpoint(self, directory: RunDirectory) -> None:
+        """Refuse a run without any checkpoint before torch is loaded."""
+        from cluster.checkpoint import saved
+
+        if not saved(directory.checkpoints):
+            raise InvalidInputError(f"the run {directory.path} has no checkpoint yet (--untrained plays with its first weights)")
+
+    def _weights(self, directory: RunDirectory, config: RunConfig) -> tuple[Snapshot, int]:
+        """The weights to play with, and the environment steps behind them."""
+        import torch
+
+        from cluster.checkpoint import load_newest
+        from cluster.learner import LearnerHost, first_env_spec
+        from cluster.training import warn
+
+        torch.set_num_threads(1)
+        host = LearnerHost(config, first_env_spec(config))
+        if self.untrained:
+            return host.snapshot(), 0
+        checkpoint = load_newest(directory.checkpoints, warn)
+        host.restore(checkpoint.payload["learner"])
+        return host.snapshot(), checkpoint.step
+
+    def _play(self, config: RunConfig, snapshot: Snapshot) -> list[Episode]:
+        import os
+
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from actors.evaluate import evaluate
+        from actors.seeds import Stream, generator
+        from envs.registry import resolve
+
+        family = resolve(config.family)
+        per_task = -(-self.episodes // MAX_SLOTS)
+        num_tasks = -(-self.episodes // per_task)
+        tasks = family.sample(num_tasks, generator(self.seed, Stream.EVALUATION, 2), self.tasks)
+        columns = (TextColumn("evaluate"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            shown = bar.add_task("evaluate", total=num_tasks * per_task)
+            return evaluate(
+                family,
+                tasks,
+                config.network,
+                snapshot,
+                seed=self.seed,
+                episodes_per_task=per_task,
+                num_threads=os.cpu_count() or 1,
+                greedy=self.greedy,
+                on_progress=lambda finished: bar.update(shown, completed=finished),
+            )
+
+
+def _figures(episodes: list[Episode]) -> dict[str, Any]:
+    import numpy as np
+
+    returns = np.array([episode.episode_return for episode in episodes])
+    spread = float(returns.std(ddof=1) / np.sqrt(returns.size)) if returns.size > 1 else None
+    low, median, high = (float(value) for value in np.percentile(returns, (0, 50, 100)))
+    return {
+        "num_episodes": int(returns.size),
+        "mean_return": float(returns.mean()),
+        "standard_error": spread,
+        "min_return": low,
+        "median_return": median,
+        "max_return": high,
+        "mean_length": float(np.mean([episode.length for episode in episodes])),
+    }
+
+
+def _print(config: RunConfig, figures: dict[str, Any], episodes: list[Episode], what: str, file: Path) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from cluster.progress import number
+
+    console = Console(highlight=False)
+    error = "" if figures["standard_error"] is None else f" +- {number(figures['standard_error'])}"
+    num_tasks = len({episode.task for episode in episodes})
+    of = f"{num_tasks} {'task' if num_tasks == 1 else 'tasks'}"
+    lines = [
+        f"[bold]{escape(config.family)}[/], {what}",
+        f"  return   [bold green]{number(figures['mean_return'])}[/]{error} (mean and standard error)",
+        f"  spread   {number(figures['min_return'])} to {number(figures['max_return'])}, median {number(figures['median_return'])}",
+        f"  played   {figures['num_episodes']} episodes of {of}, {figures['mean_length']:,.0f} steps each",
+        f"  written  {escape(str(file))}",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True)

@@ -1,0 +1,102 @@
+"""`metaray tasks`: the task families, their parameters with ranges, and sampled tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from envs.errors import out_of_range
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from envs.task import Parameter, TaskFamily
+
+MAX_SAMPLE = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """List the task families, or with a FAMILY its parameters, ranges and sampled tasks."""
+
+    family: Annotated[
+        Positional[str],
+        arg(metavar="[FAMILY]", help="show this family: a name, gym:<id> or module:object", help_behavior_hint=""),
+    ] = ""
+    sample: Annotated[int, arg(metavar="N", help="show N sampled tasks of the family")] = 0
+    split: Annotated[Literal["train", "test"], arg(help="sample tasks of training, or those held out from it")] = "train"
+    seed: Annotated[int, arg(metavar="N", help="root of the draw")] = 0
+
+    def run(self, command: str) -> int:
+        """Print a table."""
+        if not 0 <= self.sample <= MAX_SAMPLE:
+            raise out_of_range("--sample", self.sample, f"[0, {MAX_SAMPLE:,}]")
+        if not 0 <= self.seed < 2**53:
+            raise out_of_range("--seed", self.seed, "[0, 2^53)")
+        from rich.console import Console
+
+        from envs.registry import resolve
+
+        console = Console(highlight=False)
+        if self.family:
+            self._print_family(console, resolve(self.family))
+        elif self.sample:
+            from envs.errors import InvalidInputError
+
+            raise InvalidInputError("--sample wants a family: metaray tasks FAMILY --sample 3")
+        else:
+            _print_list(console)
+        return 0
+
+    def _print_family(self, console: Console, family: TaskFamily) -> None:
+        from rich.markup import escape
+        from rich.table import Table
+
+        console.print(f"[bold]{escape(family.name)}[/]: {escape(family.doc)}")
+        if family.parameters:
+            table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+            table.add_column("parameter", no_wrap=True)
+            table.add_column("range", overflow="fold", max_width=60)
+            table.add_column("what it does", overflow="fold")
+            for parameter in family.parameters:
+                table.add_row(f"[cyan]{escape(parameter.name)}[/]", escape(parameter.allowed), escape(parameter.doc))
+            console.print(table)
+        else:
+            console.print("  a single task: nothing is drawn")
+        if not self.sample:
+            return
+        import numpy as np
+
+        console.print(f"\n{self.sample} sampled {self.split} {'task' if self.sample == 1 else 'tasks'}, seed {self.seed}:")
+        for task in family.sample(self.sample, np.random.default_rng(self.seed), self.split):
+            console.print(f"  {escape(str(task))}", soft_wrap=True)
+
+
+def _print_list(console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from envs.registry import listed_families
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("family", no_wrap=True)
+    table.add_column("what is learned", overflow="fold", ratio=3)
+    table.add_column("drawn for each task", overflow="fold", ratio=2)
+    for family in listed_families():
+        drawn = ", ".join(_brief(parameter) for parameter in family.parameters) or "[dim]a single task[/]"
+        table.add_row(f"[cyan]{escape(family.name)}[/]", escape(family.doc), drawn)
+    table.add_row(
+        "[cyan]gym:<id>[/]", "any registered Gymnasium environment, such as gym:LunarLander-v3", "[dim]a single task[/]"
+    )
+    table.add_row("[cyan]module:object[/]", "a TaskFamily of your own, such as my_tasks:MyFamily in my_tasks.py", "")
+    console.print(table)
+    console.print("\n[cyan]metaray tasks FAMILY --sample 3[/]  shows parameters and sampled tasks")
+
+
+def _brief(parameter: Parameter) -> str:
+    from rich.markup import escape
+
+    allowed = f"{len(parameter.choices)} names" if len(parameter.choices) > 6 else parameter.allowed
+    return escape(f"{parameter.name} {allowed}")

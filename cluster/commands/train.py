@@ -1,0 +1,162 @@
+"""`metaray train`: from options to a checked config, and from there to `cluster.training`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from envs.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from cluster.config import RunConfig
+    from cluster.training import Where
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a policy; Ctrl-C saves a checkpoint and stops, a second one stops at once."""
+
+    algorithm: Annotated[
+        Positional[Literal["impala"]], arg(help="the algorithm: impala (V-trace actor-critic)", help_behavior_hint="")
+    ]
+    preset: Annotated[
+        str, arg(metavar="NAME", help="settings to start from; `metaray presets` lists them", help_behavior_hint="")
+    ] = ""
+    config: Annotated[
+        str, arg(metavar="FILE", help="start from the config.json of an earlier run instead of a preset", help_behavior_hint="")
+    ] = ""
+    family: Annotated[
+        str,
+        arg(metavar="FAMILY", help="task family: a name from `metaray tasks`, gym:<id> or module:object", help_behavior_hint=""),
+    ] = ""
+    actors: Annotated[
+        str, arg(metavar="N", help="actors that collect experience; may exceed the machine", help_behavior_hint="")
+    ] = ""
+    steps: Annotated[str, arg(metavar="N", help="environment steps to train for, such as 2e6", help_behavior_hint="")] = ""
+    seed: Annotated[str, arg(metavar="N", help="root of every random draw (default: 0)", help_behavior_hint="")] = ""
+    set: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]],
+        arg(
+            metavar="KEY=VALUE",
+            help="change any setting: --set learner.gamma=0.95 rollout.unroll_length=40; `metaray presets NAME` lists the keys",
+            help_behavior_hint="",
+        ),
+    ] = ()
+    local: Annotated[bool, arg(help="train in this process, without Ray", help_behavior_hint="")] = False
+    ray: Annotated[
+        str,
+        arg(
+            metavar="ADDRESS",
+            help="attach to this Ray cluster: host:port or auto (default: RAY_ADDRESS, else start one here)",
+            help_behavior_hint="",
+        ),
+    ] = ""
+    insecure: Annotated[bool, arg(help="use Ray without its token authentication", help_behavior_hint="")] = False
+    out: Annotated[
+        str, arg(metavar="DIR", help="run directory (default: runs/<preset>-s<seed>-<time>)", help_behavior_hint="")
+    ] = ""
+    no_progress: Annotated[bool, arg(help="print no progress", help_behavior_hint="")] = False
+
+    def run(self, command: str) -> int:
+        """Check everything, make the run directory and train."""
+        from cluster import preflight
+
+        if bool(self.preset) == bool(self.config):
+            from cluster.presets import PRESETS
+
+            raise InvalidInputError(f"give --preset NAME or --config FILE, one of the two (presets: {', '.join(PRESETS)})")
+        self._check_paths()
+        where_arguments = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
+        if self.family:
+            preflight.check_family(self.family)
+        config = self.resolve()
+        preflight.check_family(config.family)
+        preflight.check_network(config)
+        path = Path(self.out) if self.out else self._default_path(config)
+        return start(config, path, where_arguments(path), command=command, quiet=self.no_progress)
+
+    def _check_paths(self) -> None:
+        """What can be told without reading the config, which loads torch."""
+        from cluster import presets, run_directory
+
+        if self.preset:
+            presets.find(self.preset)
+        elif not Path(self.config).is_file():
+            raise InvalidInputError(f"cannot read --config {self.config}: no such file")
+        if self.out:
+            run_directory.check_free(Path(self.out))
+
+    def resolve(self) -> RunConfig:
+        """Return the config that the options stand for: preset or file, then options, then `--set`."""
+        from cluster import overrides, presets, run_directory
+        from cluster.config import check
+
+        base = presets.config_of(presets.find(self.preset)) if self.preset else run_directory.read_config(Path(self.config))
+        options = {"family": self.family, "num_actors": self.actors, "total_env_steps": self.steps, "seed": self.seed}
+        typed = {key: value for key, value in options.items() if value}
+        assignments = overrides.parse_assignments(text for group in self.set for text in group)
+        return check(overrides.apply(base, typed | assignments))
+
+    def _default_path(self, config: RunConfig) -> Path:
+        from cluster import presets, run_directory
+
+        known = presets.PRESETS.get(config.preset)
+        family = None if known is not None and known.family == config.family else config.family
+        return run_directory.default_path(config.preset, family, config.seed)
+
+
+class WhereOptions:
+    """Checked options of where to run; called with the run's path, it makes a `cluster.training.Where`."""
+
+    def __init__(self, *, is_local: bool, address: str | None, is_insecure: bool) -> None:
+        self.is_local, self.address, self.is_insecure = is_local, address, is_insecure
+
+    def __call__(self, path: Path) -> Where:
+        """Return where the run at `path` takes place."""
+        from cluster.training import Where
+
+        return Where(is_local=self.is_local, address=self.address, is_insecure=self.is_insecure, run_name=path.name)
+
+
+def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
+    """Check `--local`, `--ray` and `--insecure` against each other and against what answers.
+
+    Raises:
+        InvalidInputError: they contradict each other, Ray is not installed, or nothing answers at the address.
+    """
+    from cluster import preflight
+
+    if local and (ray or insecure):
+        raise InvalidInputError(f"--local and {'--ray' if ray else '--insecure'} contradict each other: give one of them")
+    address = None if local else preflight.ray_address(ray)
+    if not local:
+        preflight.check_ray(address)
+    return WhereOptions(is_local=local, address=address, is_insecure=insecure)
+
+
+def start(config: RunConfig, path: Path, where: Where, *, command: str, quiet: bool) -> int:
+    """Make the run directory and train in it; a run that never began leaves no directory."""
+    from cluster import run_directory
+    from cluster.checkpoint import saved
+    from cluster.training import drive
+    from cluster.versions import library_versions
+
+    launch = {
+        "command": command,
+        "local": where.is_local,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": library_versions(),
+    }
+    directory = run_directory.create(path, config, launch)
+    try:
+        with directory.locked():
+            return drive(config, directory, where, command=command, is_resumed=False, quiet=quiet)
+    except InvalidInputError:
+        if not saved(directory.checkpoints):
+            shutil.rmtree(path, ignore_errors=True)
+        raise

@@ -1,0 +1,108 @@
+"""Everything that a run depends on, as one value: what `config.json` in a run directory holds.
+
+Each field carries its range and one line of doc with its unit; `cluster.overrides` reads both from here, for `--set` and for files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from envs.errors import InvalidInputError
+from learners.impala import ImpalaConfig
+from learners.networks.agent import NetworkConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """How an actor collects experience."""
+
+    envs_per_actor: Annotated[int, Meta(ge=1, le=65536, description="environments that an actor steps in lockstep")] = 32
+    unroll_length: Annotated[int, Meta(ge=1, le=4096, description="steps of an unroll, per environment")] = 20
+    env_threads: Annotated[int, Meta(ge=1, le=1024, description="C++ threads that step an actor's environments")] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run of training, complete: the same config and seed make the same run."""
+
+    algorithm: Annotated[Literal["impala"], Meta(description="algorithm of the learner")] = "impala"
+    preset: Annotated[str, Meta(description="preset that the config was made from; a name for people, changes nothing")] = (
+        "custom"
+    )
+    family: Annotated[
+        str, Meta(min_length=1, description="task family: a name of `metaray tasks`, gym:<id> or module:object")
+    ] = "cartpole"
+    seed: Annotated[int, Meta(ge=0, le=2**53, description="root of every random draw of the run")] = 0
+    num_actors: Annotated[int, Meta(ge=1, le=10_000, description="actors (processes on Ray, threads in one process)")] = 1
+    total_env_steps: Annotated[int, Meta(ge=1, le=10**13, description="environment steps to train for")] = 1_000_000
+    stop_return: Annotated[
+        float | None, Meta(description="stop when the mean return of the last 100 episodes reaches this; null: never")
+    ] = None
+    max_train_seconds: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="stop after this much training, in seconds; null: never")
+    ] = None
+    deterministic: Annotated[
+        bool, Meta(description="fixed lag and fixed order, the same parameters twice for one seed; false: as fast as possible")
+    ] = False
+    lag: Annotated[
+        int,
+        Meta(
+            ge=0, le=8, description="deterministic mode: rounds by which acting runs ahead of learning; 0 acts and learns in turn"
+        ),
+    ] = 1
+    max_lag: Annotated[
+        int, Meta(ge=0, le=100_000, description="free mode: a trajectory older than this is dropped, in learner updates")
+    ] = 64
+    batch_unrolls: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="environments x unroll_length in one learner update; a multiple or a divisor of envs_per_actor",
+        ),
+    ] = 32
+    checkpoint_every_s: Annotated[float, Meta(gt=0, description="free mode: seconds between checkpoints")] = 60.0
+    checkpoint_every_rounds: Annotated[
+        int, Meta(ge=1, description="deterministic mode: rounds (an unroll of every actor) between checkpoints")
+    ] = 100
+    keep_checkpoints: Annotated[int, Meta(ge=1, le=10_000, description="newest checkpoints that are kept")] = 3
+    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between lines of metrics")] = 1.0
+    actor_deadline_s: Annotated[
+        float, Meta(gt=0, description="seconds after which an actor that has not answered counts as hung and is replaced")
+    ] = 60.0
+    learner_device: Annotated[
+        Literal["auto", "cpu", "cuda"], Meta(description="device of the learner; auto takes a GPU where there is one")
+    ] = "auto"
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    learner: ImpalaConfig = field(default_factory=ImpalaConfig)
+
+    @property
+    def columns_per_round(self) -> int:
+        """Environments of all actors: columns of unrolls that one round makes."""
+        return self.num_actors * self.rollout.envs_per_actor
+
+
+def check(config: RunConfig) -> RunConfig:
+    """Check fields against each other, each being in its own range already, and return the config.
+
+    Raises:
+        InvalidInputError: names the fields, their values and what would do.
+    """
+    batch, envs = config.batch_unrolls, config.rollout.envs_per_actor
+    if batch % envs and envs % batch:
+        lower, upper = max(batch // envs, 1) * envs, (batch // envs + 1) * envs
+        near = f"{lower} or {upper}" if lower < batch else f"{upper}"
+        raise InvalidInputError(
+            f"batch_unrolls = {batch} must be a multiple or a divisor of rollout.envs_per_actor = {envs}: try {near}"
+        )
+    columns = config.columns_per_round
+    if config.deterministic and columns % batch:
+        raise InvalidInputError(
+            f"deterministic mode: batch_unrolls = {batch} must divide the {columns} environments of a round "
+            f"(num_actors = {config.num_actors} x rollout.envs_per_actor = {envs})"
+        )
+    return config

@@ -1,0 +1,89 @@
+"""The learner where it lives: its device, its state, and one call after another. The same object in a thread and in a Ray actor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.seeds import Stream, generator, integer_seed
+from cluster.config import RunConfig
+from cluster.memory import keep_freed_memory
+from cluster.wiring import LearnReport
+from envs.registry import resolve
+from learners import impala
+from learners.checkpointing import state_from_arrays, state_to_arrays
+from learners.networks.agent import SpaceSpec
+from learners.networks.snapshot import parameters_to_arrays
+from learners.trajectory import Snapshot, Trajectory
+
+
+def first_env_spec(config: RunConfig) -> SpaceSpec:
+    """What the network needs to know of the family's spaces, read off an environment of one slot."""
+    family = resolve(config.family)
+    env = family.make(family.sample(1, generator(config.seed, Stream.TASKS)), num_threads=1)
+    try:
+        return SpaceSpec.of(env)
+    finally:
+        env.close()
+
+
+def device_of(config: RunConfig) -> torch.device:
+    """The learner's device: `auto` takes a GPU where there is one."""
+    if config.learner_device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.learner_device)
+
+
+class LearnerHost:
+    """Holds the learner's state between calls."""
+
+    def __init__(self, config: RunConfig, spec: SpaceSpec) -> None:
+        keep_freed_memory()
+        self._config, self._device = config, device_of(config)
+        seed = integer_seed(config.seed, Stream.PARAMETERS)
+        self._agent, self._state = impala.init(spec, config.network, config.learner, seed, self._device)
+
+    def learn(self, trajectories: Sequence[Trajectory]) -> tuple[LearnReport, Snapshot]:
+        """Make the updates that these trajectories hold, and return the weights after the last one."""
+        before = self._state.version
+        self._state, scalars, busy_s = impala.iterate(
+            self._agent,
+            self._config.learner,
+            self._state,
+            trajectories,
+            batch_unrolls=self._config.batch_unrolls,
+            total_env_steps=self._config.total_env_steps,
+            device=self._device,
+        )
+        version = self._state.version
+        if not math.isfinite(scalars["gradient/norm"]):
+            raise FloatingPointError(
+                f"the learner diverged: gradient/norm = {scalars['gradient/norm']} after update {version} "
+                f"(loss {scalars['loss/total']}); a smaller learner.learning_rate or learner.reward_scale may help"
+            )
+        return LearnReport(version=version, num_updates=version - before, busy_s=busy_s, scalars=scalars), self.snapshot()
+
+    def snapshot(self) -> Snapshot:
+        """The weights now, as arrays of their own that nothing writes to."""
+        return Snapshot(version=self._state.version, arrays=parameters_to_arrays(impala.network_arrays(self._state)))
+
+    def state(self) -> dict[str, Any]:
+        """The whole state, for a checkpoint."""
+        return state_to_arrays(self._state)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpointed state.
+
+        Raises:
+            InvalidInputError: it belongs to another network.
+        """
+        self._state = state_from_arrays(state, like=self._state, device=self._device)
+
+
+def parameters_of(state: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The trainable parameters within a checkpointed state."""
+    return dict(state["params"])

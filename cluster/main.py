@@ -1,0 +1,44 @@
+"""The command `metaray`: the way in, and the way out with an exit code.
+
+    0 done    1 a failure of the run    2 wrong input    130 stopped by Ctrl-C (143: by SIGTERM), after a checkpoint
+
+Nothing but the standard library is imported before the project's own packages are known to be the right ones.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cluster.rooms import shadowed_room
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (that of the process when None) and return its exit code."""
+    problem = shadowed_room()
+    if problem is not None:
+        print(f"metaray: {problem}", file=sys.stderr)
+        return 2
+    # So that `--family my_module:MyFamily` finds a file in the working folder; at the end, where it can hide nothing.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    # One thread per process: the parallelism is in processes and in the simulators' own pools, and torch's would only fight them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from cluster.command_line import run
+    from envs.errors import InvalidInputError
+
+    try:
+        return run(sys.argv[1:] if arguments is None else list(arguments))
+    except InvalidInputError as error:
+        print(f"metaray: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `metaray tasks | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Settings that are known to work, by name: each lists only what differs from the defaults of `cluster.config`.
+
+Plain data on purpose: `metaray presets` shows them without loading torch, and `overrides.apply` checks them like any other input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from envs.errors import unknown
+
+if TYPE_CHECKING:
+    from cluster.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named group of settings.
+
+    Attributes:
+        name: as a person types it.
+        shows: what it shows, one line.
+        time: typical time of training on a laptop with 2 cores.
+        settings: values by dotted key; `family` is always among them.
+    """
+
+    name: str
+    shows: str
+    time: str
+    settings: Mapping[str, Any]
+
+    @property
+    def family(self) -> str:
+        """The task family that it trains on."""
+        return str(self.settings["family"])
+
+
+_ADAM = {"learner.optimiser.kind": "adam", "learner.optimiser.epsilon": 1e-5}
+
+_LOCOMOTION = {
+    **_ADAM,
+    "num_actors": 1,
+    "rollout.envs_per_actor": 64,
+    "rollout.unroll_length": 32,
+    "batch_unrolls": 16,
+    "network.hidden_sizes": (64, 64),
+    "network.separate_value": True,
+    "network.normalise_observations": True,
+    "network.initial_log_std": -0.5,
+    "learner.lambda_": 0.95,
+    "learner.entropy_cost": 0.0,
+    "learner.learning_rate": 4e-4,
+    "learner.max_gradient_norm": 40.0,
+}
+"""Shared by the MuJoCo presets: a small tanh network, normalised observations, many environments, small batches."""
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="quickstart",
+            shows="one policy for many bodies: a hopper with other masses, friction, gravity and thickness each episode",
+            time="3 min",
+            settings={**_LOCOMOTION, "family": "hopper-dynamics", "total_env_steps": 3_000_000, "max_train_seconds": 170.0},
+        ),
+        Preset(
+            name="cartpole",
+            shows="CartPole-v1 solved (mean return 475 over 100 episodes) and stopped there; use --local",
+            time="20 s",
+            settings={
+                **_ADAM,
+                "family": "cartpole",
+                "num_actors": 1,
+                "total_env_steps": 2_000_000,
+                "stop_return": 475.0,
+                "rollout.envs_per_actor": 32,
+                "rollout.unroll_length": 20,
+                "batch_unrolls": 16,
+                "network.hidden_sizes": (64, 64),
+                "learner.lambda_": 0.95,
+                "learner.entropy_cost": 0.01,
+                "learner.learning_rate": 1e-3,
+                "learner.reward_scale": 0.1,
+            },
+        ),
+        Preset(
+            name="halfcheetah",
+            shows="HalfCheetah-v5: throughput of the whole system while it learns to run",
+            time="5 min",
+            settings={**_LOCOMOTION, "family": "halfcheetah", "total_env_steps": 10_000_000, "rollout.envs_per_actor": 128},
+        ),
+        Preset(
+            name="hopper",
+            shows="Hopper-v5 to a return of 1,500 and beyond",
+            time="5 min",
+            settings={**_LOCOMOTION, "family": "hopper", "total_env_steps": 5_000_000},
+        ),
+        Preset(
+            name="hopper-dynamics",
+            shows="generalisation: train on sampled bodies, then `metaray evaluate RUN` on held-out ones",
+            time="10 min",
+            settings={**_LOCOMOTION, "family": "hopper-dynamics", "total_env_steps": 10_000_000},
+        ),
+        Preset(
+            name="pong",
+            shows="Atari Pong with IMPALA's shallow network and the paper's settings",
+            time="2 h",
+            settings={
+                "family": "atari:pong",
+                "num_actors": 1,
+                "total_env_steps": 10_000_000,
+                "rollout.envs_per_actor": 32,
+                "rollout.unroll_length": 20,
+                "batch_unrolls": 32,
+                "network.torso": "shallow",
+                "learner.reward_clip": 1.0,
+                "learner.learning_rate": 6e-4,
+                "learner.entropy_cost": 0.01,
+                "learner.optimiser.epsilon": 0.01,
+                "checkpoint_every_s": 300.0,
+                "actor_deadline_s": 180.0,
+            },
+        ),
+    )
+}
+
+
+def find(name: str) -> Preset:
+    """Return the preset called `name`.
+
+    Raises:
+        InvalidInputError: there is none; the line has the nearest names.
+    """
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def config_of(preset: Preset) -> RunConfig:
+    """Return the whole config that `preset` stands for, checked."""
+    from cluster.config import RunConfig, check  # imports torch, so not before it is needed
+    from cluster.overrides import apply
+
+    return check(apply(RunConfig(preset=preset.name), preset.settings))

@@ -1,0 +1,88 @@
+"""Ray's calls and failures in the words of a run: lost with its process or machine, or a defect of the program.
+
+Ray has one family of errors for a process that died, one for an object that went with its machine, and wraps what our own code raised in
+a third.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.exceptions import ActorAlreadyExistsError, ObjectLostError, RayActorError, RayError, RayTaskError
+
+NAME_WAIT_S = 2.0
+"""How long a dead worker's name may stay taken before its successor's carries a number."""
+MAX_NUMBER = 9
+"""Far more names in use than one run can leave behind."""
+
+
+class LostError(Exception):
+    """What was waited for is gone with its process or its machine."""
+
+
+def fetch(ref: Any, who: str) -> Any:
+    """The value of a finished call.
+
+    Args:
+        ref: reference to it.
+        who: whose call it was, for a person.
+
+    Raises:
+        LostError: its process or machine is gone.
+        Exception: what the call itself raised, with the far side's traceback as a note.
+    """
+    try:
+        return ray.get(ref)
+    except ObjectLostError as error:
+        raise LostError(_one_line(error)) from error
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, ObjectLostError):
+            raise LostError(_one_line(cause)) from error
+        if not isinstance(cause, Exception) or isinstance(cause, RayError):
+            raise RuntimeError(f"{who} failed: {error}") from error
+        cause.add_note(f"raised by {who}, where the traceback was:\n{error.traceback_str}")
+        raise cause from None
+    except RayError as error:
+        raise LostError(_one_line(error)) from error
+
+
+def _one_line(error: BaseException) -> str:
+    """The telling part of one of Ray's long messages."""
+    text = " ".join(str(error).split())
+    for start in ("Worker exit detail: ", "The actor is dead because "):
+        if isinstance(error, RayActorError) and start in text:
+            text = text.partition(start)[2]
+            break
+    return text.partition(". ")[0][:200].rstrip(".")
+
+
+def named(make: Callable[[str], Any], name: str) -> Any:
+    """Make an actor called `name`; a name that a dead one still holds is waited for, and then numbered."""
+    give_up, number = time.monotonic() + NAME_WAIT_S, 1
+    while True:
+        try:
+            return make(name if number == 1 else f"{name}~{number}")
+        except ActorAlreadyExistsError:
+            if number > MAX_NUMBER:
+                raise
+            if time.monotonic() >= give_up:
+                number += 1
+            else:
+                time.sleep(0.02)
+
+
+def resources(*, free: bool) -> dict[str, float]:
+    """What the cluster has by kind (`CPU`, `GPU`), in all or still free."""
+    found: dict[str, float] = ray.available_resources() if free else ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return {"CPU": 0.0, "GPU": 0.0} | found
+
+
+def kill(worker: Any) -> None:
+    """End a worker's process, if it still has one."""
+    with contextlib.suppress(RayError, ValueError):
+        ray.kill(worker, no_restart=True)

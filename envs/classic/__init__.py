@@ -1,0 +1,1 @@
+"""Classic control in vectorised numpy, and the base classes for numpy families of one's own."""

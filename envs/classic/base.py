@@ -1,0 +1,156 @@
+"""The base of every environment whose dynamics are a few lines of numpy: next-step autoreset, time limit, tasks, save and restore.
+
+A subclass writes three pure functions over all slots at once (`initial_state`, `advance`, `observe`) and names the task parameters
+that they read in `defaults`. There is no Python per slot in `step`; a slot costs Python only when it takes up a new task.
+"""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import seeding
+
+from envs.batched import BatchedEnv, Saved
+from envs.errors import unknown
+from envs.task import Task, Value
+
+
+class NumpyEnv(BatchedEnv):
+    """Many episodes of one numpy system in lockstep.
+
+    Attributes:
+        observation, action: the spaces of one slot.
+        max_steps: an episode is truncated at this many steps; None for no limit.
+        defaults: the task parameters that the dynamics read, with the value where a task does not name one.
+    """
+
+    observation: ClassVar[gymnasium.Space[Any]]
+    action: ClassVar[gymnasium.Space[Any]]
+    max_steps: ClassVar[int | None] = None
+    defaults: ClassVar[Mapping[str, float]] = {}
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        super().__init__(tasks, self.observation, self.action)
+        self._row = {name: row for row, name in enumerate(self.defaults)}
+        self._params = np.empty((len(self._row), self.num_envs))
+        self._pending: dict[int, Task] = {}
+        for slot, task in enumerate(tasks):
+            self.assign(slot, task)
+        self._take_up_tasks()
+        self._state: np.ndarray | None = None
+        self._elapsed = np.zeros(self.num_envs, np.int64)
+        self._is_over = np.zeros(self.num_envs, np.bool_)
+
+    @abc.abstractmethod
+    def initial_state(self, slots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw the states [n, D] in which the episodes of `slots` [n] start."""
+
+    @abc.abstractmethod
+    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Move every slot by one step, without writing to `state`.
+
+        Args:
+            state: [B, D]; the rows of slots that are about to be reset hold their final state, and what comes of them is dropped.
+            actions: [B, *A].
+
+        Returns:
+            The next states [B, D], a new array; reward [B]; terminated [B].
+        """
+
+    @abc.abstractmethod
+    def observe(self, state: np.ndarray) -> np.ndarray:
+        """Return the observations [B, *O] of states [B, D], a new array."""
+
+    def param(self, name: str) -> np.ndarray:
+        """Return the task parameter `name` of every slot, [B]; do not write to it."""
+        values: np.ndarray = self._params[self._row[name]]
+        return values
+
+    def assign(self, slot: int, task: Task) -> None:
+        """Give `slot` the task that it plays from its next reset on."""
+        for name, _ in task.params:
+            if name not in self._row:
+                raise unknown(f"parameter of {task.family}", name, self._row)
+        self._pending[slot] = task
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start every slot's next episode; see `BatchedEnv.reset`."""
+        if seed is not None or self._np_random is None:
+            self._np_random, self._np_random_seed = seeding.np_random(seed)
+        self._is_over = np.zeros(self.num_envs, np.bool_)
+        self._elapsed[:] = 0
+        self._take_up_tasks()
+        self._state = self.initial_state(np.arange(self.num_envs), self.np_random)
+        return self.observe(self._state), {"is_first": np.ones(self.num_envs, np.bool_)}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance every slot by one step; a slot whose episode is over is reset instead; see `BatchedEnv.step`."""
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before the first step()")
+        is_first = self._is_over
+        self._state, step_reward, step_terminated = self.advance(self._state, actions)
+        reward, terminated = np.array(step_reward, np.float64), np.array(step_terminated, np.bool_)
+        self._elapsed += 1
+        slots = np.flatnonzero(is_first)
+        if slots.size:
+            self._start(slots, self._state)
+            reward[slots] = 0.0
+            terminated[slots] = False
+        truncated = np.zeros_like(terminated) if self.max_steps is None else self._elapsed >= self.max_steps
+        self._is_over = terminated | truncated
+        return self.observe(self._state), reward, terminated, truncated, {"is_first": is_first}
+
+    def _start(self, slots: np.ndarray, state: np.ndarray) -> None:
+        """Write the first states of the next episodes of `slots` into `state`."""
+        self._take_up_tasks(slots)
+        self._elapsed[slots] = 0
+        state[slots] = self.initial_state(slots, self.np_random)
+
+    def _take_up_tasks(self, slots: np.ndarray | None = None) -> None:
+        """Make the assigned tasks of `slots` (all, when None) the tasks that they play."""
+        if not self._pending:
+            return
+        due = list(self._pending) if slots is None else [slot for slot in slots.tolist() if slot in self._pending]
+        for slot in due:
+            task = self._pending.pop(slot)
+            self.tasks[slot] = task
+            given = dict(task.params)
+            self._params[:, slot] = [float(given.get(name, default)) for name, default in self.defaults.items()]
+
+    def save(self) -> Saved:
+        """Return states, tasks, counters and the generator."""
+        return {
+            "state": None if self._state is None else self._state.copy(),
+            "elapsed": self._elapsed.copy(),
+            "is_over": self._is_over.copy(),
+            "tasks": [_plain(task) for task in self.tasks],
+            "pending": [(slot, _plain(task)) for slot, task in sorted(self._pending.items())],
+            # As text: the words of PCG64 are 128 bits wide, which not every checkpoint format holds as integers.
+            "generator": json.dumps(self.np_random.bit_generator.state),
+        }
+
+    def restore(self, saved: Saved) -> None:
+        """Go on from where `saved` was taken, bit for bit."""
+        self._state = None if saved["state"] is None else np.array(saved["state"])
+        self._elapsed = np.array(saved["elapsed"])
+        self._is_over = np.array(saved["is_over"])
+        self._pending = {slot: _task(plain) for slot, plain in enumerate(saved["tasks"])}
+        self._take_up_tasks()
+        self._pending = {int(slot): _task(plain) for slot, plain in saved["pending"]}
+        self.np_random.bit_generator.state = json.loads(saved["generator"])
+
+
+def _plain(task: Task) -> tuple[str, tuple[tuple[str, Value], ...]]:
+    """A task as plain Python values."""
+    return task.family, task.params
+
+
+def _task(plain: Sequence[Any]) -> Task:
+    """The task of `_plain`, also after a format that turned its tuples into lists."""
+    family, params = plain
+    return Task(family=family, params=tuple((str(name), value) for name, value in params))

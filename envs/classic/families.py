@@ -1,0 +1,30 @@
+"""The registered families of classic control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from envs.classic.acrobot import Acrobot
+from envs.classic.cartpole import PHYSICS, CartPole
+from envs.classic.family import NumpyFamily
+from envs.classic.mountain_car import MountainCar, MountainCarContinuous
+from envs.classic.pendulum import Pendulum
+from envs.task import TaskFamily
+
+CLASSIC_FAMILIES: dict[str, Callable[[], TaskFamily]] = {
+    "cartpole": lambda: NumpyFamily(name="cartpole", doc="balance a pole on a cart (CartPole-v1)", env=CartPole),
+    "cartpole-physics": lambda: NumpyFamily(
+        name="cartpole-physics",
+        doc="CartPole with gravity, lengths, masses and force drawn anew",
+        env=CartPole,
+        parameters=PHYSICS,
+    ),
+    "pendulum": lambda: NumpyFamily(name="pendulum", doc="swing a pendulum up (Pendulum-v1)", env=Pendulum),
+    "acrobot": lambda: NumpyFamily(name="acrobot", doc="swing a two-link arm above a line (Acrobot-v1)", env=Acrobot),
+    "mountain-car": lambda: NumpyFamily(name="mountain-car", doc="rock a car out of a valley (MountainCar-v0)", env=MountainCar),
+    "mountain-car-continuous": lambda: NumpyFamily(
+        name="mountain-car-continuous",
+        doc="the same with a continuous push (MountainCarContinuous-v0)",
+        env=MountainCarContinuous,
+    ),
+}

@@ -1,0 +1,248 @@
+"""The batched MuJoCo environment: many simulations of one robot, stepped by `mujoco.batch.Batch` on a C++ thread pool.
+
+One call of `Batch.step` advances every simulation; observation, reward and termination are a few numpy calls over all of them, and so
+is a reset. Nothing depends on the number of threads: the physics is bit-identical at any, and all randomness comes from one generator
+that only this object draws from.
+
+A simulation that diverges (MuJoCo finds a non-finite or huge state or control and resets it by itself, or raises) ends its episode:
+terminated, reward 0, a finite observation, and a reset at the next step, as any other end. The logger `metaray.mujoco` gets a line at
+the first, tenth, hundredth ... such simulation of an environment. gymnasium would go on from the silently reset state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+from gymnasium.spaces import Box
+from jaxtyping import Bool, Float
+from mujoco.batch import Batch, SimulationError
+
+from envs.batched import BatchedEnv, Saved
+from envs.errors import InvalidInputError, out_of_range
+from envs.mujoco.logs import LOGGER
+from envs.mujoco.robot import Robot, Slots
+from envs.task import Parameter, Task, Value
+
+_BAD = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
+"""MuJoCo's warnings of a diverged simulation: bad qpos, qvel, qacc and ctrl stand in a row."""
+
+
+class MujocoBatchedEnv(BatchedEnv):
+    """B simulations of one robot, a task in each.
+
+    Args:
+        tasks: the task of each slot.
+        robot_type: the robot.
+        num_threads: threads that step the simulations, the caller's included.
+        max_episode_steps: time limit of an episode, the robot's own where None.
+        visible: task parameters that are appended to the observation, in this order.
+        check: returns a task that this environment can play, or raises `InvalidInputError`; applied by `assign`.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        robot_type: type[Robot],
+        *,
+        num_threads: int = 1,
+        max_episode_steps: int | None = None,
+        visible: Sequence[Parameter] = (),
+        check: Callable[[Task], Task] = lambda task: task,
+    ) -> None:
+        if not tasks:
+            raise InvalidInputError("a batched environment needs at least one task")
+        if num_threads < 1:
+            raise out_of_range("num_threads", num_threads, "1 or more")
+        model = robot_type.load()
+        self._check = check
+        self._batch = Batch(model, len(tasks), num_threads)
+        self._batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        self._default_row = self._batch.state[0].copy()
+        self._ctrl = self._batch.bind("ctrl")
+        self._bad = self._batch.warning[:, _BAD, 1]
+        self._robot = robot_type(self._batch)
+        self.max_episode_steps = max_episode_steps or self._robot.max_episode_steps
+        self._visible = tuple(visible)
+        self._goal = np.zeros((len(tasks), len(self._visible)))
+        self._elapsed = np.zeros(len(tasks), dtype=np.int64)
+        self._has_ended = np.ones(len(tasks), dtype=np.bool_)
+        self._is_started = False
+        self._num_diverged = 0
+        self._pending: dict[int, Task] = dict(enumerate(tasks))
+        self._rng = np.random.default_rng()
+        low, high = model.actuator_ctrlrange.T.astype(np.float32)
+        size = self._robot.observation_size + len(self._visible)
+        super().__init__(tasks, Box(-np.inf, np.inf, (size,), np.float64), Box(low, high, dtype=np.float32))
+
+    @property
+    def batch(self) -> Batch:
+        """The simulations; for inspection and tests, as every write to them changes the episodes."""
+        return self._batch
+
+    def assign(self, slot: int, task: Task) -> None:
+        """Give `slot` the task that it plays from its next reset on."""
+        if not 0 <= slot < self.num_envs:
+            raise out_of_range("slot", slot, f"[0, {self.num_envs - 1}]")
+        self._pending[slot] = self._check(task)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start every slot's next episode; see `BatchedEnv.reset`."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        self._start(np.arange(self.num_envs, dtype=np.int32))
+        self._has_ended[:] = False
+        self._is_started = True
+        return self._observe(), {"is_first": np.ones(self.num_envs, dtype=np.bool_)}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance every slot by one step, or reset it if its episode is over; see `BatchedEnv.step`."""
+        actions = np.asarray(actions)
+        if actions.shape != self._ctrl.shape:
+            raise InvalidInputError(f"actions have shape {actions.shape}: allowed is {self._ctrl.shape}")
+        if not self._is_started:
+            raise InvalidInputError("step before reset: call reset first")
+        is_first = self._has_ended
+        has_resets = bool(is_first.any())
+        failed = self._advance(actions, np.flatnonzero(~is_first).astype(np.int32) if has_resets else None)
+        reward, terminated = self._robot.outcome(actions)
+        if has_resets:
+            self._start(np.flatnonzero(is_first).astype(np.int32))
+        obs = self._observe()
+        self._elapsed += 1
+        if has_resets:
+            self._elapsed[is_first] = 0
+            reward[is_first] = 0.0
+            terminated[is_first] = False
+        truncated = self._elapsed >= self.max_episode_steps
+        if failed.size or self._bad.any() or not math.isfinite(obs.sum() + reward.sum()):
+            self._end_diverged(failed, obs, reward, terminated, truncated)
+        self._has_ended = terminated | truncated
+        return obs, reward, terminated, truncated, {"is_first": is_first}
+
+    def save(self) -> Saved:
+        """Return everything that the future of this environment depends on, as arrays and plain values."""
+        return {
+            "state": self._batch.state.copy(),
+            "robot": self._robot.save(),
+            "elapsed": self._elapsed.copy(),
+            "has_ended": self._has_ended.copy(),
+            "is_started": self._is_started,
+            "num_diverged": self._num_diverged,
+            "tasks": [_plain(task) for task in self.tasks],
+            "pending": [(slot, _plain(task)) for slot, task in self._pending.items()],
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def restore(self, saved: Saved) -> None:
+        """Go on from where `saved` was taken, bit for bit; tasks may differ from those now played."""
+        if saved["state"].shape != self._batch.state.shape:
+            raise InvalidInputError(f"saved state has shape {saved['state'].shape}: allowed is {self._batch.state.shape}")
+        # the model fields of a task are a function of the task, so taking it up again gives them back bit for bit
+        self._take_up({slot: _task(plain) for slot, plain in enumerate(saved["tasks"])})
+        self._pending = {slot: _task(plain) for slot, plain in saved["pending"]}
+        self._batch.state[:] = saved["state"]
+        self._batch.warning[:] = 0  # a warned slot has ended, so its next step clears its counters anyway
+        self._robot.restore(saved["robot"])
+        self._elapsed = saved["elapsed"].copy()
+        self._has_ended = saved["has_ended"].copy()
+        self._is_started = saved["is_started"]
+        self._num_diverged = saved["num_diverged"]
+        self._rng = np.random.default_rng()
+        self._rng.bit_generator.state = saved["rng"]
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Nothing to close: the batch's threads end with it."""
+
+    def _advance(self, actions: np.ndarray, slots: Slots | None) -> Slots:
+        """Step the simulations in `slots` (all where None); return those in which MuJoCo raised."""
+        self._ctrl[...] = actions
+        self._robot.keep()
+        try:
+            self._batch.step(slots, nstep=self._robot.frame_skip)
+        except SimulationError as error:  # those kept their state, the others went on
+            LOGGER.warning("%s", error)
+            return np.asarray(error.ids, dtype=np.int32)
+        return np.zeros(0, dtype=np.int32)
+
+    def _start(self, slots: Slots) -> None:
+        """Start the next episode of `slots`, each with its pending task where it has one."""
+        if self._pending:
+            self._take_up({int(slot): self._pending.pop(int(slot)) for slot in slots if int(slot) in self._pending})
+        self._batch.state[slots] = self._default_row
+        self._batch.warning[slots] = 0
+        self._robot.draw_start(slots, self._rng)
+        self._robot.settle(slots)
+        self._elapsed[slots] = 0
+
+    def _take_up(self, tasks: dict[int, Task]) -> None:
+        """Make slots play `tasks`."""
+        if not tasks:
+            return
+        for slot, task in tasks.items():
+            self.tasks[slot] = task
+            self._goal[slot] = [_encoded(parameter, task[parameter.name]) for parameter in self._visible]
+        self._robot.take_up(np.array(list(tasks), dtype=np.int32), list(tasks.values()))
+
+    def _observe(self) -> Float[np.ndarray, "B O"]:
+        """Return every slot's observation in a new array."""
+        obs = np.empty((self.num_envs, self._robot.observation_size + len(self._visible)))
+        if self._visible:
+            self._robot.observe(obs[:, : self._robot.observation_size])
+            obs[:, self._robot.observation_size :] = self._goal
+        else:
+            self._robot.observe(obs)
+        return obs
+
+    def _end_diverged(
+        self,
+        failed: Slots,
+        obs: Float[np.ndarray, "B O"],
+        reward: Float[np.ndarray, " B"],
+        terminated: Bool[np.ndarray, " B"],
+        truncated: Bool[np.ndarray, " B"],
+    ) -> None:
+        """End the episodes of diverged simulations in place: terminated, reward 0, finite observation."""
+        diverged = self._bad.any(axis=1) | ~np.isfinite(obs).all(axis=1) | ~np.isfinite(reward)
+        diverged[failed] = True
+        count = int(diverged.sum())
+        if not count:
+            return
+        obs[diverged] = np.where(np.isfinite(obs[diverged]), obs[diverged], 0.0)
+        reward[diverged] = 0.0
+        terminated[diverged] = True
+        truncated[diverged] = False
+        before, self._num_diverged = self._num_diverged, self._num_diverged + count
+        if len(str(before)) < len(str(self._num_diverged)) or before == 0:
+            slot = int(np.flatnonzero(diverged)[0])
+            LOGGER.warning(
+                "simulation %d diverged (%s): its episode ends as terminated with reward 0; %d so far in this environment",
+                slot,
+                self.tasks[slot],
+                self._num_diverged,
+            )
+
+
+def _encoded(parameter: Parameter, value: Value) -> float:
+    """Return a task parameter as an observation has it: a number as it is, choices spread evenly from 1 to -1."""
+    if not parameter.choices:
+        return float(value)
+    last = max(len(parameter.choices) - 1, 1)
+    return 1.0 - 2.0 * parameter.choices.index(str(value)) / last
+
+
+PlainTask = tuple[str, list[tuple[str, Value]]]
+
+
+def _plain(task: Task) -> PlainTask:
+    """Return `task` as plain values."""
+    return task.family, list(task.params)
+
+
+def _task(plain: PlainTask) -> Task:
+    """Return the task that `_plain` took apart."""
+    family, params = plain
+    return Task(family=family, params=tuple((name, value) for name, value in params))

@@ -1,0 +1,97 @@
+"""Ant, a four-legged robot in three dimensions whose observation ends with the contact forces on its bodies.
+
+    r = (x_velocity + s [healthy]) - (w_a * sum a^2 + w_c * sum clip(f, -1, 1)^2),        x_velocity = (x' - x) / dt
+
+with x the torso's position and f the contact forces (`cfrc_ext`) of all bodies, the world included. Reference: gymnasium's ant_v5.py.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+from jaxtyping import Bool, Float
+from mujoco.batch import Batch
+
+from envs.mujoco.contact_forces import compile_with_contact_forces
+from envs.mujoco.robot import Robot, Slots, gaussian_velocity_start, squared_sum
+
+RESET_NOISE = 0.1
+"""Ant starts this far from its initial state (m, rad; the standard deviation of its velocities in m/s, rad/s)."""
+
+FORCES_PER_BODY = 6
+
+
+class Ant(Robot):
+    """Healthy while its torso is between 0.2 m and 1 m high and its state is finite."""
+
+    xml_file = "ant.xml"
+    frame_skip = 5
+    gymnasium_id = "Ant-v5"
+    ctrl_cost_weight: ClassVar[float] = 0.5
+    contact_cost_weight: ClassVar[float] = 5e-4
+    healthy_reward: ClassVar[float] = 1.0
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(batch)
+        raw = batch.bind("cfrc_ext")
+        self._raw_forces = raw.reshape(batch.nsim, -1)
+        self._forces = np.zeros_like(self._raw_forces)
+        # the position at the last stage of the integrator, as gymnasium reads it, which is not that in qpos
+        self._xpos = batch.bind("xpos")[:, batch.model.body("torso").id, 0]
+        self._x = np.zeros(batch.nsim)
+
+    @classmethod
+    def compile(cls) -> mujoco.MjModel:
+        """Compile the model with contact forces in it."""
+        return compile_with_contact_forces(cls.load_spec())
+
+    @property
+    def observation_size(self) -> int:
+        """O, the length of an observation."""
+        return int(self.qpos.shape[1] - 2 + self.qvel.shape[1] + self._forces.shape[1] - FORCES_PER_BODY)
+
+    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
+        """Write a first state to `slots`; see `Robot.draw_start`."""
+        gaussian_velocity_start(self, slots, rng, RESET_NOISE)
+
+    def settle(self, slots: Slots) -> None:
+        """Bring what is read besides qpos and qvel up to date; see `Robot.settle`."""
+        self._forces[slots] = 0.0
+        self._x[slots] = self.qpos[slots, 0]
+
+    def healthy(self) -> Bool[np.ndarray, " B"]:
+        """Return which robots have their torso at a proper height and a finite state."""
+        is_finite = np.isfinite(self.qpos).all(axis=1) & np.isfinite(self.qvel).all(axis=1)
+        height = self.qpos[:, 2]
+        healthy: Bool[np.ndarray, " B"] = is_finite & (height >= 0.2) & (height <= 1.0)
+        return healthy
+
+    def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
+        """Return what moving at `x_velocity` (m/s) is worth."""
+        return x_velocity
+
+    def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """Return reward and terminated; see `Robot.outcome`."""
+        x_velocity = (self._xpos - self._x) / self.dt
+        self._x[:] = self._xpos
+        np.clip(self._raw_forces, -1.0, 1.0, out=self._forces)
+        healthy = self.healthy()
+        costs = self.ctrl_cost_weight * squared_sum(action) + self.contact_cost_weight * squared_sum(self._forces)
+        return self.progress(x_velocity) + self.healthy_reward * healthy - costs, ~healthy
+
+    def observe(self, out: Float[np.ndarray, "B O"]) -> None:
+        """Write every observation to `out`."""
+        num_positions, num_velocities = self.qpos.shape[1] - 2, self.qvel.shape[1]
+        out[:, :num_positions] = self.qpos[:, 2:]
+        out[:, num_positions : num_positions + num_velocities] = self.qvel
+        out[:, num_positions + num_velocities :] = self._forces[:, FORCES_PER_BODY:]  # without the world's
+
+    def save(self) -> dict[str, np.ndarray]:
+        """Return what the future depends on besides the state rows; see `Robot.save`."""
+        return {"x": self._x.copy()}
+
+    def restore(self, saved: dict[str, np.ndarray]) -> None:
+        """Go on from `saved`."""
+        self._x[:] = saved["x"]

@@ -1,0 +1,140 @@
+"""Planar runners: Hopper, Walker2d and HalfCheetah, whose observation is the state without the root's x position.
+
+    r = x_velocity + 1 [healthy] - w * sum a^2,        x_velocity = (x' - x) / dt
+
+HalfCheetah has no healthy term and no terminal state. Reference: gymnasium's hopper_v5.py, walker2d_v5.py, half_cheetah_v5.py.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Float
+from mujoco.batch import Batch
+
+from envs.mujoco.robot import Robot, Slots, gaussian_velocity_start, squared_sum, uniform_start
+
+RESET_NOISE = 5e-3
+"""Hopper and Walker2d start this close to standing still (m, rad, m/s, rad/s)."""
+
+CHEETAH_RESET_NOISE = 0.1
+"""HalfCheetah starts this far from its initial state (m, rad; the standard deviation of its velocities in m/s, rad/s)."""
+
+MAX_OBSERVED_SPEED = 10.0
+"""Hopper and Walker2d see velocities clipped to this (m/s, rad/s)."""
+
+
+class PlanarRobot(Robot):
+    """A robot on the x-z plane whose first coordinate is x."""
+
+    ctrl_cost_weight: ClassVar[float]
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(batch)
+        self._x = self.qpos[:, 0]
+        self._x_before = np.zeros(batch.nsim)
+
+    @property
+    def observation_size(self) -> int:
+        """O, the length of an observation."""
+        return int(self.qpos.shape[1] - 1 + self.qvel.shape[1])
+
+    def keep(self) -> None:
+        """Keep the position before a step."""
+        self._x_before[:] = self._x
+
+    def x_velocity(self) -> Float[np.ndarray, " B"]:
+        """Return the mean velocity of the root along x over the step, in m/s."""
+        velocity: Float[np.ndarray, " B"] = self._x - self._x_before
+        velocity /= self.dt
+        return velocity
+
+    def observe(self, out: Float[np.ndarray, "B O"]) -> None:
+        """Write every observation to `out`."""
+        num_positions = self.qpos.shape[1] - 1
+        out[:, :num_positions] = self.qpos[:, 1:]
+        out[:, num_positions:] = self.qvel
+
+    def control_cost(self, action: Float[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+        """Return w * sum a^2 of each row."""
+        return self.ctrl_cost_weight * squared_sum(action)
+
+
+class HalfCheetah(PlanarRobot):
+    """A two-legged cheetah that runs along x and never falls out of its episode."""
+
+    xml_file = "half_cheetah.xml"
+    frame_skip = 5
+    gymnasium_id = "HalfCheetah-v5"
+    ctrl_cost_weight = 0.1
+
+    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
+        """Write a first state to `slots`; see `Robot.draw_start`."""
+        gaussian_velocity_start(self, slots, rng, CHEETAH_RESET_NOISE)
+
+    def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """Return reward and terminated; see `Robot.outcome`."""
+        return self.progress(self.x_velocity()) - self.control_cost(action), np.zeros(len(action), dtype=np.bool_)
+
+    def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
+        """Return what moving at `x_velocity` (m/s) is worth."""
+        return x_velocity
+
+
+class UprightRobot(PlanarRobot):
+    """A planar robot that is paid for staying upright; its episode ends when it does not."""
+
+    ctrl_cost_weight = 1e-3
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(batch)
+        self._z = self.qpos[:, 1]
+        self._angle = self.qpos[:, 2]
+
+    @abc.abstractmethod
+    def healthy(self) -> Bool[np.ndarray, " B"]:
+        """Return which robots are upright and whole."""
+
+    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
+        """Write a first state to `slots`; see `Robot.draw_start`."""
+        uniform_start(self, slots, rng, RESET_NOISE)
+
+    def observe(self, out: Float[np.ndarray, "B O"]) -> None:
+        """Write every observation to `out`."""
+        super().observe(out)
+        velocity = out[:, self.qpos.shape[1] - 1 :]
+        np.clip(velocity, -MAX_OBSERVED_SPEED, MAX_OBSERVED_SPEED, out=velocity)
+
+    def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """Return reward and terminated; see `Robot.outcome`."""
+        healthy = self.healthy()
+        return self.x_velocity() + healthy - self.control_cost(action), ~healthy
+
+
+class Hopper(UprightRobot):
+    """A one-legged hopper: healthy above 0.7 m, within 0.2 rad of upright and with no state beyond 100."""
+
+    xml_file = "hopper.xml"
+    frame_skip = 4
+    gymnasium_id = "Hopper-v5"
+
+    def healthy(self) -> Bool[np.ndarray, " B"]:
+        """Return which robots are upright and whole."""
+        is_bounded = (np.abs(self.qpos[:, 2:]) < 100.0).all(axis=1) & (np.abs(self.qvel) < 100.0).all(axis=1)
+        healthy: Bool[np.ndarray, " B"] = is_bounded & (self._z > 0.7) & (np.abs(self._angle) < 0.2)
+        return healthy
+
+
+class Walker2d(UprightRobot):
+    """A two-legged walker: healthy between 0.8 m and 2 m and within 1 rad of upright."""
+
+    xml_file = "walker2d_v5.xml"
+    frame_skip = 4
+    gymnasium_id = "Walker2d-v5"
+
+    def healthy(self) -> Bool[np.ndarray, " B"]:
+        """Return which robots are upright and whole."""
+        healthy: Bool[np.ndarray, " B"] = (self._z > 0.8) & (self._z < 2.0) & (np.abs(self._angle) < 1.0)
+        return healthy

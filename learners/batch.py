@@ -1,0 +1,85 @@
+"""From trajectories to one batch of tensors on the learner's device.
+
+A trajectory holds as many environments as its actor steps; an update wants `batch_unrolls` of them. `batches` cuts or joins columns
+(environments), never time, so that every unroll keeps its own recurrent state and its own border rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Shaped
+from torch import Tensor
+
+from learners.ops.frames import stack_frames
+from learners.trajectory import Trajectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The learner's input: `Trajectory`'s fields as tensors, frames stacked, previous action and reward laid out in time.
+
+    `weight` is 1 where step t is experience and 0 at the reset rows of next-step autoreset (see `learners.trajectory`).
+    """
+
+    obs: Shaped[Tensor, "T+1 B *O"]
+    is_first: Bool[Tensor, "T+1 B"]
+    action: Shaped[Tensor, "T B *A"]
+    reward: Float32[Tensor, "T B"]
+    terminated: Bool[Tensor, "T B"]
+    weight: Float32[Tensor, "T B"]
+    behaviour_log_prob: Float32[Tensor, "T B"]
+    previous_action: Shaped[Tensor, "T+1 B *A"]
+    previous_reward: Float32[Tensor, "T+1 B"]
+    initial_state: tuple[Float[Tensor, "B H"], ...]
+    env_steps: int
+
+
+def batch_of(trajectories: Sequence[Trajectory], columns: slice, device: torch.device) -> Batch:
+    """Join the `columns` of all `trajectories` side by side, in order, and move them to `device`."""
+
+    def joined(pick: Callable[[Trajectory], np.ndarray], axis: int = 1) -> Tensor:
+        arrays = [pick(trajectory)[:, columns] if axis == 1 else pick(trajectory)[columns] for trajectory in trajectories]
+        # concatenate copies: what an actor sent may be a read-only view of memory shared between processes
+        return torch.from_numpy(np.concatenate(arrays, axis=axis)).to(device, non_blocking=True)
+
+    first = trajectories[0]
+    obs, is_first = joined(lambda it: it.obs), joined(lambda it: it.is_first)
+    if len(first.frame_history):
+        obs = stack_frames(obs, joined(lambda it: it.frame_history), is_first)
+    action, reward = joined(lambda it: it.action), joined(lambda it: it.reward)
+    previous_action, previous_reward = joined(lambda it: it.previous_action, 0), joined(lambda it: it.previous_reward, 0)
+    states = tuple(joined(lambda it, i=i: it.initial_state[i], 0) for i in range(len(first.initial_state)))  # type: ignore[misc]
+    return Batch(
+        obs=obs,
+        is_first=is_first,
+        action=action,
+        reward=reward,
+        terminated=joined(lambda it: it.terminated),
+        weight=(~is_first[1:]).to(torch.float32),
+        behaviour_log_prob=joined(lambda it: it.behaviour_log_prob),
+        previous_action=torch.cat([previous_action[None], action]),
+        previous_reward=torch.cat([previous_reward[None], reward]),
+        initial_state=states,
+        env_steps=sum(int(np.count_nonzero(~it.is_first[1:, columns])) for it in trajectories),
+    )
+
+
+def batches(trajectories: Sequence[Trajectory], batch_unrolls: int, device: torch.device) -> Iterator[Batch]:
+    """Yield the batches of one learner call: several of one trajectory's columns, or one of several trajectories.
+
+    Args:
+        trajectories: B environments each; either one with B a multiple of `batch_unrolls`, or `batch_unrolls / B` of them.
+        batch_unrolls: environments of a batch.
+        device: where the tensors go.
+    """
+    num_envs = trajectories[0].num_envs
+    if num_envs <= batch_unrolls:
+        yield batch_of(trajectories, slice(None), device)
+        return
+    for trajectory in trajectories:
+        for start in range(0, num_envs, batch_unrolls):
+            yield batch_of([trajectory], slice(start, start + batch_unrolls), device)

@@ -1,0 +1,252 @@
+"""The agent: torso, optional recurrent core, policy head and value head.
+
+    obs --scale, normalise--> torso --(+ previous action, previous reward)--> [core] --> policy parameters, value
+
+With `separate_value` the value has a torso of its own. Weights live in the module for acting; a learner calls it with
+`torch.func.functional_call`. Under autocast the torso alone runs in lower precision: a logit rounded to eight bits would make the
+importance ratio of on-policy data differ from one.
+
+Reference: Espeholt et al. (2018), figure 3: the last reward, clipped to [-1, 1], and the one-hot last action enter after the torso.
+Letters: T time, B environments, O observation, A action, H hidden, P distribution parameters, N = T * B rows, F features.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envs.errors import InvalidInputError
+from learners.networks.mlp import MLP, Activation, orthogonal_linear
+from learners.networks.recurrent import GRU, LSTM
+from learners.networks.resnet import DeepTorso, ShallowTorso
+from learners.networks.spaces import SpaceSpec
+from learners.ops.distributions import Categorical, DiagonalGaussian, distribution
+from learners.ops.normaliser import standardise
+
+__all__ = ["Agent", "AgentOutput", "NetworkConfig", "SpaceSpec"]
+
+Width = Annotated[int, Meta(ge=1, le=4096)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Shape of the network."""
+
+    torso: Annotated[
+        Literal["mlp", "shallow", "deep"], Meta(description="mlp for vectors; IMPALA's shallow or deep network for images")
+    ] = "mlp"
+    hidden_sizes: Annotated[tuple[Width, ...], Meta(max_length=8, description="layer widths of the mlp torso")] = (64, 64)
+    activation: Annotated[Activation, Meta(description="activation of the mlp torso")] = "tanh"
+    separate_value: Annotated[bool, Meta(description="give the value a torso of its own (mlp without core only)")] = False
+    core: Annotated[Literal["none", "lstm", "gru"], Meta(description="recurrent core after the torso")] = "none"
+    core_size: Annotated[int, Meta(ge=1, le=4096, description="units of the recurrent core")] = 256
+    use_previous_action: Annotated[bool, Meta(description="append the previous action to the features")] = False
+    use_previous_reward: Annotated[bool, Meta(description="append the previous reward, clipped to [-1, 1], to the features")] = (
+        False
+    )
+    normalise_observations: Annotated[bool, Meta(description="scale observations by their running mean and deviation")] = False
+    initial_log_std: Annotated[
+        float, Meta(ge=-5.0, le=2.0, description="log standard deviation of continuous actions at the start")
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class AgentOutput:
+    """What the network says of an unroll.
+
+    Attributes:
+        distribution_params: parameters of the action distribution, for `Agent.distribution`.
+        value: value estimates.
+        state: recurrent state after the last step; empty without a core.
+    """
+
+    distribution_params: Float[Tensor, "T B P"]
+    value: Float[Tensor, "T B"]
+    state: tuple[Float[Tensor, "B H"], ...]
+
+
+class Agent(nn.Module):
+    """Policy and value of one network.
+
+    Buffers: `observation_mean` and `observation_std` [*O], set by the learner and part of every snapshot; present only with
+    `normalise_observations`.
+
+    Raises:
+        InvalidInputError: torso, core and spaces do not fit together.
+    """
+
+    observation_mean: Tensor
+    observation_std: Tensor
+
+    def __init__(self, spec: SpaceSpec, config: NetworkConfig) -> None:
+        super().__init__()
+        _check(spec, config)
+        self.spec, self.config = spec, config
+        self.torso = _torso(spec, config)
+        self.value_torso = _torso(spec, config) if config.separate_value else None
+        size = self.torso.output_size
+        if config.use_previous_action:
+            size += spec.num_actions or spec.action_size
+        size += int(config.use_previous_reward)
+        self.core = _core(size, config)
+        size = size if self.core is None else config.core_size
+        self.policy_head = orthogonal_linear(size, spec.num_actions or spec.action_size, gain=0.01)
+        self.value_head = orthogonal_linear(size, 1, gain=1.0)
+        self.log_std = None if spec.is_discrete else nn.Parameter(torch.full((spec.action_size,), config.initial_log_std))
+        self._obs_scale = 1.0 / 255.0 if config.torso == "mlp" and spec.obs_dtype == "uint8" else None
+        if config.normalise_observations:
+            self.register_buffer("observation_mean", torch.zeros(spec.obs_shape))
+            self.register_buffer("observation_std", torch.ones(spec.obs_shape))
+
+    def initial_state(self, num_envs: int) -> tuple[Float[Tensor, "B H"], ...]:
+        """Return the recurrent state before an episode: zeros, or nothing without a core."""
+        if self.core is None:
+            return ()
+        return tuple(self.policy_head.weight.new_zeros(num_envs, self.config.core_size) for _ in range(self.core.num_states))
+
+    def forward(
+        self,
+        obs: Shaped[Tensor, "T B ..."],
+        is_first: Bool[Tensor, "T B"],
+        previous_action: Shaped[Tensor, "T B *A"],
+        previous_reward: Float[Tensor, "T B"],
+        state: tuple[Float[Tensor, "B H"], ...],
+    ) -> AgentOutput:
+        """Run the network over an unroll.
+
+        Args:
+            obs: observations [T, B, *O], frames stacked.
+            is_first: where the recurrent state, the previous action and the previous reward start from zero.
+            previous_action: action of the step before.
+            previous_reward: reward of the step before, as the environment gave it.
+            state: recurrent state before row 0.
+
+        Gradient: flows to the parameters and to `state`.
+        """
+        x = self._observed(obs)
+        extras = self._extras(is_first, previous_action, previous_reward)
+        features, state = self._features(self.torso(x), extras, is_first, state)
+        value_features = features if self.value_torso is None else _joined(self.value_torso(x), extras)
+        with _full_precision(obs.device.type):
+            value = self.value_head(value_features).view(is_first.shape)
+            return AgentOutput(self._params(features, is_first), value, state)
+
+    def policy(
+        self,
+        obs: Shaped[Tensor, "T B ..."],
+        is_first: Bool[Tensor, "T B"],
+        previous_action: Shaped[Tensor, "T B *A"],
+        previous_reward: Float[Tensor, "T B"],
+        state: tuple[Float[Tensor, "B H"], ...],
+    ) -> tuple[Float[Tensor, "T B P"], tuple[Float[Tensor, "B H"], ...]]:
+        """Return distribution parameters and state only: `forward` without the value, for acting."""
+        extras = self._extras(is_first, previous_action, previous_reward)
+        features, state = self._features(self.torso(self._observed(obs)), extras, is_first, state)
+        with _full_precision(obs.device.type):
+            return self._params(features, is_first), state
+
+    def distribution(self, params: Float[Tensor, "*N P"]) -> Categorical | DiagonalGaussian:
+        """Return the action distribution with these parameters."""
+        return distribution(self.spec, params)
+
+    def _observed(self, obs: Tensor) -> Tensor:
+        """Return [N, *O] as the torso takes it."""
+        x = obs.flatten(0, 1)
+        if self.config.torso != "mlp" and x.dtype == torch.uint8:
+            return x
+        x = x.to(self.policy_head.weight.dtype)
+        if self.config.normalise_observations:
+            x = standardise(x, self.observation_mean, self.observation_std)
+        elif self._obs_scale is not None:
+            x = x * self._obs_scale
+        return x.flatten(1) if self.config.torso == "mlp" else x
+
+    def _extras(self, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor) -> Tensor | None:
+        """Return previous action and reward as features [N, F], zero at an episode's first step; None where neither is used."""
+        config, dtype = self.config, self.policy_head.weight.dtype
+        if not (config.use_previous_action or config.use_previous_reward):
+            return None
+        parts = []
+        if config.use_previous_action:
+            is_discrete = self.spec.is_discrete
+            parts.append(functional.one_hot(previous_action.long(), self.spec.num_actions) if is_discrete else previous_action)
+        if config.use_previous_reward:
+            parts.append(previous_reward.clamp(-1, 1).unsqueeze(-1))
+        extras = torch.cat([part.to(dtype) for part in parts], dim=-1)
+        return extras.masked_fill(is_first.unsqueeze(-1), 0).flatten(0, 1)
+
+    def _features(
+        self, features: Tensor, extras: Tensor | None, is_first: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return what the policy head reads, [N, F], and the state after the unroll."""
+        features = _joined(features, extras)
+        if self.core is None:
+            return features, state
+        with _full_precision(features.device.type):
+            outputs, state = self.core(features.view(*is_first.shape, -1), is_first, state)
+        return outputs.flatten(0, 1), state
+
+    def _params(self, features: Tensor, is_first: Tensor) -> Tensor:
+        params: Tensor = self.policy_head(features)
+        if self.log_std is not None:
+            params = torch.cat((params, self.log_std.expand_as(params)), dim=-1)
+        return params.view(*is_first.shape, -1)
+
+
+def _joined(features: Tensor, extras: Tensor | None) -> Tensor:
+    """Return the torso's features, back in full precision, beside the extras."""
+    if features.dtype in (torch.bfloat16, torch.float16):
+        features = features.float()
+    return features if extras is None else torch.cat((features, extras), dim=-1)
+
+
+def _full_precision(device: str) -> torch.autocast | _NoContext:
+    """Leave autocast, where it is on."""
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NO_CONTEXT
+
+
+class _NoContext:
+    """A context that does nothing and costs nothing: acting enters it at every step."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+_NO_CONTEXT = _NoContext()
+
+
+def _torso(spec: SpaceSpec, config: NetworkConfig) -> MLP | ShallowTorso | DeepTorso:
+    if config.torso == "mlp":
+        return MLP(math.prod(spec.obs_shape), config.hidden_sizes, config.activation)
+    channels, height, width = spec.obs_shape
+    torso = ShallowTorso if config.torso == "shallow" else DeepTorso
+    return torso((channels, height, width), is_integer=spec.obs_dtype == "uint8")
+
+
+def _core(num_inputs: int, config: NetworkConfig) -> LSTM | GRU | None:
+    if config.core == "none":
+        return None
+    core = LSTM if config.core == "lstm" else GRU
+    return core(num_inputs, config.core_size)
+
+
+def _check(spec: SpaceSpec, config: NetworkConfig) -> None:
+    """Refuse combinations that have no meaning."""
+    if config.torso != "mlp" and len(spec.obs_shape) != 3:
+        raise InvalidInputError(f"torso {config.torso} needs images [C, height, width]; observations have shape {spec.obs_shape}")
+    if config.separate_value and (config.torso != "mlp" or config.core != "none"):
+        raise InvalidInputError(
+            f"separate_value is allowed with torso mlp and core none only, not with {config.torso} and {config.core}"
+        )
+    if config.normalise_observations and spec.obs_dtype == "uint8":
+        raise InvalidInputError(
+            "normalise_observations is not allowed for uint8 observations, which are scaled to [0, 1] already"
+        )

@@ -1,0 +1,160 @@
+"""Optimisers as pure functions of (state, parameters, gradients).
+
+    rmsprop_inside_sqrt   m <- d m + (1 - d) g^2,  b <- mu b + lr g / sqrt(m + eps),    p <- p - b        m_0 = 1  (TensorFlow, optax)
+    rmsprop_outside_sqrt  m <- d m + (1 - d) g^2,  b <- mu b + g / (sqrt(m) + eps),     p <- p - lr b     m_0 = 0  (PyTorch)
+    adam                  f <- b1 f + (1 - b1) g,  m <- b2 m + (1 - b2) g^2,            p <- p - lr f^ / (sqrt(m^) + eps)
+
+The place of epsilon is no detail: IMPALA's 0.01 inside the root bounds the divisor by 0.1 from below, outside by 0.01, a learning rate up
+to ten times larger for small gradients. TensorFlow moreover starts m at one, which damps the first updates; `second_moment_init` sets it.
+
+Reference: Tieleman and Hinton (2012), lecture 6.5; Kingma and Ba (2015), algorithm 1; `tf.compat.v1.train.RMSPropOptimizer`,
+`torch.optim.RMSprop`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from msgspec import Meta
+from torch import Tensor
+
+Kind = Literal["rmsprop_inside_sqrt", "rmsprop_outside_sqrt", "adam"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig:
+    """Which optimiser, and its constants; the learning rate is an argument of `apply`, for it is annealed."""
+
+    kind: Annotated[Kind, Meta(description="update rule; RMSProp is named by where epsilon stands")] = "rmsprop_inside_sqrt"
+    decay: Annotated[float, Meta(ge=0.0, lt=1.0, description="decay of the second moment (RMSProp); 0.99")] = 0.99
+    beta1: Annotated[float, Meta(ge=0.0, lt=1.0, description="decay of the first moment (Adam)")] = 0.9
+    beta2: Annotated[float, Meta(ge=0.0, lt=1.0, description="decay of the second moment (Adam)")] = 0.999
+    epsilon: Annotated[float, Meta(gt=0.0, le=10.0, description="keeps the divisor from zero; IMPALA on Atari: 0.01")] = 0.01
+    momentum: Annotated[float, Meta(ge=0.0, lt=1.0, description="momentum (RMSProp); IMPALA: 0")] = 0.0
+    second_moment_init: Annotated[
+        float | None, Meta(description="start of the second moment; none: 1 for rmsprop_inside_sqrt, 0 otherwise")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserState:
+    """What an optimiser remembers.
+
+    Attributes:
+        second_moment: running mean of squared gradients, by parameter name.
+        first_moment: running mean of gradients (Adam) or momentum buffer (RMSProp); empty without momentum.
+        step: number of updates made.
+    """
+
+    second_moment: dict[str, Tensor]
+    first_moment: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+
+
+def init(config: OptimiserConfig, params: dict[str, Tensor]) -> OptimiserState:
+    """Return the state before the first update."""
+    start = config.second_moment_init
+    if start is None:
+        start = 1.0 if config.kind == "rmsprop_inside_sqrt" else 0.0
+    has_first = config.kind == "adam" or config.momentum > 0
+    return OptimiserState(
+        second_moment={name: torch.full_like(tensor, start, requires_grad=False) for name, tensor in params.items()},
+        first_moment={name: torch.zeros_like(tensor, requires_grad=False) for name, tensor in params.items()}
+        if has_first
+        else {},
+    )
+
+
+def apply(
+    config: OptimiserConfig,
+    state: OptimiserState,
+    params: dict[str, Tensor],
+    grads: dict[str, Tensor],
+    learning_rate: float | Float[Tensor, ""],
+) -> tuple[dict[str, Tensor], OptimiserState]:
+    """Make one update.
+
+    Args:
+        config: constants.
+        state: what `init` or the last `apply` returned.
+        params: parameters by name.
+        grads: their gradients, by the same names.
+        learning_rate: step size.
+
+    Returns:
+        The new parameters and the new state; no input is modified.
+
+    Gradient: flows to parameters, gradients, state and learning rate; finite also where the second moment is zero.
+    """
+    names = list(params)
+    weights, slopes = list(params.values()), [grads[name] for name in names]
+    old_second = [state.second_moment[name] for name in names]
+    old_first = [state.first_moment[name] for name in names] if state.first_moment else []
+    if config.kind == "adam":
+        steps, first, second = _adam(config, slopes, old_first, old_second, learning_rate, state.step + 1)
+    else:
+        steps, first, second = _rmsprop(config, slopes, old_first, old_second, learning_rate)
+    new_state = OptimiserState(
+        second_moment=dict(zip(names, second, strict=True)),
+        first_moment=dict(zip(names, first, strict=True)) if first else {},
+        step=state.step + 1,
+    )
+    return dict(zip(names, torch._foreach_sub(weights, steps), strict=True)), new_state
+
+
+_Update = tuple[list[Tensor], list[Tensor], list[Tensor]]
+"""Steps to subtract, new first moments, new second moments."""
+
+
+def _rmsprop(
+    config: OptimiserConfig, grads: list[Tensor], first: list[Tensor], second: list[Tensor], learning_rate: float | Tensor
+) -> _Update:
+    second = _decayed(second, torch._foreach_mul(grads, grads), config.decay)
+    is_inside = config.kind == "rmsprop_inside_sqrt"
+    if is_inside:
+        divisor = torch._foreach_sqrt(torch._foreach_add(second, config.epsilon))
+    else:
+        divisor = torch._foreach_add(_safe_sqrt(second), config.epsilon)
+    steps = list(torch._foreach_div(grads, divisor))
+    if is_inside or not config.momentum:  # TensorFlow accumulates steps, PyTorch accumulates directions: equal at a constant rate
+        steps = _scaled(steps, learning_rate)
+    if not config.momentum:
+        return list(steps), [], second
+    first = list(torch._foreach_add(torch._foreach_mul(first, config.momentum), steps))
+    return (first if is_inside else _scaled(first, learning_rate)), first, second
+
+
+def _adam(
+    config: OptimiserConfig,
+    grads: list[Tensor],
+    first: list[Tensor],
+    second: list[Tensor],
+    learning_rate: float | Tensor,
+    step: int,
+) -> _Update:
+    first = _decayed(first, grads, config.beta1)
+    second = _decayed(second, torch._foreach_mul(grads, grads), config.beta2)
+    correction1, correction2 = 1 - config.beta1**step, 1 - config.beta2**step
+    divisor = torch._foreach_add(_safe_sqrt(torch._foreach_div(second, correction2)), config.epsilon)
+    steps = torch._foreach_div(torch._foreach_div(first, correction1), divisor)
+    return _scaled(steps, learning_rate), first, second
+
+
+def _decayed(old: list[Tensor], new: tuple[Tensor, ...] | list[Tensor], decay: float) -> list[Tensor]:
+    """Return decay * old + (1 - decay) * new."""
+    return list(torch._foreach_add(torch._foreach_mul(old, decay), new, alpha=1 - decay))
+
+
+def _scaled(tensors: tuple[Tensor, ...] | list[Tensor], factor: float | Tensor) -> list[Tensor]:
+    """Return factor * tensors; a tensor factor goes one by one, for the derivative of torch._foreach_mul by it fails (torch 2.13)."""
+    if isinstance(factor, Tensor):
+        return [tensor * factor for tensor in tensors]
+    return list(torch._foreach_mul(tensors, factor))
+
+
+def _safe_sqrt(squares: tuple[Tensor, ...] | list[Tensor]) -> tuple[Tensor, ...]:
+    """The root, whose derivative at zero is zero and not infinity: a parameter without gradient must not turn a meta-gradient into NaN."""
+    return torch._foreach_sqrt(torch._foreach_clamp_min(squares, torch.finfo(squares[0].dtype).tiny))

@@ -1,0 +1,59 @@
+"""Discounted and lambda returns of an unroll.
+
+    discounted:  G_t = r_t + d_t * G_{t+1},                                              G_T = bootstrap
+    lambda:      G_t = r_t + d_t * ((1 - l_t) * V_{t+1} + l_t * G_{t+1}),                G_T = V_T
+
+with d_t = gamma * (1 - terminated_t), and l_t = lambda but for a step whose successor is a reset: l_t is zero there.
+
+Reference: Sutton and Barto (2018), eq. 12.18-12.20.
+Letters: T time, B environments.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from learners.ops.recurrence import backward_recurrence
+
+
+def discounted_returns(
+    reward_t: Float[Tensor, "T B"], discount_t: Float[Tensor, "T B"], bootstrap_value: Float[Tensor, " B"]
+) -> Float[Tensor, "T B"]:
+    """Return the discounted sum of rewards from every step on.
+
+    An episode ends where `discount_t` is zero: a caller that has no value to bootstrap a truncated step from sets it to zero there too.
+
+    Args:
+        reward_t: reward received on leaving step t.
+        discount_t: discount applied to everything after step t.
+        bootstrap_value: return expected after the last step; zeros where every episode ended.
+
+    Gradient: flows to every argument.
+    """
+    return backward_recurrence(reward_t, discount_t, bootstrap_value)
+
+
+def lambda_returns(
+    *,
+    reward_t: Float[Tensor, "T B"],
+    discount_t: Float[Tensor, "T B"],
+    value_tp1: Float[Tensor, "T B"],
+    lambda_: Float[Tensor, ""],
+    weight_t: Float[Tensor, "T B"],
+) -> Float[Tensor, "T B"]:
+    """Return G_t for every step; `lambda_` 0 is the one-step target, 1 the Monte Carlo return bootstrapped at the end.
+
+    Args:
+        reward_t: reward received on leaving step t.
+        discount_t: discount applied to everything after step t; zero at a termination, kept at a truncation.
+        value_tp1: value estimate of the observation that step t led to (at a truncation the final observation).
+        lambda_: trace parameter in [0, 1].
+        weight_t: one where step t is experience, zero at a reset; the return of a reset row means nothing.
+
+    Gradient: flows to every argument; pass detached values for a semi-gradient target.
+    """
+    lambda_t = lambda_ * torch.cat((weight_t[1:], torch.ones_like(weight_t[:1])))
+    trace_t = discount_t * lambda_t
+    return backward_recurrence(reward_t + (discount_t - trace_t) * value_tp1, trace_t, value_tp1[-1])

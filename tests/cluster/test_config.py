@@ -1,0 +1,52 @@
+"""The config of a run and the presets."""
+
+import dataclasses
+
+import pytest
+
+from cluster import overrides, presets
+from cluster.config import RolloutConfig, RunConfig, check
+from envs.errors import InvalidInputError
+from envs.registry import resolve
+
+
+@pytest.mark.parametrize("key", overrides.keys(RunConfig).values(), ids=lambda key: key.name)
+def test_every_setting_has_a_line_of_doc(key: overrides.Key) -> None:
+    assert key.doc, f"{key.name} has no description"
+    assert "\n" not in key.doc
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_every_preset_is_valid_and_survives_its_file(name: str) -> None:
+    config = presets.config_of(presets.find(name))
+    assert (config.preset, config.family) == (name, presets.PRESETS[name].family)
+    assert overrides.from_tree(RunConfig, overrides.to_tree(config), "config.json") == config
+    assert resolve(config.family).name == config.family
+
+
+def test_the_settings_of_a_preset_differ_from_the_defaults() -> None:
+    for preset in presets.PRESETS.values():
+        config = presets.config_of(preset)
+        changed = overrides.apply(config, {})
+        assert changed == config
+        assert config != RunConfig(preset=preset.name)
+
+
+@pytest.mark.parametrize(("batch", "envs"), [(32, 32), (64, 32), (8, 32), (1, 7)])
+def test_batches_that_fit(batch: int, envs: int) -> None:
+    check(RunConfig(batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs)))
+
+
+@pytest.mark.parametrize(
+    ("batch", "envs", "hint"), [(33, 32, "try 32 or 64"), (31, 32, "try 32"), (12, 32, "try 32"), (100, 7, "try 98 or 105")]
+)
+def test_batches_that_do_not_fit_are_told_the_nearest_that_do(batch: int, envs: int, hint: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"batch_unrolls = {batch} .*envs_per_actor = {envs}: {hint}"):
+        check(RunConfig(batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs)))
+
+
+def test_a_deterministic_round_holds_whole_batches() -> None:
+    config = RunConfig(deterministic=True, num_actors=3, batch_unrolls=64, rollout=RolloutConfig(envs_per_actor=32))
+    with pytest.raises(InvalidInputError, match="must divide the 96 environments of a round"):
+        check(config)
+    check(dataclasses.replace(config, num_actors=4))

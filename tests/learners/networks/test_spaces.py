@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import gymnasium
+import numpy as np
+import pytest
+
+from envs.errors import InvalidInputError
+from learners.networks.spaces import SpaceSpec
+
+VECTOR = gymnasium.spaces.Box(-np.inf, np.inf, (17,), np.float64)
+CONTROL = gymnasium.spaces.Box(-1, 1, (6,), np.float32)
+
+
+def env(observation: gymnasium.Space, action: gymnasium.Space, **rest: int) -> SimpleNamespace:
+    return SimpleNamespace(single_observation_space=observation, single_action_space=action, **rest)
+
+
+def test_reads_continuous_and_discrete_spaces() -> None:
+    spec = SpaceSpec.of(env(VECTOR, CONTROL))
+    assert spec == SpaceSpec((17,), "float64", action_size=6)
+    assert (spec.is_discrete, spec.action_shape, spec.num_params) == (False, (6,), 12)
+    frames = gymnasium.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    spec = SpaceSpec.of(env(frames, gymnasium.spaces.Discrete(18), frame_stack=4))
+    assert spec == SpaceSpec((4, 84, 84), "uint8", num_actions=18, frame_stack=4)
+    assert (spec.is_discrete, spec.action_shape, spec.num_params) == (True, (), 18)
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "match"),
+    [
+        (gymnasium.spaces.Discrete(5), CONTROL, r"observation space Discrete\(5\)"),
+        (gymnasium.spaces.Text(5), CONTROL, "observation space Text"),
+        (VECTOR, gymnasium.spaces.MultiBinary(3), "action space MultiBinary"),
+        (VECTOR, gymnasium.spaces.MultiDiscrete([2, 3]), "action space MultiDiscrete"),
+        (VECTOR, gymnasium.spaces.Box(-1, 1, (2, 3), np.float32), "action space Box"),
+        (VECTOR, gymnasium.spaces.Discrete(3, start=1), "start at 0"),
+    ],
+)
+def test_refuses_other_spaces_by_name(observation: gymnasium.Space, action: gymnasium.Space, match: str) -> None:
+    with pytest.raises(InvalidInputError, match=match):
+        SpaceSpec.of(env(observation, action))

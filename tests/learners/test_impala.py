@@ -1,0 +1,193 @@
+"""IMPALA's loss against a slow truth, the purity of its update, and the cutting of batches."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from envs.errors import InvalidInputError
+from envs.task import Task
+from learners import impala
+from learners.batch import batch_of, batches
+from learners.checkpointing import state_from_arrays, state_to_arrays
+from learners.impala import ImpalaConfig, LearnerState
+from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.ops.optimisers import OptimiserConfig
+from learners.trajectory import Trajectory
+
+T, B, OBS, ACTIONS = 9, 4, 3, 5
+CPU = torch.device("cpu")
+SPEC = SpaceSpec((OBS,), "float32", num_actions=ACTIONS)
+NETWORK = NetworkConfig(hidden_sizes=(8,), normalise_observations=True)
+CONFIG = ImpalaConfig(gamma=0.9, lambda_=0.8, reward_clip=1.0, reward_scale=0.7, entropy_cost=0.05, max_gradient_norm=1e9)
+
+
+def trajectory(seed: int = 0, num_envs: int = B) -> Trajectory:
+    """Random experience with a termination (and its reset row) in environment 1 and a truncation in environment 2."""
+    rng = np.random.default_rng(seed)
+    is_first, terminated, truncated = (
+        np.zeros((T + 1, num_envs), bool),
+        np.zeros((T, num_envs), bool),
+        np.zeros((T, num_envs), bool),
+    )
+    if num_envs > 2:
+        terminated[2, 1], is_first[4, 1] = True, True
+        truncated[5, 2], is_first[7, 2] = True, True
+    return Trajectory(
+        obs=rng.normal(size=(T + 1, num_envs, OBS)).astype(np.float32),
+        frame_history=np.empty((0, num_envs, OBS), np.float32),
+        is_first=is_first,
+        action=rng.integers(ACTIONS, size=(T, num_envs)),
+        reward=rng.normal(scale=2.0, size=(T, num_envs)).astype(np.float32),
+        terminated=terminated,
+        truncated=truncated,
+        behaviour_log_prob=np.log(rng.uniform(0.05, 0.9, size=(T, num_envs))).astype(np.float32),
+        previous_action=np.zeros(num_envs, np.int64),
+        previous_reward=np.zeros(num_envs, np.float32),
+        initial_state=(),
+        policy_version=0,
+        tasks=tuple(Task(family="none") for _ in range(num_envs)),
+    )
+
+
+@pytest.fixture
+def learner() -> tuple[Agent, LearnerState]:
+    agent, state = impala.init(SPEC, NETWORK, CONFIG, seed=0, device=CPU)
+    # heads as large as those of a trained network, so that no term of the loss is near zero by chance
+    params = {name: 3 * tensor if "head" in name else tensor for name, tensor in state.params.items()}
+    return agent, replace(state, params=params)
+
+
+def slow_targets(
+    values: np.ndarray, ratios: np.ndarray, it: Trajectory, env: int, config: ImpalaConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """v_s by the sum of eq. 1 and the advantage of section 4.2, an episode at a time, for one environment."""
+    rewards = np.clip(it.reward[:, env] * config.reward_scale, -config.reward_clip, config.reward_clip)
+    targets, advantages = values[:-1].copy(), np.zeros(T)
+    starts = [0, *[t for t in range(1, T + 1) if it.is_first[t, env]]]
+    for start, stop in zip(
+        starts, [*[s - 1 for s in starts[1:]], T], strict=True
+    ):  # step stop - 1 ends the episode, row stop is its reset
+        discount = np.where(it.terminated[start:stop, env], 0.0, config.gamma)
+        rho, c = np.minimum(config.clip_rho, ratios[start:stop]), config.lambda_ * np.minimum(config.clip_c, ratios[start:stop])
+        delta = rho * (rewards[start:stop] + discount * values[start + 1 : stop + 1] - values[start:stop])
+        for s in range(stop - start):
+            weights = [np.prod(discount[s:t] * c[s:t]) for t in range(s, stop - start)]
+            targets[start + s] = values[start + s] + float(np.dot(weights, delta[s:]))
+        for s in range(stop - start):
+            after = values[start + s + 1]
+            if s + 1 < stop - start:
+                after = config.lambda_ * targets[start + s + 1] + (1 - config.lambda_) * after
+            q = rewards[start + s] + discount[s] * after
+            advantages[start + s] = min(config.clip_pg_rho, ratios[start + s]) * (q - values[start + s])
+    return targets, advantages
+
+
+def test_loss_equals_the_paper_s_formula_episode_by_episode(learner: tuple[Agent, LearnerState]) -> None:
+    agent, state = learner
+    it = trajectory()
+    batch = batch_of([it], slice(None), CPU)
+    terms = impala.loss(agent, impala.network_arrays(state), batch, CONFIG)
+    inputs = (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())
+    output = torch.func.functional_call(agent, impala.network_arrays(state), inputs)
+    log_probs = output.distribution_params[:-1].log_softmax(-1).detach().numpy().astype(np.float64)
+    values = output.value.detach().numpy().astype(np.float64)
+    policy = value = entropy = 0.0
+    for env in range(B):
+        chosen = log_probs[np.arange(T), env, it.action[:, env]]
+        targets, advantages = slow_targets(values[:, env], np.exp(chosen - it.behaviour_log_prob[:, env]), it, env, CONFIG)
+        for t in range(T):
+            if it.is_first[t + 1, env]:
+                continue
+            policy -= chosen[t] * advantages[t]
+            value += 0.5 * (targets[t] - values[t, env]) ** 2
+            entropy -= float((np.exp(log_probs[t, env]) * log_probs[t, env]).sum())
+    np.testing.assert_allclose(float(terms.policy), policy, rtol=1e-4)
+    np.testing.assert_allclose(float(terms.value), value, rtol=1e-4)
+    np.testing.assert_allclose(float(terms.total), policy + 0.5 * value - 0.05 * entropy, rtol=1e-4)
+
+
+def test_what_happens_on_a_reset_row_changes_nothing(learner: tuple[Agent, LearnerState]) -> None:
+    agent, state = learner
+    it = trajectory()
+    changed = copy.deepcopy(it)
+    changed.reward[3, 1] = 99.0  # row 3 of environment 1 is the reset after the termination at 2
+    changed.action[3, 1] = (changed.action[3, 1] + 1) % ACTIONS
+    changed.behaviour_log_prob[3, 1] -= 1.0
+    want, got = (impala.update(agent, CONFIG, state, batch_of([one], slice(None), CPU), 1000)[0] for one in (it, changed))
+    for name in want.params:
+        assert torch.equal(want.params[name], got.params[name])
+    changed.reward[4, 1] += 0.3
+    other = impala.update(agent, CONFIG, state, batch_of([changed], slice(None), CPU), 1000)[0]
+    assert any(not torch.equal(want.params[name], other.params[name]) for name in want.params)
+
+
+def test_update_is_pure_and_counts(learner: tuple[Agent, LearnerState]) -> None:
+    agent, state = learner
+    before = {name: tensor.clone() for name, tensor in state.params.items()}
+    batch = batch_of([trajectory()], slice(None), CPU)
+    first, scalars = impala.update(agent, CONFIG, state, batch, 1000)
+    second, _ = impala.update(agent, CONFIG, state, batch, 1000)
+    for name, tensor in before.items():
+        assert torch.equal(state.params[name], tensor)
+        assert torch.equal(first.params[name], second.params[name])
+        assert not torch.equal(first.params[name], tensor)
+    assert (first.version, first.env_steps) == (1, T * B - 2)
+    assert state.version == 0
+    assert first.moments is not None
+    assert float(first.moments.count) == T * B - 2
+    assert all(torch.isfinite(scalar) for scalar in scalars.values())
+
+
+def test_the_learning_rate_falls_to_zero_over_the_run(learner: tuple[Agent, LearnerState]) -> None:
+    assert impala.learning_rate(CONFIG, 250, 1000) == pytest.approx(0.75 * CONFIG.learning_rate)
+    assert impala.learning_rate(replace(CONFIG, anneal=False), 250, 1000) == CONFIG.learning_rate
+    agent, state = learner
+    done = replace(state, env_steps=1000)
+    after, _ = impala.update(agent, CONFIG, done, batch_of([trajectory()], slice(None), CPU), 1000)
+    assert all(torch.equal(after.params[name], state.params[name]) for name in state.params)
+
+
+def test_batches_cut_and_join_columns_and_nothing_else() -> None:
+    wide = trajectory(num_envs=6)
+    cut = list(batches([wide], 2, CPU))
+    assert [batch.reward.shape for batch in cut] == [(T, 2)] * 3
+    np.testing.assert_array_equal(torch.cat([batch.obs for batch in cut], dim=1).numpy(), wide.obs)
+    narrow = [trajectory(seed, num_envs=2) for seed in range(3)]
+    (joined,) = batches(narrow, 6, CPU)
+    np.testing.assert_array_equal(joined.action.numpy(), np.concatenate([one.action for one in narrow], axis=1))
+    assert joined.env_steps == 3 * T * 2
+    assert sum(batch.env_steps for batch in cut) == wide.env_steps == 6 * T - 2
+
+
+@pytest.mark.parametrize("kind", ["rmsprop_inside_sqrt", "rmsprop_outside_sqrt", "adam"])
+def test_a_checkpointed_state_goes_on_bit_for_bit(kind: str) -> None:
+    config = replace(CONFIG, optimiser=OptimiserConfig(kind=kind, momentum=0.0 if kind == "adam" else 0.5))  # type: ignore[arg-type]
+    agent, state = impala.init(SPEC, NETWORK, config, seed=0, device=CPU)
+    batch = batch_of([trajectory()], slice(None), CPU)
+    for _ in range(3):
+        state, _ = impala.update(agent, config, state, batch, 1000)
+    back = state_from_arrays(state_to_arrays(state), like=impala.init(SPEC, NETWORK, config, seed=9, device=CPU)[1], device=CPU)
+    want, got = (impala.update(agent, config, one, batch, 1000)[0] for one in (state, back))
+    assert all(torch.equal(want.params[name], got.params[name]) for name in want.params)
+    assert got.version == 4
+
+
+def test_a_state_of_another_network_is_refused_by_name() -> None:
+    _, state = impala.init(SPEC, NETWORK, CONFIG, seed=0, device=CPU)
+    _, wider = impala.init(SPEC, replace(NETWORK, hidden_sizes=(9,)), CONFIG, seed=0, device=CPU)
+    with pytest.raises(InvalidInputError, match=r"policy_head.weight is \(5, 8\) there, \(5, 9\) here"):
+        state_from_arrays(state_to_arrays(state), like=wider, device=CPU)
+
+
+def test_half_precision_stays_near_full_precision(learner: tuple[Agent, LearnerState]) -> None:
+    agent, state = learner
+    batch = batch_of([trajectory()], slice(None), CPU)
+    full = impala.loss(agent, impala.network_arrays(state), batch, CONFIG)
+    half = impala.loss(agent, impala.network_arrays(state), batch, replace(CONFIG, precision="bf16"))
+    assert float(half.total) == pytest.approx(float(full.total), rel=0.05)
+    assert float(half.total) != float(full.total)
