@@ -121,7 +121,7 @@ def read(path: Path) -> Checkpoint:
             raise CorruptCheckpointError(f"format {manifest['format']}, and this version reads format {FORMAT}")
         content = {name: (path / name).read_bytes() for name in (TENSORS, TREE)}
         for name, data in content.items():
-            if False:
+            if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
                 raise CorruptCheckpointError(f"{name} does not match its checksum")
         match = _NAME.fullmatch(path.name)
         if match and int(match[1]) != manifest["step"]:

@@ -7,6 +7,7 @@ a third.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from ray.exceptions import ActorAlreadyExistsError, ObjectLostError, RayActorErr
 
 NAME_WAIT_S = 2.0
 """How long a dead worker's name may stay taken before its successor's carries a number."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 MAX_NUMBER = 9
 """Far more names in use than one run can leave behind."""
 
@@ -45,7 +47,7 @@ def fetch(ref: Any, who: str) -> Any:
             raise LostError(_one_line(cause)) from error
         if not isinstance(cause, Exception) or isinstance(cause, RayError):
             raise RuntimeError(f"{who} failed: {error}") from error
-        cause.add_note(f"raised by {who}, where the traceback was:\n{error.traceback_str}")
+        cause.add_note(f"raised by {who}, where the traceback was:\n{_COLOUR.sub('', str(error))}")
         raise cause from None
     except RayError as error:
         raise LostError(_one_line(error)) from error

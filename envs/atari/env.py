@@ -109,7 +109,7 @@ class AtariEnv(BatchedEnv):
 
         lost_life = (played.lives < self._lives) & (played.lives > 0)
         is_final = played.is_over | played.is_capped
-        # What ends within the no-op between two episodes ends neither of them, as no action led there; nor does a new game's count of lives.
+        # What ends within the no-op between two episodes ends neither, as no action led there; nor does a new game's count of lives.
         terminated = (played.is_over | (lost_life & self._ends_with_life)) & ~is_first
         truncated = played.is_capped & ~terminated & ~is_first
 

@@ -23,7 +23,7 @@ def page_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "point_goal", raising=False)
-    assert f"--family {'point_goal:family'}" in PAGE.read_text()
+    assert "--family point_goal:family" in PAGE.read_text()
     return "point_goal"
 
 
@@ -31,23 +31,24 @@ def test_the_family_is_found_and_its_slots_play_their_own_tasks(page_module: str
     family = resolve(f"{page_module}:family")
     tasks = family.sample(3, np.random.default_rng(0))
     assert [parameter.name for parameter in family.parameters] == ["goal_x", "goal_y"]
+    goals = np.array([[task.number("goal_x"), task.number("goal_y")] for task in tasks])
     env = family.make(tasks)
     obs, _ = env.reset(seed=0)
-    assert obs.shape == (3, 2)
-    _, reward, *_ = env.step(np.zeros((3, 2), np.float32))
-    np.testing.assert_allclose(reward, [-np.hypot(task.number("goal_x"), task.number("goal_y")) for task in tasks])
+    np.testing.assert_allclose(obs, np.concatenate([np.zeros((3, 2)), goals], axis=1), atol=1e-6)
+    _, reward, *_ = env.step(np.zeros(3, np.int64))  # all to the right
+    want = 10 * (np.hypot(*goals.T) - np.hypot(*(goals - [0.1, 0.0]).T))
+    np.testing.assert_allclose(reward, want)
 
 
 def test_an_episode_ends_at_the_goal_or_at_the_limit(page_module: str) -> None:
     family = resolve(f"{page_module}:family")
-    tasks = family.sample(2, np.random.default_rng(1))
-    goals = np.array([[task.number("goal_x"), task.number("goal_y")] for task in tasks])
-    env = family.make(tasks)
+    env = family.make(family.sample(2, np.random.default_rng(1)))
     obs, _ = env.reset(seed=0)
-    seeks = np.array([[1.0], [0.0]])  # the first slot walks to its goal, the second stays
     ended = {0: "", 1: ""}
-    for _ in range(50):
-        obs, _, terminated, truncated, _ = env.step((seeks * 10 * (goals - obs)).astype(np.float32))
+    for t in range(50):
+        x, y = obs[0, 2:] - obs[0, :2]
+        seek = (0 if x > 0 else 1) if abs(x) > abs(y) else (2 if y > 0 else 3)
+        obs, _, terminated, truncated, _ = env.step(np.array([seek, t % 2]))  # the second slot goes to and fro
         for slot in (0, 1):
             ended[slot] = ended[slot] or ("terminated" if terminated[slot] else "truncated" if truncated[slot] else "")
     assert ended == {0: "terminated", 1: "truncated"}

@@ -166,10 +166,10 @@ def test_a_breakout_game_has_five_lives(played: dict[str, list[Step]]) -> None:
         assert finals >= 1
 
 
-def roll(name: str, seed: int, num_threads: int, num_steps: int = 80, tasks: list[Task] | None = None) -> Iterator[np.ndarray]:
+def roll(name: str, seed: int, num_threads: int, num_steps: int = 60, tasks: list[Task] | None = None) -> Iterator[np.ndarray]:
     """Everything that a seeded run gives, in order."""
     family = resolve(name)
-    env = family.make(tasks or family.sample(3, np.random.default_rng(0)), num_threads=num_threads)
+    env = family.make(tasks or family.sample(2, np.random.default_rng(0)), num_threads=num_threads)
     rng = np.random.default_rng(seed)
     yield env.reset(seed=seed)[0]
     for t in range(num_steps):
