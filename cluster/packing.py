@@ -95,7 +95,7 @@ def _pack_array(array: np.ndarray, path: str, arrays: dict[str, np.ndarray], suf
         raise TypeError(f"cannot hold an array of Python objects in a checkpoint (at {path or 'the top'})")
     if array.dtype.char in NATIVE_DTYPES and array.dtype.isnative:
         # Not ascontiguousarray: that turns an array without axes into one of shape [1].
-        return ["array" + suffix, _add(arrays, path, np.ascontiguousarray(array))]
+        return ["array" + suffix, _add(arrays, path, np.asarray(array, order="C"))]
     raw = np.frombuffer(array.tobytes(), dtype=np.uint8)
     return ["raw" + suffix, _add(arrays, path, raw), repr(np.lib.format.dtype_to_descr(array.dtype)), list(array.shape)]
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_SAMPLE = 10_000
 
+MAX_SHOWN = 6
+"""Parameters or choices that the list of families spells out; `metaray tasks FAMILY` has them all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
@@ -85,8 +88,7 @@ def _print_list(console: Console) -> None:
     table.add_column("what is learned", overflow="fold", ratio=3)
     table.add_column("drawn for each task", overflow="fold", ratio=2)
     for family in listed_families():
-        drawn = ", ".join(_brief(parameter) for parameter in family.parameters) or "[dim]a single task[/]"
-        table.add_row(f"[cyan]{escape(family.name)}[/]", escape(family.doc), drawn)
+        table.add_row(f"[cyan]{escape(family.name)}[/]", escape(family.doc), escape(_drawn(family)) or "[dim]a single task[/]")
     table.add_row(
         "[cyan]gym:<id>[/]", "any registered Gymnasium environment, such as gym:LunarLander-v3", "[dim]a single task[/]"
     )
@@ -95,8 +97,15 @@ def _print_list(console: Console) -> None:
     console.print("\n[cyan]metaray tasks FAMILY --sample 3[/]  shows parameters and sampled tasks")
 
 
-def _brief(parameter: Parameter) -> str:
-    from rich.markup import escape
+def _drawn(family: TaskFamily) -> str:
+    """The parameters of a family in few words; empty for a single task."""
+    if len(family.parameters) > MAX_SHOWN:
+        # mass_torso, mass_foot, ... are of one kind
+        kinds = dict.fromkeys(parameter.name.partition("_")[0] for parameter in family.parameters)
+        return f"{len(family.parameters)} numbers: {', '.join(kinds)}"
+    return ", ".join(_brief(parameter) for parameter in family.parameters)
 
-    allowed = f"{len(parameter.choices)} names" if len(parameter.choices) > 6 else parameter.allowed
-    return escape(f"{parameter.name} {allowed}")
+
+def _brief(parameter: Parameter) -> str:
+    allowed = f"{len(parameter.choices)} names" if len(parameter.choices) > MAX_SHOWN else parameter.allowed
+    return f"{parameter.name} {allowed}"

@@ -13,6 +13,7 @@ import pytest
 from cluster.checkpoint import TENSORS, saved
 from cluster.main import main
 from cluster.metrics import read_metrics
+from cluster.training import Recorder
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["train", "impala", "--preset", "cartpole", "--local", "--no-progress"]
@@ -289,3 +290,27 @@ def test_a_run_that_fails_says_why_and_exits_with_1(tmp_path: Path, capsys: pyte
     assert f"details in {run / 'log.txt'}" in last
     assert "Traceback" in (run / "log.txt").read_text()
     assert not (run / "summary.json").exists()
+
+
+def test_a_deterministic_run_that_was_stopped_and_resumed_ends_with_the_same_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--steps", "12e3", "--actors", "2", "--set", "deterministic=true", "checkpoint_every_rounds=4"]
+    assert main([*SMALL, *options, "--out", str(tmp_path / "whole")]) == 0
+    asked = 0
+
+    def stop_after_a_while(recorder: Recorder) -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 8
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "stop_requested", stop_after_a_while)
+        main([*SMALL, *options, "--out", str(tmp_path / "stopped")])
+    whole, stopped = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "stopped"))
+    assert 0 < stopped["env_steps"] < whole["env_steps"]
+    assert main(["resume", str(tmp_path / "stopped"), "--no-progress"]) == 0
+    resumed = json.loads((tmp_path / "stopped" / "summary.json").read_text())
+    assert resumed["parameters_sha256"] == whole["parameters_sha256"]
+    counted = ("env_steps", "episodes", "learner_updates", "final_return")
+    assert {name: resumed[name] for name in counted} == {name: whole[name] for name in counted}
