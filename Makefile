@@ -32,8 +32,9 @@ format: install ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## print the project's own figures, one JSON line a script
-	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+bench: install ## the project's own speeds, one JSON line each: minutes; docs/results has the rest and the peers
+	$(BIN)/python benchmarks/env_speed.py
+	$(BIN)/python benchmarks/throughput.py halfcheetah
 
 clean: ## remove what was made, except runs/
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -51,6 +51,7 @@ class Loop:
         self._next_checkpoint = math.inf
         self._stopped = False
         self._last_event = ""
+        self._has_reported = False
 
     def run(self) -> LoopResult:
         """Train until a goal of the config is reached or a stop is asked for; checkpoint, and return how it went."""
@@ -109,7 +110,9 @@ class Loop:
             if clock() >= next_status:
                 self._report()
                 next_status = clock() + self._config.log_every_s
-        self._report()
+        # a sliver of an interval would show a rate that never was; but a run shorter than one interval has this report only
+        if not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2:
+            self._report()
         return self._statistics.result(reason, self._wiring.snapshot_of(self._weights).arrays, self._schedule.dropped)
 
     def _reason_to_stop(self) -> StopReason | None:
@@ -168,6 +171,7 @@ class Loop:
         self._observer.on_event(line)
 
     def _report(self) -> None:
+        self._has_reported = True
         status, scalars, histograms = self._statistics.interval(
             alive=self._wiring.actors_alive(), dropped=self._schedule.dropped, last_event=self._last_event
         )

@@ -39,11 +39,9 @@ def fetch(ref: Any, who: str) -> Any:
     """
     try:
         return ray.get(ref)
-    except ObjectLostError as error:
-        raise LostError(_one_line(error)) from error
     except RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, ObjectLostError):
+        if isinstance(cause, ObjectLostError):  # an argument of the call
             raise LostError(_one_line(cause)) from error
         if not isinstance(cause, Exception) or isinstance(cause, RayError):
             raise RuntimeError(f"{who} failed: {error}") from error
@@ -55,12 +53,12 @@ def fetch(ref: Any, who: str) -> Any:
 
 def _one_line(error: BaseException) -> str:
     """The telling part of one of Ray's long messages."""
-    text = " ".join(str(error).split())
+    text = " ".join(_COLOUR.sub("", str(error)).split())
     for start in ("Worker exit detail: ", "The actor is dead because "):
         if isinstance(error, RayActorError) and start in text:
             text = text.partition(start)[2]
             break
-    return text.partition(". ")[0][:200].rstrip(".")
+    return f"{type(error).__name__}: {text.partition('. ')[0][:200].rstrip('.')}"
 
 
 def named(make: Callable[[str], Any], name: str) -> Any:

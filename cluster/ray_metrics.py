@@ -93,7 +93,7 @@ class RayMetricsObserver:
                 boundaries=LAGS,
             )
         for lag in histograms.get("lag/histogram", ()):
-            self._lag.observe(max(float(lag), 1e-9))
+            self._lag.observe(float(lag))
         self._set("metaray_lost_actors", "actors that died or hung and were replaced", "driver", scalars.get("actors/lost", 0.0))
         self._inner.on_metrics(env_steps, scalars, histograms)
 

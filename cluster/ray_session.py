@@ -75,7 +75,12 @@ class RaySession:
         free = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else store_bytes
         lowest, highest = _STORE_BYTES
         store = max(lowest, min(store_bytes, highest, int(_SHM_SHARE * free)))
-        _init(address="local", num_cpus=num_cpus, object_store_memory=store, include_dashboard=False)
+        options = {"address": "local", "num_cpus": num_cpus, "object_store_memory": store, "include_dashboard": False}
+        try:
+            _init(**options)
+        except Exception as error:  # Ray gives its own processes 30 s, which a machine full of other work may not keep
+            log.warning("Ray did not start (%s); once more", error)
+            _init(**options)
 
     def _attach(self, address: str, insecure: bool, family: str) -> None:
         check_ray(address)

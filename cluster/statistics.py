@@ -132,6 +132,11 @@ class Statistics:
         self._interval.learner_busy_s += report.busy_s
         self._interval.scalars.append(report.scalars)
 
+    @property
+    def interval_s(self) -> float:
+        """Seconds since the last interval was closed."""
+        return time.perf_counter() - self._interval.started
+
     def interval(self, *, alive: int, dropped: int, last_event: str) -> tuple[Status, dict[str, float], dict[str, np.ndarray]]:
         """Close the interval: where the run stands, its metrics by name, and its histograms."""
         now, interval = time.perf_counter(), self._interval
@@ -160,6 +165,7 @@ class Statistics:
         }
         if mean_return is not None:
             scalars["return/mean_100"] = mean_return
+            scalars["return/p10_100"], scalars["return/p90_100"] = (float(one) for one in np.percentile(self._returns, (10, 90)))
         if interval.lengths:
             scalars["episodes/length"] = float(np.mean(interval.lengths))
         if interval.lags:

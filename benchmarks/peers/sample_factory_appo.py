@@ -4,8 +4,8 @@ Run under a Python that has `sample-factory==2.1.1` (docs/results/peers.md says 
 
     python benchmarks/peers/sample_factory_appo.py --env pong --network shallow
 
-Two rollout workers, one policy worker and the learner are processes of their own, on the CPU in fp32. V-trace stays off: with it, this
-version's learner dies and the run stays at zero steps. One pass over the data, as IMPALA makes.
+Two rollout workers, one policy worker and the learner are processes of their own, on the CPU in fp32. V-trace stays off,
+as by default; a learner that dies is an error here, not a rate of zero. One pass over the data, as IMPALA makes.
 """
 
 from __future__ import annotations

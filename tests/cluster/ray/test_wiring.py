@@ -119,7 +119,10 @@ def test_a_lost_trajectory_costs_its_call_and_nothing_else(ray_local: Any, wirin
             time.sleep(0.05)
     wiring.learn([lost])
     event = await_event(wiring, CallLost)
-    assert "trajectory" in event.reason
+    print(event.reason)
+    assert re.search(r"trajectory.*: OwnerDiedError: ", event.reason)
+    assert "\x1b" not in event.reason
+    assert "\n" not in event.reason
     wiring.learn([_one_trajectory(wiring, 1)])
     assert await_event(wiring, Learned).report.version == wiring.version + 1
     wiring.version += 1
