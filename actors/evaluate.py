@@ -61,7 +61,7 @@ def evaluate(
         num_finished = 0
         while num_finished < num_envs * episodes_per_task:
             action, _, state = policy.act(obs, is_first, action, reward, state, greedy=greedy)
-            obs, step_reward, terminated, truncated, info = env.step(action)
+            obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
             is_first, reward = info["is_first"], step_reward.astype(np.float32)
             returns += step_reward
             lengths += ~is_first

@@ -24,8 +24,9 @@ class Policy:
         version: of the weights that it acts with.
     """
 
-    def __init__(self, spec: SpaceSpec, network: NetworkConfig) -> None:
+    def __init__(self, spec: SpaceSpec, network: NetworkConfig, action_space: Any) -> None:
         self._spec = spec
+        self._bounds = None if spec.is_discrete else (action_space.low, action_space.high)
         self._agent = Agent(spec, network).eval()
         self._arrays: dict[str, Tensor] = dict(self._agent.named_parameters()) | dict(self._agent.named_buffers())
         self._generator = torch.Generator()
@@ -34,7 +35,7 @@ class Policy:
     @classmethod
     def for_env(cls, env: BatchedEnv, network: NetworkConfig) -> Policy:
         """Return the policy whose inputs and outputs fit `env`."""
-        return cls(SpaceSpec.of(env), network)
+        return cls(SpaceSpec.of(env), network, env.single_action_space)
 
     def load(self, snapshot: Snapshot) -> None:
         """Take up the weights of `snapshot`, unless it is the version already at hand."""
@@ -76,6 +77,15 @@ class Policy:
         distribution = self._agent.distribution(params[0])
         action = distribution.mode() if greedy else distribution.sample(self._generator)
         return action.numpy(), distribution.log_prob(action).numpy(), state
+
+    def bounded(self, action: np.ndarray) -> np.ndarray:
+        """What the environment is given: a continuous action clipped to its space.
+
+        The Gaussian has no bounds, and simulators clamp what they do but not what they charge: MuJoCo's control cost is quadratic in
+        the action as given. The learner keeps the action as sampled, so the clip belongs to the environment and the log-probability
+        stays exact.
+        """
+        return action if self._bounds is None else np.clip(action, *self._bounds)
 
     def _cast(self, obs: np.ndarray) -> np.ndarray:
         return obs if obs.dtype == np.uint8 else obs.astype(np.float32, copy=False)

@@ -113,9 +113,10 @@ class RolloutActor:
                 self._obs, self._is_first, self._action, self._reward, self._recurrent
             )
             buffers.before_step(t, self._policy.newest_frame(self._obs), self._is_first, action, log_prob)
-            self._obs, reward, terminated, truncated, info = self._env.step(action)
+            given = self._policy.bounded(action)
+            self._obs, reward, terminated, truncated, info = self._env.step(given)
             if self._spec.anchored and not self._env.can_save:
-                self._log.append(action.copy())
+                self._log.append(given.copy())
             self._is_first, self._action, self._reward = info["is_first"], action, reward.astype(np.float32)
             buffers.after_step(t, self._reward, terminated, truncated)
             ended = terminated | truncated

@@ -3,7 +3,7 @@
     rollout worker   ray_metaray_env_steps_total, ray_metaray_episodes_total, ray_metaray_unroll_seconds (histogram)
     learner          ray_metaray_learner_updates_total, ray_metaray_learner_busy_seconds_total
     driver           ray_metaray_lag (histogram, learner updates), ray_metaray_return, ray_metaray_env_steps_per_second,
-                     ray_metaray_utilisation (by `role`), ray_metaray_lost_actors
+                     ray_metaray_utilisation (by `role`), ray_metaray_actors_alive, ray_metaray_lost_actors
 
 Tags are `run` and `role` only: each combination of values is a time series that Prometheus keeps. The objects are made once a process.
 """

@@ -62,6 +62,11 @@ class RaySession:
         if not self._opened:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # of a failed call's two results only the report is ever looked at; Ray would print the other's error as well
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+        os.environ.setdefault(
+            "RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed"
+        )  # the run says so itself, once and shorter
         if self.address is None:
             self._start(insecure, num_cpus, store_bytes)
         else:

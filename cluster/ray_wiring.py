@@ -36,6 +36,8 @@ log = logging.getLogger("metaray")
 
 PLACEMENT_WAIT_S = 60.0
 """How long the learner may wait for a node, or a cluster for nodes that are on their way: a worker joins in 4 to 10 s."""
+ACTOR_GRACE_S = 10.0
+"""How long training waits for actors to be up, so that its clock does not count their start; later ones join on the way."""
 PENDING_NOTICE_S = 30.0
 """After so long, actors that found no room are mentioned, once."""
 
@@ -81,7 +83,9 @@ class RayWiring:
         self._await_learner()
         self._seats = [Seat(config, self._run_name, index, folder) for index in range(config.num_actors)]
         self._started = time.monotonic()
-        return self._learner.build(learner_state)
+        version, weights = self._learner.build(learner_state)  # while the actors make their environments
+        self._await_actors()
+        return version, weights
 
     def _await_nodes(self) -> None:
         """Make sure that the cluster has CPUs for a learner and one actor, or gets them soon."""
@@ -122,6 +126,17 @@ class RayWiring:
                 raise InvalidInputError(
                     f"the Ray cluster has no room for the learner ({have}): wait for other work to end, or add a node"
                 )
+
+    def _await_actors(self) -> None:
+        import ray
+
+        give_up = time.monotonic() + ACTOR_GRACE_S
+        while time.monotonic() < give_up:
+            gates = {ref: seat for seat in self._seats for ref in seat.watched()}
+            if not gates:
+                return
+            for ref in ray.wait(list(gates), num_returns=1, timeout=0.25, fetch_local=False)[0]:
+                gates[ref].take_in(ref)
 
     def weights_of(self, snapshot: Snapshot) -> Handle:
         """See `cluster.wiring.Wiring`."""

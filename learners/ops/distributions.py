@@ -4,7 +4,8 @@
     DiagonalGaussian:  log pi(a) = -1/2 sum_i ((a_i - mu_i) / sigma_i)^2 - sum_i log sigma_i - k/2 log(2 pi)
 
 They do what acting and learning need and nothing else: no argument checks, no broadcasting rules, so that a call on one thread costs
-microseconds. The Gaussian is not squashed: an action goes to the environment as sampled, and the simulator clamps its own controls.
+microseconds. The Gaussian is not squashed; an actor clips what it gives the environment to the action space, and hands the learner the
+action as sampled.
 
 Letters: A actions (categorical) or action components (Gaussian).
 """

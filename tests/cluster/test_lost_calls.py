@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+
 from actors.messages import UnrollReport
 from cluster.config import RolloutConfig, RunConfig
 from cluster.local_wiring import LocalWiring
@@ -70,7 +71,9 @@ def test_a_deterministic_run_ends_with_the_way_to_go_on() -> None:
 
 def test_a_lost_call_makes_no_lag() -> None:
     """The next call's lag is counted from the updates that were really made."""
-    schedule = FreeSchedule(shape=Shape(num_actors=1, unrolls_per_call=1, updates_per_call=4), max_lag=100, version=0, weights="w0")
+    schedule = FreeSchedule(
+        shape=Shape(num_actors=1, unrolls_per_call=1, updates_per_call=4), max_lag=100, version=0, weights="w0"
+    )
 
     def ready() -> Ready:
         report = UnrollReport(actor=0, round=0, policy_version=0, env_steps=1, episodes=(), busy_s=0.0, where="")

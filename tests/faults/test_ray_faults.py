@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from cluster.config import RolloutConfig, RunConfig
 from cluster.local_wiring import LocalWiring
 from cluster.loop import Loop
@@ -146,10 +147,14 @@ def idle(ray_local: Any) -> Iterator[RayWiring]:
 
 def test_a_learner_that_dies_while_it_has_nothing_to_do_is_missed(ray_local: Any, idle: RayWiring) -> None:
     os.kill(pid_of(ray_local, "idle/learner"), signal.SIGKILL)
-    give_up = time.monotonic() + 30
     with pytest.raises(LearnerLostError):
-        while time.monotonic() < give_up:
-            idle.wait(0.25)
+        wait_for(idle, seconds=30)
+
+
+def wait_for(wiring: RayWiring, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        wiring.wait(0.25)
 
 
 def test_workers_that_never_come_to_anything_end_the_run(ray_local: Any) -> None:
@@ -165,7 +170,9 @@ def test_more_actors_than_the_cluster_has_room_for_do_not_hold_up_the_others(
     from cluster import ray_wiring
 
     monkeypatch.setattr(ray_wiring, "PENDING_NOTICE_S", 3.0)
-    config = replace(CONFIG, num_actors=6, total_env_steps=10**9, max_train_seconds=25.0)  # of which three have room beside the learner
+    config = replace(
+        CONFIG, num_actors=6, total_env_steps=10**9, max_train_seconds=25.0
+    )  # of which three have room beside the learner
     observer = Saboteur(lambda: None, at=0)
     result = Loop(config, RayWiring(config, run_name="crowd"), observer).run()
     assert result.env_steps > 0

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
+
 from cluster.config import RolloutConfig, RunConfig
 from cluster.observer import LoopResult
 from learners.impala import ImpalaConfig

@@ -1,4 +1,7 @@
-"""The token: made for its owner alone, and asked for in one line when it is missing or wrong. The head is a stand-in that speaks Ray's first call."""
+"""The token: made for its owner alone, and asked for in one line when it is missing or wrong.
+
+The head is a stand-in that speaks the first call of Ray's protocol.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from cluster import ray_auth
 from envs.errors import InvalidInputError
 

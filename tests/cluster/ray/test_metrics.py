@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from cluster.config import RunConfig
 from cluster.loop import Loop
 from cluster.observer import SilentObserver, Status
@@ -70,8 +71,8 @@ def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig
 
 
 def test_the_observer_within_hears_everything(ray_local: Any, config: RunConfig) -> None:
-    from cluster.ray_metrics import RayMetricsObserver
     from cluster.local_wiring import LocalWiring
+    from cluster.ray_metrics import RayMetricsObserver
 
     within = Recorder()
     within.events = []  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+
 from cluster.config import RunConfig
 from cluster.local_wiring import LocalWiring
 from cluster.loop import Loop
@@ -59,8 +60,8 @@ RUN = """
     except InvalidInputError as error:
         print(f"refused: {error}")
         sys.exit(2)
-    parameters = result.parameters
-    print(hashlib.sha256(b"".join(parameters[name].tobytes() for name in sorted(parameters))).hexdigest(), result.reason, result.lost_actors)
+    arrays = [array.tobytes() for _, array in sorted(result.parameters.items())]
+    print(hashlib.sha256(b"".join(arrays)).hexdigest(), result.reason, result.lost_actors)
 """
 
 CLUSTER = """
@@ -137,15 +138,14 @@ def last_line(process: subprocess.Popen[str]) -> str:
     return out.splitlines()[-1]
 
 
-def session_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes of a session that `start_new_session` began."""
+def session_of(process: subprocess.Popen[str]) -> list[int]:
+    """The living processes of a session that `start_new_session` began."""
     found = []
-    for other in psutil.process_iter():
-        try:
-            if os.getsid(other.pid) == process.pid and other.status() != psutil.STATUS_ZOMBIE:
-                found.append(other)
-        except (psutil.NoSuchProcess, ProcessLookupError):
-            continue
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        with contextlib.suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+            if os.getsid(pid) == process.pid and state != "Z":
+                found.append(pid)
     return found
 
 
@@ -175,6 +175,8 @@ def test_ctrl_c_reaches_the_run_and_not_its_workers(start: Callable[..., subproc
     for line in process.stdout:
         if line.startswith("steps") and int(line.split()[1]) > 0:
             break
+    niceness = {os.getpriority(os.PRIO_PROCESS, pid) for pid in session_of(process)}
+    assert niceness == {os.getpriority(os.PRIO_PROCESS, 0)}  # Ray's own choice for workers is 15
     if to_all:
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -185,7 +187,11 @@ def test_ctrl_c_reaches_the_run_and_not_its_workers(start: Callable[..., subproc
 
 
 def test_attaching_with_the_token(
-    start: Callable[..., subprocess.Popen[str]], cluster: str, want: LoopResult, digest: Callable[[LoopResult], str], tmp_path: Path
+    start: Callable[..., subprocess.Popen[str]],
+    cluster: str,
+    want: LoopResult,
+    digest: Callable[[LoopResult], str],
+    tmp_path: Path,
 ) -> None:
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text(TOKEN + "\n")
@@ -193,7 +199,9 @@ def test_attaching_with_the_token(
     assert last_line(process).split() == [digest(want), "total", "steps", "0"]
 
 
-@pytest.mark.parametrize(("token", "says"), [("", "there is none here"), ("wrong", "does not accept the token of RAY_AUTH_TOKEN")])
+@pytest.mark.parametrize(
+    ("token", "says"), [("", "there is none here"), ("wrong", "does not accept the token of RAY_AUTH_TOKEN")]
+)
 def test_attaching_with_no_token_or_a_wrong_one_is_one_line(
     start: Callable[..., subprocess.Popen[str]], cluster: str, token: str, says: str
 ) -> None:
