@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ray.util import metrics
 
 from actors.messages import UnrollReport
 from cluster.observer import RunObserver, Status
@@ -30,10 +29,10 @@ class RolloutMetrics:
 
     def __init__(self, run: str) -> None:
         tags = {"run": run, "role": "actor"}
-        self._env_steps = _made(metrics.Counter, "metaray_env_steps_total", "environment steps taken", tags)
-        self._episodes = _made(metrics.Counter, "metaray_episodes_total", "episodes that ended", tags)
+        self._env_steps = _made("Counter", "metaray_env_steps_total", "environment steps taken", tags)
+        self._episodes = _made("Counter", "metaray_episodes_total", "episodes that ended", tags)
         self._seconds = _made(
-            metrics.Histogram,
+            "Histogram",
             "metaray_unroll_seconds",
             "seconds of one unroll, policy and environment",
             tags,
@@ -52,8 +51,8 @@ class LearnerMetrics:
 
     def __init__(self, run: str) -> None:
         tags = {"run": run, "role": "learner"}
-        self._updates = _made(metrics.Counter, "metaray_learner_updates_total", "learner updates made", tags)
-        self._busy = _made(metrics.Counter, "metaray_learner_busy_seconds_total", "seconds spent on updates", tags)
+        self._updates = _made("Counter", "metaray_learner_updates_total", "learner updates made", tags)
+        self._busy = _made("Counter", "metaray_learner_busy_seconds_total", "seconds spent on updates", tags)
 
     def learned(self, report: LearnReport) -> None:
         """Count a finished call."""
@@ -86,7 +85,7 @@ class RayMetricsObserver:
         if self._lag is None:
             tags = {"run": self._run, "role": "driver"}
             self._lag = _made(
-                metrics.Histogram,
+                "Histogram",
                 "metaray_lag",
                 "age of a trajectory when learned from, in learner updates",
                 tags,
@@ -111,12 +110,15 @@ class RayMetricsObserver:
 
     def _set(self, name: str, description: str, role: str, value: float) -> None:
         if name not in self._gauges:
-            self._gauges[name] = metrics.Gauge(name, description=description, tag_keys=TAGS)
+            self._gauges[name] = _made("Gauge", name, description, {})
         self._gauges[name].set(float(value), tags={"run": self._run, "role": role})
 
 
-def _made(kind: Any, name: str, description: str, tags: dict[str, str], **options: Any) -> Any:
-    metric = kind(name, description=description, tag_keys=TAGS, **options)
+def _made(kind: str, name: str, description: str, tags: dict[str, str], **options: Any) -> Any:
+    # not before the first figure: the driver settles Ray's authentication before anything imports Ray
+    from ray.util import metrics
+
+    metric = getattr(metrics, kind)(name, description=description, tag_keys=TAGS, **options)
     metric.set_default_tags(tags)
     return metric
 

@@ -19,7 +19,7 @@ from cluster import checkpoint as checkpoints
 from cluster.closing import say_how_it_ended
 from cluster.config import RunConfig
 from cluster.metrics import MetricsLog
-from cluster.observer import LoopResult, Status
+from cluster.observer import LoopResult, RunObserver, Status
 from cluster.progress import Progress, make_progress
 from cluster.run_directory import RunDirectory
 from cluster.summary import write_summary
@@ -187,8 +187,12 @@ def _train(
     progress = make_progress(title, str(directory.path), where.in_words, quiet=quiet)
     try:
         with stop.installed():
-            recorder = Recorder(config, directory, progress, metrics, stop)
-            return Loop(config, where.wiring(config), recorder, checkpoint=payload).run()
+            observer: RunObserver = Recorder(config, directory, progress, metrics, stop)
+            if not where.is_local:
+                from cluster.ray_metrics import RayMetricsObserver
+
+                observer = RayMetricsObserver(observer, where.run_name)
+            return Loop(config, where.wiring(config), observer, checkpoint=payload).run()
     finally:
         progress.close()
 

@@ -55,6 +55,9 @@ class NetworkConfig:
     initial_log_std: Annotated[
         float, Meta(ge=-5.0, le=2.0, description="log standard deviation of continuous actions at the start")
     ] = 0.0
+    bounded_mean: Annotated[
+        bool, Meta(description="hold the mean of continuous actions in [-1, 1], the actors' range, by a tanh")
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,8 @@ class Agent(nn.Module):
     def _params(self, features: Tensor, is_first: Tensor) -> Tensor:
         params: Tensor = self.policy_head(features)
         if self.log_std is not None:
+            if self.config.bounded_mean:
+                params = params.tanh()
             params = torch.cat((params, self.log_std.expand_as(params)), dim=-1)
         return params.view(*is_first.shape, -1)
 
