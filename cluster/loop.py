@@ -134,7 +134,7 @@ class Loop:
             self._calls.append(call)
             self._wiring.learn([one.trajectory for one in call.ready])
             # looked at after each call, so that where a run stops does not depend on which call the clock found it at
-            self._schedule.hold(self._statistics.goal_reached() is not None or self._checkpoint_due())
+            self._schedule.hold(self._stopped or self._statistics.goal_reached() is not None or self._checkpoint_due())
         while (handed := self._schedule.next_unroll(self._idle)) is not None:
             request, weights = handed
             self._idle.remove(request.actor)

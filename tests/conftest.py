@@ -17,6 +17,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 # Ray reads its mode once, when it is first imported; this is the mode that metaray itself chooses.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray starts workers at nice 15: beside other work the tests would starve
 os.environ.setdefault("MPLBACKEND", "agg")
 
 # The shapes in the signatures of these rooms hold at every call that a test makes.
