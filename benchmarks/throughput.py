@@ -80,13 +80,18 @@ def main() -> None:
     parser.add_argument("preset", choices=sorted(PEERS))
     parser.add_argument("--rllib", metavar="PYTHON", help="an interpreter with ray[rllib]")
     parser.add_argument("--sample-factory", metavar="PYTHON", help="an interpreter with sample-factory")
+    parser.add_argument("--skip", nargs="*", default=[], metavar="PEER", help="peers to leave out, such as sample_factory_nature")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=60.0, help="training time of one of metaray's runs")
     parser.add_argument("--local", action="store_true", help="metaray in one process, without Ray")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings on top of the preset")
     options = parser.parse_args()
     pythons = {"rllib": options.rllib, "sample_factory": options.sample_factory, "sample_factory_nature": options.sample_factory}
-    jobs = {name: (pythons[name], script) for name, script in PEERS[options.preset].items() if pythons[name]}
+    jobs = {
+        name: (pythons[name], script)
+        for name, script in PEERS[options.preset].items()
+        if pythons[name] and name not in options.skip
+    }
     num_envs = 256 if options.preset == "halfcheetah" else 64
     ceilings: list[float] = []
     runs: list[dict[str, Any]] = []

@@ -118,7 +118,7 @@ PRESETS: dict[str, Preset] = {
             time="2 h",
             settings={
                 "family": "atari:pong",
-                "num_actors": 1,
+                "num_actors": 2,
                 "total_env_steps": 10_000_000,
                 "rollout.envs_per_actor": 32,
                 "rollout.unroll_length": 20,
