@@ -70,7 +70,13 @@ PRESETS: dict[str, Preset] = {
             name="quickstart",
             shows="one policy for many bodies: a hopper with other masses, friction, gravity and thickness each episode",
             time="3 min",
-            settings={**_LOCOMOTION, "family": "hopper-dynamics", "total_env_steps": 3_000_000, "max_train_seconds": 170.0},
+            settings={
+                **_LOCOMOTION,
+                "family": "hopper-dynamics",
+                "total_env_steps": 3_000_000,
+                "max_train_seconds": 170.0,
+                "learner.gamma": 0.995,
+            },
         ),
         Preset(
             name="cartpole",
