@@ -104,7 +104,14 @@ PRESETS: dict[str, Preset] = {
             name="halfcheetah",
             shows="HalfCheetah-v5: throughput of the whole system while it learns to run",
             time="5 min",
-            settings={**_LOCOMOTION, "family": "halfcheetah", "total_env_steps": 10_000_000},
+            settings={
+                **_LOCOMOTION,
+                "family": "halfcheetah",
+                "total_env_steps": 10_000_000,
+                # without these two its noise dies out at 5M steps, and steps of constant length then throw the policy off
+                "learner.anneal": True,
+                "learner.entropy_cost": 1e-3,
+            },
         ),
         Preset(
             name="hopper",
