@@ -13,7 +13,7 @@ import numpy as np
 from actors.policy import Policy
 from actors.seeds import Stream, integer_seed
 from envs.task import Mode, Task, TaskFamily
-from learners.networks.agent import NetworkConfig
+from learners.networks.agent import Conditioning, NetworkConfig
 from learners.trajectory import Episode, Snapshot
 
 
@@ -29,6 +29,7 @@ def evaluate(
     greedy: bool = False,
     mode: Mode = "evaluate",
     on_progress: Callable[[int], None] | None = None,
+    conditioning: Conditioning | None = None,
 ) -> list[Episode]:
     """Play `episodes_per_task` episodes of each task, all tasks side by side.
 
@@ -43,13 +44,14 @@ def evaluate(
         greedy: take the likeliest action instead of sampling one.
         mode: `evaluate` for whole episodes under the family's evaluation protocol.
         on_progress: told the number of episodes finished so far whenever it grows.
+        conditioning: what the network has besides, where its learner tunes meta-parameters.
 
     Returns:
         The episodes in order of task, `episodes_per_task` of each.
     """
     env = family.make(tasks, num_threads=num_threads, mode=mode)
     try:
-        policy = Policy.for_env(env, network)
+        policy = Policy.for_env(env, network, conditioning)
         policy.load(snapshot)
         policy.seed(integer_seed(seed, Stream.EVALUATION, 1))
         obs, _ = env.reset(seed=integer_seed(seed, Stream.EVALUATION, 0))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from actors.buffers import UnrollBuffers
 from envs.batched import BatchedEnv
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
 from learners.trajectory import Snapshot
 
 State = tuple[Tensor, ...]
@@ -24,18 +24,20 @@ class Policy:
         version: of the weights that it acts with.
     """
 
-    def __init__(self, spec: SpaceSpec, network: NetworkConfig, action_space: Any) -> None:
+    def __init__(
+        self, spec: SpaceSpec, network: NetworkConfig, action_space: Any, conditioning: Conditioning | None = None
+    ) -> None:
         self._spec = spec
         self._centre, self._reach = (None, None) if spec.is_discrete else _centre_and_reach(action_space)
-        self._agent = Agent(spec, network).eval()
+        self._agent = Agent(spec, network, conditioning).eval()
         self._arrays: dict[str, Tensor] = dict(self._agent.named_parameters()) | dict(self._agent.named_buffers())
         self._generator = torch.Generator()
         self.version = -1
 
     @classmethod
-    def for_env(cls, env: BatchedEnv, network: NetworkConfig) -> Policy:
+    def for_env(cls, env: BatchedEnv, network: NetworkConfig, conditioning: Conditioning | None = None) -> Policy:
         """Return the policy whose inputs and outputs fit `env`."""
-        return cls(SpaceSpec.of(env), network, env.single_action_space)
+        return cls(SpaceSpec.of(env), network, env.single_action_space, conditioning)
 
     def load(self, snapshot: Snapshot) -> None:
         """Take up the weights of `snapshot`, unless it is the version already at hand."""

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from actors.policy import Policy
 from actors.seeds import Stream, generator, integer_seed
 from envs.batched import BatchedEnv
 from envs.task import Task, TaskFamily
-from learners.networks.agent import NetworkConfig
+from learners.networks.agent import Conditioning, NetworkConfig
 from learners.trajectory import Episode, Snapshot, Trajectory
 
 ANCHOR_ROUNDS = 200
@@ -41,6 +41,7 @@ class RolloutSpec:
         env_threads: C++ threads that step them.
         run_seed: the root of the seed tree.
         anchored: the actor's state may be asked for (deterministic runs), see `ANCHOR_ROUNDS`.
+        conditioning: what the network has besides, where the learner tunes meta-parameters.
     """
 
     num_envs: int
@@ -48,6 +49,7 @@ class RolloutSpec:
     env_threads: int
     run_seed: int
     anchored: bool = False
+    conditioning: Conditioning = field(default_factory=Conditioning)
 
 
 class RolloutActor:
@@ -57,7 +59,7 @@ class RolloutActor:
         self._family, self._spec, self._actor = family, spec, actor
         tasks = family.sample(spec.num_envs, generator(spec.run_seed, Stream.TASKS, actor))
         self._env: BatchedEnv = family.make(tasks, num_threads=spec.env_threads)
-        self._policy = Policy.for_env(self._env, network)
+        self._policy = Policy.for_env(self._env, network, spec.conditioning)
         self._round = 0
         self._log: list[np.ndarray] = []
         self._start(anchor_round=0)

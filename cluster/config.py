@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from envs.errors import InvalidInputError
+from learners import metagradient_config
 from learners.impala import ImpalaConfig
-from learners.networks.agent import NetworkConfig
+from learners.metagradient_config import MetaConfig, MetaGradient
+from learners.networks.agent import Conditioning, NetworkConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +78,24 @@ class RunConfig:
     learner_device: Annotated[
         Literal["auto", "cpu", "cuda"], Meta(description="device of the learner; auto takes a GPU where there is one")
     ] = "auto"
+    eta: Annotated[
+        tuple[str, ...],
+        Meta(description="meta-parameters that the learner tunes, such as gamma,lambda; their start is the learner's own value"),
+    ] = ()
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     learner: ImpalaConfig = field(default_factory=ImpalaConfig)
+    meta: MetaConfig = field(default_factory=MetaConfig)
+
+    @property
+    def tuning(self) -> MetaGradient | None:
+        """The learner with the meta-gradient around it; None where eta is empty."""
+        return MetaGradient(learner=self.learner, eta=self.eta, meta=self.meta) if self.eta else None
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """What the network has besides, to be told of eta and to judge it."""
+        return Conditioning() if self.tuning is None else self.tuning.conditioning
 
     @property
     def columns_per_round(self) -> int:
@@ -99,6 +116,8 @@ def check(config: RunConfig) -> RunConfig:
         raise InvalidInputError(
             f"batch_unrolls = {batch} must be a multiple or a divisor of rollout.envs_per_actor = {envs}: try {near}"
         )
+    if config.tuning is not None:
+        metagradient_config.check(config.tuning)
     columns = config.columns_per_round
     if config.deterministic and columns % batch:
         raise InvalidInputError(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from actors.seeds import Stream, generator, integer_seed
 from cluster.config import RunConfig
 from cluster.memory import keep_freed_memory
 from cluster.wiring import LearnReport
 from envs.registry import resolve
-from learners import impala
-from learners.checkpointing import state_from_arrays, state_to_arrays
-from learners.networks.agent import SpaceSpec
+from learners import impala, metagradient
+from learners.checkpointing import meta_state_from_arrays, meta_state_to_arrays, state_from_arrays, state_to_arrays
+from learners.networks.agent import Agent, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
 from learners.trajectory import Snapshot, Trajectory
 
@@ -38,28 +41,65 @@ def device_of(config: RunConfig) -> torch.device:
     return torch.device(config.learner_device)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """An algorithm's page with its config filled in, as the host calls it.
+
+    Attributes:
+        init: (spec, network, seed=, device=) -> the network's skeleton and the state of a learner that has seen nothing.
+        iterate: (agent, state=, trajectories=, ...) -> the state after their updates, mean scalars, seconds.
+        network_arrays: state -> what a snapshot holds.
+        to_arrays, from_arrays: state -> what a checkpoint holds, and back.
+    """
+
+    init: Callable[..., tuple[Agent, Any]]
+    iterate: Callable[..., tuple[Any, dict[str, float], float]]
+    network_arrays: Callable[[Any], dict[str, Tensor]]
+    to_arrays: Callable[[Any], dict[str, Any]]
+    from_arrays: Callable[..., Any]
+
+
+def algorithm_of(config: RunConfig) -> Algorithm:
+    """The learner that a config names: IMPALA, within the meta-gradient where eta is not empty."""
+    tuning = config.tuning
+    if tuning is None:
+        return Algorithm(
+            init=partial(impala.init, config=config.learner),
+            iterate=partial(impala.iterate, config=config.learner),
+            network_arrays=impala.network_arrays,
+            to_arrays=state_to_arrays,
+            from_arrays=state_from_arrays,
+        )
+    return Algorithm(
+        init=partial(metagradient.init, config=tuning),
+        iterate=partial(metagradient.iterate, config=tuning),
+        network_arrays=partial(metagradient.network_arrays, tuning),
+        to_arrays=meta_state_to_arrays,
+        from_arrays=meta_state_from_arrays,
+    )
+
+
 class LearnerHost:
     """Holds the learner's state between calls."""
 
     def __init__(self, config: RunConfig, spec: SpaceSpec) -> None:
         keep_freed_memory()
-        self._config, self._device = config, device_of(config)
+        self._config, self._device, self._algorithm = config, device_of(config), algorithm_of(config)
         seed = integer_seed(config.seed, Stream.PARAMETERS)
-        self._agent, self._state = impala.init(spec, config.network, config.learner, seed, self._device)
+        self._agent, self._state = self._algorithm.init(spec, config.network, seed=seed, device=self._device)
 
     def learn(self, trajectories: Sequence[Trajectory]) -> tuple[LearnReport, Snapshot]:
         """Make the updates that these trajectories hold, and return the weights after the last one."""
         before = self._state.version
-        self._state, scalars, busy_s = impala.iterate(
+        self._state, scalars, busy_s = self._algorithm.iterate(
             self._agent,
-            self._config.learner,
-            self._state,
-            trajectories,
+            state=self._state,
+            trajectories=trajectories,
             batch_unrolls=self._config.batch_unrolls,
             total_env_steps=self._config.total_env_steps,
             device=self._device,
         )
-        version = self._state.version
+        version: int = self._state.version
         if not math.isfinite(scalars["gradient/norm"]):
             raise FloatingPointError(
                 f"the learner diverged: gradient/norm = {scalars['gradient/norm']} after update {version} "
@@ -69,11 +109,12 @@ class LearnerHost:
 
     def snapshot(self) -> Snapshot:
         """The weights now, as arrays of their own that nothing writes to."""
-        return Snapshot(version=self._state.version, arrays=parameters_to_arrays(impala.network_arrays(self._state)))
+        arrays = self._algorithm.network_arrays(self._state)
+        return Snapshot(version=self._state.version, arrays=parameters_to_arrays(arrays))
 
     def state(self) -> dict[str, Any]:
         """The whole state, for a checkpoint."""
-        return state_to_arrays(self._state)
+        return self._algorithm.to_arrays(self._state)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpointed state.
@@ -81,7 +122,7 @@ class LearnerHost:
         Raises:
             InvalidInputError: it belongs to another network.
         """
-        self._state = state_from_arrays(state, like=self._state, device=self._device)
+        self._state = self._algorithm.from_arrays(state, like=self._state, device=self._device)
 
 
 def parameters_of(state: dict[str, Any]) -> dict[str, np.ndarray]:

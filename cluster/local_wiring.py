@@ -49,6 +49,7 @@ class LocalWiring:
             env_threads=config.rollout.env_threads,
             run_seed=config.seed,
             anchored=config.deterministic,
+            conditioning=config.conditioning,
         )
         self._actors = [RolloutActor(family, config.network, spec, actor) for actor in range(config.num_actors)]
         for index, inbox in enumerate(self._inboxes):

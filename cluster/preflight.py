@@ -80,7 +80,7 @@ def check_network(config: RunConfig) -> None:
 
     spec = first_env_spec(config)
     with torch.device("meta"):  # shapes only: nothing is allocated or drawn
-        Agent(spec, config.network)
+        Agent(spec, config.network, config.conditioning)
 
 
 def cluster_on_this_machine() -> str:

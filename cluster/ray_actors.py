@@ -91,6 +91,7 @@ class RolloutWorker:
             env_threads=config.rollout.env_threads,
             run_seed=config.seed,
             anchored=config.deterministic,
+            conditioning=config.conditioning,
         )
         self._rollout = RolloutActor(resolve(config.family), config.network, spec, self._actor)
         self._metrics = RolloutMetrics(self._run_name)

@@ -37,6 +37,28 @@ class Batch:
     initial_state: tuple[Float[Tensor, "B H"], ...]
     env_steps: int
 
+    @property
+    def num_envs(self) -> int:
+        """B."""
+        return int(self.reward.shape[1])
+
+    def columns(self, which: slice) -> Batch:
+        """The unrolls of some of the environments, as views."""
+        is_first = self.is_first[:, which]
+        return Batch(
+            obs=self.obs[:, which],
+            is_first=is_first,
+            action=self.action[:, which],
+            reward=self.reward[:, which],
+            terminated=self.terminated[:, which],
+            weight=self.weight[:, which],
+            behaviour_log_prob=self.behaviour_log_prob[:, which],
+            previous_action=self.previous_action[:, which],
+            previous_reward=self.previous_reward[:, which],
+            initial_state=tuple(state[which] for state in self.initial_state),
+            env_steps=int(self.weight[:, which].sum()),
+        )
+
 
 def batch_of(trajectories: Sequence[Trajectory], columns: slice, device: torch.device) -> Batch:
     """Join the `columns` of all `trajectories` side by side, in order, and move them to `device`."""

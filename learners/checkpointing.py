@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from envs.errors import InvalidInputError
+from learners.batch import Batch
 from learners.impala import LearnerState
+from learners.metagradient import MetaState, PendingUpdate, Trace
 from learners.ops.normaliser import RunningMoments
 from learners.ops.optimisers import OptimiserState
 
@@ -59,6 +61,77 @@ def state_from_arrays(saved: Mapping[str, Any], *, like: LearnerState, device: t
         ),
         version=int(saved["version"]),
         env_steps=int(saved["env_steps"]),
+    )
+
+
+def meta_state_to_arrays(state: MetaState) -> dict[str, Any]:
+    """Return `state` as nested dicts: the inner learner's, with all of the meta-gradient's under `meta`."""
+    return state_to_arrays(state.learner) | {
+        "meta": {
+            "logits": _arrays({"logits": state.logits})["logits"],
+            "optimiser": _optimiser_to_arrays(state.optimiser),
+            "pending": None if state.pending is None else _pending_to_arrays(state.pending),
+        }
+    }
+
+
+def meta_state_from_arrays(saved: Mapping[str, Any], *, like: MetaState, device: torch.device) -> MetaState:
+    """Return the state that `saved` holds; see `state_from_arrays`.
+
+    Raises:
+        InvalidInputError: another network, or another number of meta-parameters.
+    """
+    meta = saved.get("meta")
+    if meta is None or meta["logits"].shape != tuple(like.logits.shape):
+        have = "none" if meta is None else str(meta["logits"].size)
+        raise InvalidInputError(
+            f"checkpoint does not fit eta: it holds {have} meta-parameters, the config names {like.logits.numel()}"
+        )
+    return MetaState(
+        learner=state_from_arrays(saved, like=like.learner, device=device),
+        logits=_tensors({"logits": meta["logits"]}, device)["logits"],
+        optimiser=_optimiser_from_arrays(meta["optimiser"], device),
+        pending=None if meta["pending"] is None else _pending_from_arrays(meta["pending"], device),
+    )
+
+
+def _pending_to_arrays(pending: PendingUpdate | Trace) -> dict[str, Any]:
+    if isinstance(pending, Trace):
+        return {"z": _arrays(pending.z)}
+    batch = {name: value for name, value in vars(pending.batch).items() if isinstance(value, torch.Tensor)}
+    return {
+        "arrays": _arrays(pending.arrays),
+        "batch": _arrays(batch),
+        "initial_state": [tensor.cpu().numpy().copy() for tensor in pending.batch.initial_state],
+        "env_steps": pending.batch.env_steps,
+        "gradient": _arrays(pending.gradient),
+        "optimiser": _optimiser_to_arrays(pending.optimiser),
+        "rate": pending.rate,
+        "cotangents": _arrays({"all": pending.cotangents})["all"],
+    }
+
+
+def _pending_from_arrays(saved: Mapping[str, Any], device: torch.device) -> PendingUpdate | Trace:
+    if "z" in saved:
+        return Trace(z=_tensors(saved["z"], device))
+    states = tuple(_tensors({"state": array}, device)["state"] for array in saved["initial_state"])
+    return PendingUpdate(
+        arrays=_tensors(saved["arrays"], device),
+        batch=Batch(**_tensors(saved["batch"], device), initial_state=states, env_steps=int(saved["env_steps"])),
+        gradient=_tensors(saved["gradient"], device),
+        optimiser=_optimiser_from_arrays(saved["optimiser"], device),
+        rate=float(saved["rate"]),
+        cotangents=_tensors({"all": saved["cotangents"]}, device)["all"],
+    )
+
+
+def _optimiser_to_arrays(state: OptimiserState) -> dict[str, Any]:
+    return {"second": _arrays(state.second_moment), "first": _arrays(state.first_moment), "step": state.step}
+
+
+def _optimiser_from_arrays(saved: Mapping[str, Any], device: torch.device) -> OptimiserState:
+    return OptimiserState(
+        second_moment=_tensors(saved["second"], device), first_moment=_tensors(saved["first"], device), step=int(saved["step"])
     )
 
 

@@ -11,13 +11,16 @@ Deviations from the paper:
     3. Observations may be normalised by running moments, which travel with the weights (for MuJoCo; off for Atari).
     4. Adam is offered beside RMSProp, and RMSProp with the epsilon inside or outside of the root.
     5. One trajectory of many environments may feed several updates (columns split into batches), each column once.
+    6. The clips of V-trace may leak (leak_rho, leak_c; 1 is the paper's).
+
+`learners.metagradient` is built on this page: it tunes gamma, lambda and the rest of the loss while this learns.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import torch
@@ -26,7 +29,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from learners.batch import Batch, batches
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
 from learners.ops.losses import entropy_loss, policy_gradient_loss, value_loss
@@ -35,6 +38,8 @@ from learners.ops.normaliser import update as update_moments
 from learners.ops.optimisers import OptimiserConfig, OptimiserState
 from learners.ops.vtrace import VTrace, vtrace
 from learners.trajectory import Trajectory
+
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,10 @@ class ImpalaConfig:
     clip_rho: Annotated[float, Meta(gt=0, description="rho-bar, the ceiling of the weight of a temporal difference")] = 1.0
     clip_c: Annotated[float, Meta(gt=0, description="c-bar, the ceiling of the weight of a trace; at most clip_rho")] = 1.0
     clip_pg_rho: Annotated[float, Meta(gt=0, description="ceiling of the weight of the policy gradient")] = 1.0
+    leak_rho: Annotated[
+        float, Meta(ge=0, le=1, description="share of rho and of the policy gradient's weight that is clipped; 1: V-trace")
+    ] = 1.0
+    leak_c: Annotated[float, Meta(ge=0, le=1, description="share of a trace's weight that is clipped; 1: V-trace")] = 1.0
     policy_cost: Annotated[float, Meta(ge=0, description="weight of the policy loss")] = 1.0
     baseline_cost: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_cost: Annotated[float, Meta(ge=0, description="weight of the entropy bonus")] = 0.01
@@ -57,9 +66,7 @@ class ImpalaConfig:
     anneal: Annotated[bool, Meta(description="let the learning rate fall linearly to 0 over the run's total_env_steps")] = True
     max_gradient_norm: Annotated[float, Meta(gt=0, description="ceiling of the global norm of the gradient")] = 40.0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    precision: Annotated[Literal["fp32", "bf16"], Meta(description="arithmetic of the learner's network; weights stay fp32")] = (
-        "fp32"
-    )
+    precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +101,17 @@ class LossTerms:
 
 
 def init(
-    spec: SpaceSpec, network: NetworkConfig, config: ImpalaConfig, seed: int, device: torch.device
+    spec: SpaceSpec,
+    network: NetworkConfig,
+    config: ImpalaConfig,
+    seed: int,
+    device: torch.device,
+    conditioning: Conditioning | None = None,
 ) -> tuple[Agent, LearnerState]:
     """Return the network's skeleton and the state of a learner that has seen nothing."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        agent = Agent(spec, network)
+        agent = Agent(spec, network, conditioning)
     agent = agent.to(device)
     params = {name: parameter.detach().clone() for name, parameter in agent.named_parameters()}
     moments = RunningMoments.empty(spec.obs_shape).to(device) if network.normalise_observations else None
@@ -115,41 +127,91 @@ def network_arrays(state: LearnerState) -> dict[str, Tensor]:
     return state.params | {"observation_mean": state.moments.mean.float(), "observation_std": state.moments.std.float()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What the loss needs of the network's answer to a batch.
+
+    Attributes:
+        log_prob: log pi(a_t | x_t) of the actions taken, [T, B].
+        entropy: of pi(. | x_t), [T, B].
+        value: V(x_t), [T + 1, B].
+        outer_value: of the second value head, [T + 1, B]; None without one.
+    """
+
+    log_prob: Tensor
+    entropy: Tensor
+    value: Tensor
+    outer_value: Tensor | None = None
+
+    @property
+    def outer(self) -> Outputs:
+        """The same with the second head's values in place of the first's, where there is one."""
+        return self if self.outer_value is None else replace(self, value=self.outer_value)
+
+    @staticmethod
+    def joined(parts: Sequence[Outputs]) -> Outputs:
+        """The outputs of several batches, side by side."""
+        outer = [part.outer_value for part in parts if part.outer_value is not None]
+        return Outputs(
+            log_prob=torch.cat([part.log_prob for part in parts], dim=1),
+            entropy=torch.cat([part.entropy for part in parts], dim=1),
+            value=torch.cat([part.value for part in parts], dim=1),
+            outer_value=torch.cat(outer, dim=1) if outer else None,
+        )
+
+
+def outputs(agent: Agent, arrays: dict[str, Tensor], batch: Batch, precision: Precision) -> Outputs:
+    """Run the network over a batch. Gradient: flows to `arrays`."""
+    with torch.autocast(batch.obs.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        output = functional_call(
+            agent, arrays, (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, batch.initial_state)
+        )
+    distribution = agent.distribution(output.distribution_params[:-1])
+    return Outputs(
+        log_prob=distribution.log_prob(batch.action),
+        entropy=distribution.entropy(),
+        value=output.value,
+        outer_value=output.outer_value,
+    )
+
+
 def loss(agent: Agent, arrays: dict[str, Tensor], batch: Batch, config: ImpalaConfig) -> LossTerms:
     """IMPALA's loss on one batch.
 
     Gradient: flows to `arrays` through log pi, V and the entropy. V-trace's targets, its advantages and rho are constants (section 4.2).
     """
-    with torch.autocast(batch.obs.device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-        output = functional_call(
-            agent, arrays, (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, batch.initial_state)
-        )
-    value = output.value.float()
-    distribution = agent.distribution(output.distribution_params[:-1].float())
-    log_prob = distribution.log_prob(batch.action)
-    targets = _targets(log_prob.detach(), value.detach(), batch, config)
-    policy = policy_gradient_loss(log_prob, targets.advantage, batch.weight)
-    baseline = value_loss(value[:-1], targets.value_target, batch.weight)
-    entropy = entropy_loss(distribution.entropy(), batch.weight)
+    found = outputs(agent, arrays, batch, config.precision)
+    return loss_terms(found, targets(found, batch, config), batch, config)
+
+
+def loss_terms(found: Outputs, target: VTrace, batch: Batch, config: ImpalaConfig) -> LossTerms:
+    """IMPALA's loss, from the network's outputs and V-trace's targets."""
+    policy = policy_gradient_loss(found.log_prob, target.advantage, batch.weight)
+    baseline = value_loss(found.value[:-1], target.value_target, batch.weight)
+    entropy = entropy_loss(found.entropy, batch.weight)
     num_steps = batch.weight.sum().clamp(min=1.0)
     return LossTerms(
         total=config.policy_cost * policy + config.baseline_cost * baseline + config.entropy_cost * entropy,
         policy=policy.detach(),
         value=baseline.detach(),
         entropy=-entropy.detach() / num_steps,
-        rho=targets.rho.sum() / num_steps,
-        mean_value=(value[:-1].detach() * batch.weight).sum() / num_steps,
+        rho=target.rho.sum() / num_steps,
+        mean_value=(found.value[:-1].detach() * batch.weight).sum() / num_steps,
     )
 
 
-def _targets(log_prob: Tensor, value: Tensor, batch: Batch, config: ImpalaConfig) -> VTrace:
-    """V-trace's targets and advantages; all inputs carry no gradient."""
+def rewards(batch: Batch, config: ImpalaConfig) -> Tensor:
+    """The batch's rewards as the loss sees them: scaled, then clipped."""
     reward = batch.reward * config.reward_scale
-    if config.reward_clip > 0:
-        reward = reward.clamp(-config.reward_clip, config.reward_clip)
+    return reward.clamp(-config.reward_clip, config.reward_clip) if config.reward_clip > 0 else reward
+
+
+def targets(found: Outputs, batch: Batch, config: ImpalaConfig) -> VTrace:
+    """V-trace's targets and advantages. Gradient: none."""
+    value = found.value.detach()
     return vtrace(
-        log_rho_t=log_prob - batch.behaviour_log_prob,
-        reward_t=reward,
+        log_rho_t=found.log_prob.detach() - batch.behaviour_log_prob,
+        reward_t=rewards(batch, config),
         discount_t=config.gamma * (~batch.terminated).to(value.dtype),
         value_t=value[:-1],
         value_tp1=value[1:],
@@ -158,6 +220,8 @@ def _targets(log_prob: Tensor, value: Tensor, batch: Batch, config: ImpalaConfig
         clip_rho=config.clip_rho,
         clip_c=config.clip_c,
         clip_pg_rho=config.clip_pg_rho,
+        leak_rho=config.leak_rho,
+        leak_c=config.leak_c,
     )
 
 
@@ -178,9 +242,17 @@ def update(
     params = {name: parameter.detach().requires_grad_() for name, parameter in state.params.items()}
     terms = loss(agent, network_arrays(state) | params, batch, config)
     gradients = dict(zip(params, torch.autograd.grad(terms.total, list(params.values())), strict=True))
-    gradients, norm = clip_by_global_norm(gradients, config.max_gradient_norm)
     rate = learning_rate(config, state.env_steps, total_env_steps)
-    new_params, optimiser = optimisers.apply(config.optimiser, state.optimiser, state.params, gradients, rate)
+    next_state, norm = descend(config, state, gradients, batch, rate)
+    return next_state, scalars(terms, norm, rate)
+
+
+def descend(
+    config: ImpalaConfig, state: LearnerState, gradients: dict[str, Tensor], batch: Batch, rate: float
+) -> tuple[LearnerState, Tensor]:
+    """Clip the gradient and step along it; return the next state and the norm before the clip."""
+    clipped, norm = clip_by_global_norm(gradients, config.max_gradient_norm)
+    new_params, optimiser = optimisers.apply(config.optimiser, state.optimiser, state.params, clipped, rate)
     # the moments move after the gradient: the loss sees observations as the actors' network saw them
     moments = update_moments(state.moments, batch.obs[:-1], batch.weight) if state.moments is not None else None
     next_state = LearnerState(
@@ -190,7 +262,12 @@ def update(
         version=state.version + 1,
         env_steps=state.env_steps + batch.env_steps,
     )
-    return next_state, {
+    return next_state, norm
+
+
+def scalars(terms: LossTerms, norm: Tensor, rate: float) -> dict[str, Tensor]:
+    """What is worth watching of an update, by metric name."""
+    return {
         "loss/total": terms.total.detach(),
         "loss/policy": terms.policy,
         "loss/value": terms.value,
@@ -220,7 +297,11 @@ def iterate(
     started = time.perf_counter()
     watched: list[dict[str, Tensor]] = []
     for batch in batches(trajectories, batch_unrolls, device):
-        state, scalars = update(agent, config, state, batch, total_env_steps)
-        watched.append(scalars)
-    means = {name: float(torch.stack([scalars[name] for scalars in watched]).float().mean()) for name in watched[0]}
-    return state, means, time.perf_counter() - started
+        state, found = update(agent, config, state, batch, total_env_steps)
+        watched.append(found)
+    return state, means(watched), time.perf_counter() - started
+
+
+def means(watched: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+    """The mean of each scalar over the updates."""
+    return {name: float(torch.stack([found[name] for found in watched]).float().mean()) for name in watched[0]}

@@ -116,6 +116,7 @@ class Evaluate:
                 num_threads=os.cpu_count() or 1,
                 greedy=self.greedy,
                 on_progress=lambda finished: bar.update(shown, completed=finished),
+                conditioning=config.conditioning,
             )
 
 

@@ -2,12 +2,18 @@
 
     obs --scale, normalise--> torso --(+ previous action, previous reward)--> [core] --> policy parameters, value
 
+Where the learner tunes meta-parameters eta (`Conditioning`), the torso is given an embedding of them, e = W eta, beside its observation (an
+MLP) or beside what its convolutions found, and a second value head may estimate the return under the fixed outer discount and trace.
+No gradient reaches eta through e: it is a buffer, set by the learner like the moments of the observations.
+
 With `separate_value` the value has a torso of its own. Weights live in the module for acting; a learner calls it with
 `torch.func.functional_call`. Under autocast the torso alone runs in lower precision: a logit rounded to eight bits would make the
 importance ratio of on-policy data differ from one.
 
-Reference: Espeholt et al. (2018), figure 3: the last reward, clipped to [-1, 1], and the one-hot last action enter after the torso.
-Letters: T time, B environments, O observation, A action, H hidden, P distribution parameters, N = T * B rows, F features.
+Reference: Espeholt et al. (2018), figure 3: the last reward, clipped to [-1, 1], and the one-hot last action enter after the torso. Xu, van
+Hasselt and Silver (2018), section 2: conditioning on eta. Bonnet, Midgley and Laterre (2022): the outer value head.
+Letters: T time, B environments, O observation, A action, H hidden, P distribution parameters, N = T * B rows, F features,
+M meta-parameters.
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ from learners.networks.spaces import SpaceSpec
 from learners.ops.distributions import Categorical, DiagonalGaussian, distribution
 from learners.ops.normaliser import standardise
 
-__all__ = ["Agent", "AgentOutput", "NetworkConfig", "SpaceSpec"]
+__all__ = ["Agent", "AgentOutput", "Conditioning", "NetworkConfig", "SpaceSpec"]
 
 Width = Annotated[int, Meta(ge=1, le=4096)]
 
@@ -60,6 +66,26 @@ class NetworkConfig:
     ] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """What a network has besides, where its learner tunes meta-parameters.
+
+    Attributes:
+        num_eta: how many meta-parameters its torso is told of; 0 for none.
+        embedding_size: features that they are embedded in; at 0 the torso is not told of them.
+        has_outer_value: a second value head.
+    """
+
+    num_eta: int = 0
+    embedding_size: int = 16
+    has_outer_value: bool = False
+
+    @property
+    def num_extras(self) -> int:
+        """Features that the torso is given besides the observation."""
+        return self.embedding_size if self.num_eta else 0
+
+
 @dataclass(frozen=True)
 class AgentOutput:
     """What the network says of an unroll.
@@ -68,18 +94,20 @@ class AgentOutput:
         distribution_params: parameters of the action distribution, for `Agent.distribution`.
         value: value estimates.
         state: recurrent state after the last step; empty without a core.
+        outer_value: estimates of the second value head; None without one.
     """
 
     distribution_params: Float[Tensor, "T B P"]
     value: Float[Tensor, "T B"]
     state: tuple[Float[Tensor, "B H"], ...]
+    outer_value: Float[Tensor, "T B"] | None = None
 
 
 class Agent(nn.Module):
     """Policy and value of one network.
 
-    Buffers: `observation_mean` and `observation_std` [*O], set by the learner and part of every snapshot; present only with
-    `normalise_observations`.
+    Buffers, set by the learner and part of every snapshot: `observation_mean` and `observation_std` [*O], present only with
+    `normalise_observations`; `eta` [M], where each meta-parameter stands in its range, present only with an embedding of them.
 
     Raises:
         InvalidInputError: torso, core and spaces do not fit together.
@@ -87,13 +115,15 @@ class Agent(nn.Module):
 
     observation_mean: Tensor
     observation_std: Tensor
+    eta: Tensor
 
-    def __init__(self, spec: SpaceSpec, config: NetworkConfig) -> None:
+    def __init__(self, spec: SpaceSpec, config: NetworkConfig, conditioning: Conditioning | None = None) -> None:
         super().__init__()
         _check(spec, config)
+        conditioning = conditioning or Conditioning()
         self.spec, self.config = spec, config
-        self.torso = _torso(spec, config)
-        self.value_torso = _torso(spec, config) if config.separate_value else None
+        self.torso = _torso(spec, config, conditioning.num_extras)
+        self.value_torso = _torso(spec, config, conditioning.num_extras) if config.separate_value else None
         size = self.torso.output_size
         if config.use_previous_action:
             size += spec.num_actions or spec.action_size
@@ -102,6 +132,11 @@ class Agent(nn.Module):
         size = size if self.core is None else config.core_size
         self.policy_head = orthogonal_linear(size, spec.num_actions or spec.action_size, gain=0.01)
         self.value_head = orthogonal_linear(size, 1, gain=1.0)
+        self.outer_value_head = orthogonal_linear(size, 1, gain=1.0) if conditioning.has_outer_value else None
+        self.eta_embedding = None
+        if conditioning.num_extras:
+            self.eta_embedding = nn.Linear(conditioning.num_eta, conditioning.embedding_size, bias=False)
+            self.register_buffer("eta", torch.zeros(conditioning.num_eta))
         self.log_std = None if spec.is_discrete else nn.Parameter(torch.full((spec.action_size,), config.initial_log_std))
         self._obs_scale = 1.0 / 255.0 if config.torso == "mlp" and spec.obs_dtype == "uint8" else None
         if config.normalise_observations:
@@ -133,13 +168,14 @@ class Agent(nn.Module):
 
         Gradient: flows to the parameters and to `state`.
         """
-        x = self._observed(obs)
+        x, embedding = self._observed(obs), self._embedding(is_first)
         extras = self._extras(is_first, previous_action, previous_reward)
-        features, state = self._features(self.torso(x), extras, is_first, state)
-        value_features = features if self.value_torso is None else _joined(self.value_torso(x), extras)
+        features, state = self._features(self.torso(x, embedding), extras, is_first, state)
+        value_features = features if self.value_torso is None else _joined(self.value_torso(x, embedding), extras)
         with _full_precision(obs.device.type):
             value = self.value_head(value_features).view(is_first.shape)
-            return AgentOutput(self._params(features, is_first), value, state)
+            outer = None if self.outer_value_head is None else self.outer_value_head(value_features).view(is_first.shape)
+            return AgentOutput(self._params(features, is_first), value, state, outer)
 
     def policy(
         self,
@@ -151,7 +187,8 @@ class Agent(nn.Module):
     ) -> tuple[Float[Tensor, "T B P"], tuple[Float[Tensor, "B H"], ...]]:
         """Return distribution parameters and state only: `forward` without the value, for acting."""
         extras = self._extras(is_first, previous_action, previous_reward)
-        features, state = self._features(self.torso(self._observed(obs)), extras, is_first, state)
+        torso_features = self.torso(self._observed(obs), self._embedding(is_first))
+        features, state = self._features(torso_features, extras, is_first, state)
         with _full_precision(obs.device.type):
             return self._params(features, is_first), state
 
@@ -170,6 +207,13 @@ class Agent(nn.Module):
         elif self._obs_scale is not None:
             x = x * self._obs_scale
         return x.flatten(1) if self.config.torso == "mlp" else x
+
+    def _embedding(self, is_first: Tensor) -> Tensor | None:
+        """Return e = W eta for every row [N, F]; None for a network that is not told of any."""
+        if self.eta_embedding is None:
+            return None
+        embedding: Tensor = self.eta_embedding(self.eta)
+        return embedding.expand(is_first.numel(), -1)
 
     def _extras(self, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor) -> Tensor | None:
         """Return previous action and reward as features [N, F], zero at an episode's first step; None where neither is used."""
@@ -228,12 +272,12 @@ class _NoContext:
 _NO_CONTEXT = _NoContext()
 
 
-def _torso(spec: SpaceSpec, config: NetworkConfig) -> MLP | ShallowTorso | DeepTorso:
+def _torso(spec: SpaceSpec, config: NetworkConfig, num_extras: int) -> MLP | ShallowTorso | DeepTorso:
     if config.torso == "mlp":
-        return MLP(math.prod(spec.obs_shape), config.hidden_sizes, config.activation)
+        return MLP(math.prod(spec.obs_shape), config.hidden_sizes, config.activation, num_extras)
     channels, height, width = spec.obs_shape
     torso = ShallowTorso if config.torso == "shallow" else DeepTorso
-    return torso((channels, height, width), is_integer=spec.obs_dtype == "uint8")
+    return torso((channels, height, width), is_integer=spec.obs_dtype == "uint8", num_extras=num_extras)
 
 
 def _core(num_inputs: int, config: NetworkConfig) -> LSTM | GRU | None:

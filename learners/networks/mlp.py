@@ -36,17 +36,19 @@ class MLP(nn.Module):
         num_inputs: features of a row.
         hidden_sizes: width of each layer; with none the input is handed on.
         activation: `tanh` or `relu`.
+        num_extras: further features of a row, given apart.
     """
 
-    def __init__(self, num_inputs: int, hidden_sizes: tuple[int, ...], activation: Activation) -> None:
+    def __init__(self, num_inputs: int, hidden_sizes: tuple[int, ...], activation: Activation, num_extras: int = 0) -> None:
         super().__init__()
-        sizes = (num_inputs, *hidden_sizes)
+        sizes = (num_inputs + num_extras, *hidden_sizes)
         self.layers = nn.ModuleList([orthogonal_linear(before, after, HIDDEN_GAIN) for before, after in pairwise(sizes)])
         self.output_size = sizes[-1]
         self._activate = torch.tanh if activation == "tanh" else torch.relu
 
-    def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N G"]:
-        """Return the features of the last layer."""
+    def forward(self, x: Float[Tensor, "N F"], extras: Float[Tensor, "N E"] | None = None) -> Float[Tensor, "N G"]:
+        """Return the features of the last layer; `extras` stand beside `x` at the input."""
+        x = x if extras is None else torch.cat((x, extras), dim=-1)
         for layer in self.layers:
             x = self._activate(layer(x))
         return x

@@ -34,7 +34,7 @@ SHALLOW_ROWS, DEEP_ROWS = 64, 16
 class ShallowTorso(nn.Module):
     """IMPALA's shallow network up to its 256 features."""
 
-    def __init__(self, image_shape: tuple[int, int, int], *, is_integer: bool) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], *, is_integer: bool, num_extras: int = 0) -> None:
         super().__init__()
         channels, *sizes = image_shape
         convs: list[nn.Module] = []
@@ -48,18 +48,21 @@ class ShallowTorso(nn.Module):
         if min(sizes) < 1:
             raise InvalidInputError(f"images of shape {image_shape} are too small: the shallow torso needs 20 x 20 pixels")
         self.convs = nn.Sequential(*convs)
-        self.linear = orthogonal_linear(channels * math.prod(sizes), FEATURES, HIDDEN_GAIN)
+        self.linear = orthogonal_linear(channels * math.prod(sizes) + num_extras, FEATURES, HIDDEN_GAIN)
         self.output_size = FEATURES
 
-    def forward(self, images: Shaped[Tensor, "N C height width"]) -> Float[Tensor, "N F"]:
-        """Return 256 features of every image."""
-        return functional.relu(self.linear(_in_chunks(self.convs, images, SHALLOW_ROWS)))
+    def forward(
+        self, images: Shaped[Tensor, "N C height width"], extras: Float[Tensor, "N E"] | None = None
+    ) -> Float[Tensor, "N F"]:
+        """Return 256 features of every image; `extras` stand beside what the convolutions found."""
+        found = _in_chunks(self.convs, images, SHALLOW_ROWS)
+        return functional.relu(self.linear(found if extras is None else torch.cat((found, extras.to(found.dtype)), dim=-1)))
 
 
 class DeepTorso(nn.Module):
     """IMPALA's deep residual network up to its 256 features."""
 
-    def __init__(self, image_shape: tuple[int, int, int], *, is_integer: bool) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], *, is_integer: bool, num_extras: int = 0) -> None:
         super().__init__()
         channels, height, width = image_shape
         layers: list[nn.Module] = []
@@ -71,13 +74,16 @@ class DeepTorso(nn.Module):
             layers += [ResidualBlock(num_channels) for _ in range(BLOCKS_PER_SECTION)]
             channels, height, width = num_channels, (height + 1) // 2, (width + 1) // 2
         self.sections = nn.Sequential(*layers, nn.ReLU())
-        self.linear = nn.Linear(channels * height * width, FEATURES)
+        self.linear = nn.Linear(channels * height * width + num_extras, FEATURES)
         _truncated_normal(self.linear)
         self.output_size = FEATURES
 
-    def forward(self, images: Shaped[Tensor, "N C height width"]) -> Float[Tensor, "N F"]:
-        """Return 256 features of every image."""
-        return functional.relu(self.linear(_in_chunks(self.sections, images, DEEP_ROWS)))
+    def forward(
+        self, images: Shaped[Tensor, "N C height width"], extras: Float[Tensor, "N E"] | None = None
+    ) -> Float[Tensor, "N F"]:
+        """Return 256 features of every image; `extras` stand beside what the convolutions found."""
+        found = _in_chunks(self.sections, images, DEEP_ROWS)
+        return functional.relu(self.linear(found if extras is None else torch.cat((found, extras.to(found.dtype)), dim=-1)))
 
 
 class ImageInput(nn.Module):

@@ -5,8 +5,12 @@
     q_t   = r_t + d_t * (lambda * v_{t+1} + (1 - lambda) * V_{t+1}),   the last step bootstraps from V alone
     A_t   = min(rho_pg_bar, pi/mu) * (q_t - V_t)
 
+With a leak, each clipped ratio min(bar, x) becomes alpha * min(bar, x) + (1 - alpha) * x: alpha_rho for both rho, alpha_c for c.
+At alpha = 1 that is V-trace.
+
 Reference: Espeholt et al. (2018), eq. 1, remarks 1 and 2. lambda enters q_t as in rlax's `vtrace_td_error_and_advantage`: on-policy, A_t is
-then the lambda-return less V_t, which meta-gradients on lambda need. The page docs/vtrace.md compares conventions and implementations.
+then the lambda-return less V_t, which meta-gradients on lambda need. The leak: Zahavy et al. (2020), "A Self-Tuning Actor-Critic
+Algorithm", leaky V-trace. The page docs/vtrace.md compares conventions and implementations.
 Letters: T time, B environments.
 """
 
@@ -20,6 +24,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from learners.ops.recurrence import backward_recurrence
+
+MAX_LEAKED_LOG_RATIO = 10.0
+"""What leaks past the clip is bounded all the same: a ratio of 22,000 must not reach infinity, where a leak of zero would make it NaN."""
+
+Leak = float | Float[Tensor, ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +58,8 @@ def vtrace(
     clip_rho: float = 1.0,
     clip_c: float = 1.0,
     clip_pg_rho: float = 1.0,
+    leak_rho: Leak = 1.0,
+    leak_c: Leak = 1.0,
 ) -> VTrace:
     """Return the targets and advantages of an unroll.
 
@@ -66,15 +77,37 @@ def vtrace(
         clip_rho: rho_bar, positive; decides which policy's value is learned. At least `clip_c`.
         clip_c: c_bar, positive; decides how fast it is learned.
         clip_pg_rho: the clip of the ratio in the advantage, positive.
+        leak_rho: alpha_rho in [0, 1], of rho and of the ratio in the advantage; 1 clips, 0 does not.
+        leak_c: alpha_c in [0, 1], of c.
 
     Gradient: flows to every argument; pass detached what must not carry it (the paper: everything but gamma and lambda).
     """
-    # min(clip, rho) = exp(min(log clip, log rho)): the ratio cannot overflow, and a clipped one has gradient zero, not 0 * inf.
-    ratio = {clip: log_rho_t.clamp(max=math.log(clip)).exp() * weight_t for clip in {clip_rho, clip_c, clip_pg_rho}}
+    rho_t = leaky_ratio(log_rho_t, clip_rho, leak_rho) * weight_t
+    is_plain = isinstance(leak_rho, float) and isinstance(leak_c, float) and leak_rho == leak_c
+    c_t = rho_t if is_plain and clip_c == clip_rho else leaky_ratio(log_rho_t, clip_c, leak_c) * weight_t
+    pg_rho_t = rho_t if clip_pg_rho == clip_rho else leaky_ratio(log_rho_t, clip_pg_rho, leak_rho) * weight_t
     td_error_t = reward_t + discount_t * value_tp1 - value_t
     trace_t = lambda_ * discount_t
     # correction_t = v_t - V_t, so a reset row (weight zero) hands exactly zero to the row before it.
-    correction_t = backward_recurrence(ratio[clip_rho] * td_error_t, trace_t * ratio[clip_c])
+    correction_t = backward_recurrence(rho_t * td_error_t, trace_t * c_t)
     correction_tp1 = torch.cat((correction_t[1:], torch.zeros_like(correction_t[:1])))
-    advantage_t = ratio[clip_pg_rho] * torch.addcmul(td_error_t, trace_t, correction_tp1)
-    return VTrace(value_target=value_t + correction_t, advantage=advantage_t, rho=ratio[clip_rho])
+    advantage_t = pg_rho_t * torch.addcmul(td_error_t, trace_t, correction_tp1)
+    return VTrace(value_target=value_t + correction_t, advantage=advantage_t, rho=rho_t)
+
+
+def leaky_ratio(log_rho_t: Float[Tensor, "T B"], clip: float, leak: Leak) -> Float[Tensor, "T B"]:
+    """Return alpha * min(clip, pi/mu) + (1 - alpha) * pi/mu.
+
+    Args:
+        log_rho_t: log pi(a_t) - log mu(a_t).
+        clip: ceiling of the clipped share, positive.
+        leak: alpha in [0, 1]; the float 1 leaves the second term out.
+
+    Gradient: flows to `log_rho_t` and `leak`.
+    """
+    # min(clip, rho) = exp(min(log clip, log rho)): the ratio cannot overflow, and a clipped one has gradient zero, not 0 * inf.
+    clipped = log_rho_t.clamp(max=math.log(clip)).exp()
+    if isinstance(leak, float) and leak == 1.0:
+        return clipped
+    ratio = log_rho_t.clamp(max=MAX_LEAKED_LOG_RATIO).exp()
+    return ratio + leak * (clipped - ratio)

@@ -1,0 +1,87 @@
+"""The derivative of one clipped optimiser step by the gradient it is made from.
+
+    theta' = theta - step(clip(g)),      pull_back(v)   = (d theta' / d g)^T v
+                                         push_forward(x) = (d theta' / d g) x
+
+The step moves every parameter by a function of its own gradient alone, so its Jacobian D is diagonal; that of the clip, C, is
+s (I - g g^T / |g|^2) or I, symmetric either way. So the vector-Jacobian products of both, which reverse mode gives through a few
+elementwise operations, serve in both directions: pull_back = C D v, push_forward = D C x. No network is differentiated here.
+
+Reference: Xu, van Hasselt and Silver (2018), appendix C.2 (RMSProp is differentiated through).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from learners.ops import optimisers
+from learners.ops.clip import clip_by_global_norm
+from learners.ops.optimisers import OptimiserConfig, OptimiserState
+
+Tensors = dict[str, Tensor]
+
+
+def pull_back(
+    config: OptimiserConfig, state: OptimiserState, grads: Tensors, max_norm: float, learning_rate: float, cotangent: Tensors
+) -> Tensors:
+    """Return the gradient by `grads` of <cotangent, theta'>.
+
+    Args:
+        config: of the optimiser.
+        state: of the optimiser, before the step.
+        grads: the gradient before clipping, by parameter name.
+        max_norm: of the clip.
+        learning_rate: of the step.
+        cotangent: derivative of something by theta', by the same names.
+
+    Gradient: none is kept.
+    """
+    clipped = {name: grad.detach() for name, grad in clip_by_global_norm(grads, max_norm)[0].items()}
+    return _through_clip(grads, max_norm, _through_step(config, state, clipped, learning_rate, cotangent))
+
+
+def push_forward(
+    config: OptimiserConfig, state: OptimiserState, grads: Tensors, max_norm: float, learning_rate: float, tangent: Tensors
+) -> Tensors:
+    """Return the change of theta' along `tangent`, a change of `grads`.
+
+    Args:
+        config: of the optimiser.
+        state: of the optimiser, before the step.
+        grads: the gradient before clipping, by parameter name.
+        max_norm: of the clip.
+        learning_rate: of the step.
+        tangent: derivative of `grads` by something, by the same names.
+
+    Gradient: none is kept.
+    """
+    clipped = {name: grad.detach() for name, grad in clip_by_global_norm(grads, max_norm)[0].items()}
+    return _through_step(config, state, clipped, learning_rate, _through_clip(grads, max_norm, tangent))
+
+
+def _through_clip(grads: Tensors, max_norm: float, vector: Tensors) -> Tensors:
+    leaves = {name: grad.detach().requires_grad_() for name, grad in grads.items()}
+    with torch.enable_grad():
+        clipped, _ = clip_by_global_norm(leaves, max_norm)
+    return _vjp(clipped, leaves, vector)
+
+
+def _through_step(
+    config: OptimiserConfig, state: OptimiserState, clipped: Tensors, learning_rate: float, vector: Tensors
+) -> Tensors:
+    leaves = {name: grad.detach().requires_grad_() for name, grad in clipped.items()}
+    with torch.enable_grad():
+        # where the parameters are changes nothing of how far they move
+        moved, _ = optimisers.apply(
+            config, state, {name: torch.zeros_like(leaf) for name, leaf in clipped.items()}, leaves, learning_rate
+        )
+    return _vjp(moved, leaves, vector)
+
+
+def _vjp(outputs: Tensors, inputs: Tensors, vector: Tensors) -> Tensors:
+    names = list(inputs)
+    found = torch.autograd.grad(
+        [outputs[name] for name in names], [inputs[name] for name in names], [vector[name] for name in names]
+    )
+    return dict(zip(names, found, strict=True))

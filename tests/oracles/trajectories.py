@@ -1,0 +1,39 @@
+"""Random experience for tests of learners, with every kind of episode border in it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.task import Task
+from learners.networks.agent import NetworkConfig
+from learners.networks.spaces import SpaceSpec
+from learners.trajectory import Trajectory
+
+NUM_STATES = {"none": 0, "gru": 1, "lstm": 2}
+
+
+def trajectory(spec: SpaceSpec, network: NetworkConfig, seed: int = 0, length: int = 9, num_envs: int = 5) -> Trajectory:
+    """An unroll with a termination (and its reset row) in environment 1, a truncation in 2, both in 3."""
+    rng = np.random.default_rng(seed)
+    is_first, terminated = np.zeros((length + 1, num_envs), bool), np.zeros((length, num_envs), bool)
+    truncated = terminated.copy()
+    for t, b, flag in [(2, 1, terminated), (5, 2, truncated), (1, 3, truncated), (6, 3, terminated)]:
+        flag[t, b], is_first[t + 2, b] = True, True
+    shape = (length, num_envs)
+    action = rng.integers(spec.num_actions, size=shape) if spec.is_discrete else rng.normal(size=(*shape, spec.action_size))
+    states = [rng.normal(size=(num_envs, network.core_size)).astype(np.float32) for _ in range(NUM_STATES[network.core])]
+    return Trajectory(
+        obs=rng.normal(size=(length + 1, num_envs, *spec.obs_shape)).astype(np.float32),
+        frame_history=np.empty((0, num_envs, *spec.obs_shape), np.float32),
+        is_first=is_first,
+        action=action if spec.is_discrete else action.astype(np.float32),
+        reward=rng.normal(scale=2.0, size=shape).astype(np.float32),
+        terminated=terminated,
+        truncated=truncated,
+        behaviour_log_prob=(rng.normal(scale=0.7, size=shape) - 1.5).astype(np.float32),
+        previous_action=action[0] * 0 if spec.is_discrete else np.zeros((num_envs, spec.action_size), np.float32),
+        previous_reward=np.zeros(num_envs, np.float32),
+        initial_state=tuple(states),
+        policy_version=0,
+        tasks=tuple(Task(family="none") for _ in range(num_envs)),
+    )
