@@ -34,6 +34,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from learners import impala
 from learners.batch import Batch, batches
@@ -223,13 +224,14 @@ def meta_gradient(agent: Agent, config: MetaGradient, pending: PendingUpdate | T
         learner.optimiser, pending.optimiser, pending.gradient, learner.max_gradient_norm, pending.rate, cotangent
     )
 
-    def answers(params: Tensors) -> Tensor:
-        return _answers(impala.outputs(agent, pending.arrays | params, pending.batch, learner.precision))
-
-    with torch.no_grad():
-        params = {name: pending.arrays[name] for name in direction}
-        along: Tensor = torch.func.jvp(answers, (params,), (direction,))[1]
-        return (pending.cotangents * along).sum(dim=(1, 2, 3))
+    with torch.no_grad(), forward_ad.dual_level():
+        params = {
+            name: forward_ad.make_dual(pending.arrays[name], slope)  # type: ignore[no-untyped-call]
+            for name, slope in direction.items()
+        }
+        found = impala.outputs(agent, pending.arrays | params, pending.batch, learner.precision)
+        along: Tensor = forward_ad.unpack_dual(_answers(found)).tangent  # type: ignore[no-untyped-call]
+        return torch.einsum("mktb,ktb->m", pending.cotangents, along)
 
 
 def _answers(found: Outputs) -> Tensor:
