@@ -17,6 +17,7 @@ import math
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from envs.errors import InvalidInputError
@@ -70,7 +71,7 @@ class DeepTorso(nn.Module):
             conv = _same_conv(channels, num_channels)
             layers.append(conv if layers else ImageInput(conv, is_integer=is_integer))
             # TensorFlow's SAME: ceil(size / 2) outputs; an odd size is padded on both sides, an even one after its end only.
-            layers.append(nn.MaxPool2d(3, stride=2, padding=(height % 2, width % 2), ceil_mode=True))
+            layers.append(MaxPool((height % 2, width % 2)))
             layers += [ResidualBlock(num_channels) for _ in range(BLOCKS_PER_SECTION)]
             channels, height, width = num_channels, (height + 1) // 2, (width + 1) // 2
         self.sections = nn.Sequential(*layers, nn.ReLU())
@@ -107,6 +108,28 @@ class ImageInput(nn.Module):
         else:
             x = images.to(dtype=self.conv.weight.dtype, memory_format=torch.channels_last)
         return functional.conv2d(x, self.conv.weight * self.scale, self.conv.bias, self.conv.stride, self.conv.padding)
+
+
+class MaxPool(nn.Module):
+    """The largest of 3 x 3 pixels, at every second pixel; with a forward-mode derivative that keeps the format.
+
+    torch's own hands on a tangent whose channels come first, and every convolution after it then takes 1.4 times as long.
+    """
+
+    def __init__(self, padding: tuple[int, int]) -> None:
+        super().__init__()
+        self.padding = padding
+
+    def forward(self, x: Float[Tensor, "N C height width"]) -> Float[Tensor, "N C out_height out_width"]:
+        """Return the pooled images."""
+        primal, tangent = forward_ad.unpack_dual(x)  # type: ignore[no-untyped-call]
+        if tangent is None:
+            return functional.max_pool2d(x, 3, 2, self.padding, ceil_mode=True)
+        pooled, index = functional.max_pool2d(primal, 3, 2, self.padding, ceil_mode=True, return_indices=True)
+        rows, height, width = pooled.shape[0], *pooled.shape[2:]
+        chosen = tangent.movedim(1, -1).flatten(1, 2).gather(1, index.movedim(1, -1).flatten(1, 2))
+        dual: Tensor = forward_ad.make_dual(pooled, chosen.view(rows, height, width, -1).movedim(-1, 1))  # type: ignore[no-untyped-call]
+        return dual
 
 
 class ResidualBlock(nn.Module):
