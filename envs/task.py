@@ -84,12 +84,14 @@ class TaskFamily(abc.ABC):
         name: the registered name, as a person types it.
         doc: one line for `metaray tasks`.
         parameters: in which numbers its tasks differ; empty for a family of a single task.
+        is_endless: no task of it ever terminates: only a limit ends an episode. Such a task has no undiscounted value.
         return_range: (random, expert) returns where the literature has them, for plots; None otherwise.
     """
 
     name: str
     doc: str
     parameters: tuple[Parameter, ...] = ()
+    is_endless: bool = False
     return_range: ClassVar[tuple[float, float] | None] = None
 
     @abc.abstractmethod

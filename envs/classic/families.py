@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from envs.classic.acrobot import Acrobot
 from envs.classic.cartpole import PHYSICS, CartPole
+from envs.classic.delayed_reward import DELAY, DelayedReward
+from envs.classic.discounting_chain import DiscountingChain
 from envs.classic.family import NumpyFamily
 from envs.classic.mountain_car import MountainCar, MountainCarContinuous
 from envs.classic.pendulum import Pendulum
@@ -19,12 +21,23 @@ CLASSIC_FAMILIES: dict[str, Callable[[], TaskFamily]] = {
         env=CartPole,
         parameters=PHYSICS,
     ),
-    "pendulum": lambda: NumpyFamily(name="pendulum", doc="swing a pendulum up (Pendulum-v1)", env=Pendulum),
+    "pendulum": lambda: NumpyFamily(name="pendulum", doc="swing a pendulum up (Pendulum-v1)", env=Pendulum, is_endless=True),
     "acrobot": lambda: NumpyFamily(name="acrobot", doc="swing a two-link arm above a line (Acrobot-v1)", env=Acrobot),
     "mountain-car": lambda: NumpyFamily(name="mountain-car", doc="rock a car out of a valley (MountainCar-v0)", env=MountainCar),
     "mountain-car-continuous": lambda: NumpyFamily(
         name="mountain-car-continuous",
         doc="the same with a continuous push (MountainCarContinuous-v0)",
         env=MountainCarContinuous,
+    ),
+    "delayed-reward": lambda: NumpyFamily(
+        name="delayed-reward",
+        doc="take 0.3 now, or invest for 1 some steps later, which a discount of 0.8 never does",
+        env=DelayedReward,
+        parameters=(DELAY,),
+    ),
+    "discounting-chain": lambda: NumpyFamily(
+        name="discounting-chain",
+        doc="choose the reward that comes after 1, 3, 10, 30 or 100 steps; that after 30 is the largest (bsuite)",
+        env=DiscountingChain,
     ),
 }

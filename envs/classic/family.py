@@ -18,11 +18,18 @@ class NumpyFamily(TaskFamily):
     """
 
     def __init__(
-        self, *, name: str, doc: str, env: Callable[[Sequence[Task]], BatchedEnv], parameters: tuple[Parameter, ...] = ()
+        self,
+        *,
+        name: str,
+        doc: str,
+        env: Callable[[Sequence[Task]], BatchedEnv],
+        parameters: tuple[Parameter, ...] = (),
+        is_endless: bool = False,
     ) -> None:
         self.name = name
         self.doc = doc
         self.parameters = parameters
+        self.is_endless = is_endless
         self._env = env
 
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:

@@ -58,6 +58,7 @@ class MujocoFamily(TaskFamily):
         self.parameters = parameters
         self.max_episode_steps = max_episode_steps or robot.max_episode_steps
         self.is_visible = is_visible
+        self.is_endless = robot.is_endless
 
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
         """Draw tasks uniformly from the family's ranges; test tasks from a generator of their own."""

@@ -35,6 +35,7 @@ class Robot(abc.ABC):
         frame_skip: substeps of the physics in one environment step.
         max_episode_steps: an episode is truncated after so many steps.
         gymnasium_id: the environment that it equals.
+        is_endless: whether its episodes end by the limit only.
         dt: seconds of an environment step.
     """
 
@@ -42,6 +43,7 @@ class Robot(abc.ABC):
     frame_skip: ClassVar[int]
     max_episode_steps: ClassVar[int] = 1000
     gymnasium_id: ClassVar[str]
+    is_endless: ClassVar[bool] = False
 
     def __init__(self, batch: Batch) -> None:
         model = batch.model

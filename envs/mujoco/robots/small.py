@@ -26,6 +26,7 @@ class Reacher(Robot):
     frame_skip = 2
     max_episode_steps = 50
     gymnasium_id = "Reacher-v5"
+    is_endless = True
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
@@ -71,6 +72,7 @@ class Swimmer(Robot):
     xml_file = "swimmer.xml"
     frame_skip = 4
     gymnasium_id = "Swimmer-v5"
+    is_endless = True
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)

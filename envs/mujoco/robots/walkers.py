@@ -68,6 +68,7 @@ class HalfCheetah(PlanarRobot):
     xml_file = "half_cheetah.xml"
     frame_skip = 5
     gymnasium_id = "HalfCheetah-v5"
+    is_endless = True
     ctrl_cost_weight = 0.1
 
     def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:

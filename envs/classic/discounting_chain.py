@@ -1,0 +1,70 @@
+"""The Discounting Chain: five bets on the future, one of which pays a little more; a discount below one picks the wrong one.
+
+    t = 0   the action chooses one of five chains, which pay once: on step 1, 3, 10, 30 or 100
+    later   actions change nothing; the episode terminates on step 100
+    payoff  1, and 1.1 on the better chain (by default that of 30 steps)
+
+The return of the best policy is 1.1 whatever the discount that trained it; but a learner with discount gamma values chain k at
+gamma^(k - 1), so it takes the first chain for every gamma below 0.9967 = (1 / 1.1)^(1 / 29). A method that tunes gamma must find that out.
+
+Equal to bsuite's `DiscountingChain` (`mapping_seed` 3 is the default here).
+
+Reference: Osband et al. (2020), "Behaviour suite for reinforcement learning", arXiv 1908.03568.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from envs.classic.base import NumpyEnv
+from envs.errors import out_of_range
+from envs.task import Task
+
+EPISODE_STEPS = 100
+
+PAYS_ON_STEP = np.array([1, 3, 10, 30, 100])
+"""The step, counted from one, whose reward is the chain's payoff."""
+
+_BETTER_BY = 0.1
+_NO_CHAIN = -1.0
+
+
+class DiscountingChain(NumpyEnv):
+    """State (chain, t), chain -1 at the start; observation (chain, t / 100); task parameter `better`: the better chain, by its step."""
+
+    observation = Box(
+        np.array([_NO_CHAIN, 0.0], np.float32), np.array([len(PAYS_ON_STEP) - 1, 1.0], np.float32), dtype=np.float32
+    )
+    action = Discrete(len(PAYS_ON_STEP))
+    defaults: ClassVar[Mapping[str, float]] = {"better": 30.0}
+
+    def assign(self, slot: int, task: Task) -> None:
+        """Give `slot` the task that it plays from its next reset on.
+
+        Raises:
+            InvalidInputError: no chain pays on the step that the task calls better.
+        """
+        better = dict(task.params).get("better")
+        if better is not None and float(better) not in PAYS_ON_STEP:
+            raise out_of_range("better", better, ", ".join(map(str, PAYS_ON_STEP.tolist())))
+        super().assign(slot, task)
+
+    def initial_state(self, slots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """No chain chosen, t = 0; nothing here is left to chance."""
+        return np.tile([_NO_CHAIN, 0.0], (len(slots), 1))
+
+    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One step along the chain, which the first action chooses."""
+        chain = np.where(state[:, 0] == _NO_CHAIN, actions, state[:, 0])
+        t = state[:, 1] + 1
+        pays_on_step = PAYS_ON_STEP[chain.astype(np.int64)]
+        reward = np.where(t == pays_on_step, np.where(pays_on_step == self.param("better"), 1.0 + _BETTER_BY, 1.0), 0.0)
+        return np.array([chain, t]).T, reward, t >= EPISODE_STEPS
+
+    def observe(self, state: np.ndarray) -> np.ndarray:
+        """(chain, t / 100)."""
+        return (state / [1.0, EPISODE_STEPS]).astype(np.float32)
