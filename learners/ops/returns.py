@@ -3,9 +3,10 @@
     discounted:  G_t = r_t + d_t * G_{t+1},                                              G_T = bootstrap
     lambda:      G_t = r_t + d_t * ((1 - l_t) * V_{t+1} + l_t * G_{t+1}),                G_T = V_T
 
-with d_t = gamma * (1 - terminated_t), and l_t = lambda but for a step whose successor is a reset: l_t is zero there.
+with d_t = gamma * (1 - terminated_t), and l_t = lambda but for a step whose successor is a reset: l_t is zero there. Both may differ from
+step to step, as where gamma and lambda are functions of the state: then d_t and l_t are those of the state that step t leads to.
 
-Reference: Sutton and Barto (2018), eq. 12.18-12.20.
+Reference: Sutton and Barto (2018), eq. 12.18-12.20; eq. 12.24 for gamma and lambda that differ from state to state.
 Letters: T time, B environments.
 """
 
@@ -40,7 +41,7 @@ def lambda_returns(
     reward_t: Float[Tensor, "T B"],
     discount_t: Float[Tensor, "T B"],
     value_tp1: Float[Tensor, "T B"],
-    lambda_: Float[Tensor, ""],
+    lambda_: Float[Tensor, ""] | Float[Tensor, "T B"],
     weight_t: Float[Tensor, "T B"],
 ) -> Float[Tensor, "T B"]:
     """Return G_t for every step; `lambda_` 0 is the one-step target, 1 the Monte Carlo return bootstrapped at the end.
@@ -49,7 +50,7 @@ def lambda_returns(
         reward_t: reward received on leaving step t.
         discount_t: discount applied to everything after step t; zero at a termination, kept at a truncation.
         value_tp1: value estimate of the observation that step t led to (at a truncation the final observation).
-        lambda_: trace parameter in [0, 1].
+        lambda_: trace parameter in [0, 1]; one for all steps, or for each step that of the state it led to.
         weight_t: one where step t is experience, zero at a reset; the return of a reset row means nothing.
 
     Gradient: flows to every argument; pass detached values for a semi-gradient target.

@@ -33,12 +33,15 @@ def discounted_return(reward: np.ndarray, discount: np.ndarray, bootstrap: float
 
 
 def lambda_return(
-    reward: np.ndarray, discount: np.ndarray, value_tp1: np.ndarray, ended: np.ndarray, lambda_: float, start: int
+    reward: np.ndarray, discount: np.ndarray, value_tp1: np.ndarray, ended: np.ndarray, lambda_: float | np.ndarray, start: int
 ) -> float:
-    """(1 - lam) * sum_n lam^(n-1) G^(n)  +  lam^(N-1) G^(N), N steps being left."""
+    """sum_n (1 - l_{s+n-1}) (l_s ... l_{s+n-2}) G^(n)  +  (l_s ... l_{s+N-2}) G^(N), N steps being left; l_t is step t's lambda."""
     left = steps_left(ended, start)
-    head = sum((1 - lambda_) * lambda_ ** (n - 1) * n_step_return(reward, discount, value_tp1, start, n) for n in range(1, left))
-    return head + lambda_ ** (left - 1) * n_step_return(reward, discount, value_tp1, start, left)
+    lam = np.broadcast_to(lambda_, reward.shape)[start:]
+    head = sum(
+        (1 - lam[n - 1]) * np.prod(lam[: n - 1]) * n_step_return(reward, discount, value_tp1, start, n) for n in range(1, left)
+    )
+    return float(head + np.prod(lam[: left - 1]) * n_step_return(reward, discount, value_tp1, start, left))
 
 
 def generalised_advantage(

@@ -47,6 +47,19 @@ def test_lambda_returns_equal_the_weighted_sum_of_n_step_returns(lambda_: float)
         assert got[t, b].item() == pytest.approx(lambda_return(*columns, lambda_, t), rel=1e-12)
 
 
+def test_lambda_returns_of_a_gamma_and_lambda_for_each_step_equal_the_sum_too() -> None:
+    data, rng = unroll(), np.random.default_rng(3)
+    shape = data.reward.shape
+    discount, lambda_ = rng.uniform(size=shape) * (1.0 - data.terminated), rng.uniform(size=shape)
+    lambda_[0], lambda_[4] = 0.0, 1.0
+    inputs = data.tensors() | {"discount_t": torch.tensor(discount)}
+    del inputs["value_t"]
+    got = lambda_returns(**inputs, lambda_=torch.tensor(lambda_))
+    for t, b in data.experience():
+        columns = (data.reward[:, b], discount[:, b], data.value[1:, b], data.ended[:, b])
+        assert got[t, b].item() == pytest.approx(lambda_return(*columns, lambda_[:, b], t), rel=1e-12)
+
+
 @pytest.mark.parametrize("lambda_", LAMBDAS)
 def test_gae_equals_the_sum_of_td_errors_and_the_lambda_return_less_the_value(lambda_: float) -> None:
     data = unroll()
@@ -101,6 +114,11 @@ def test_gradients_reach_every_argument() -> None:
     assert torch.autograd.gradcheck(
         lambda lam, *args: lambda_returns(**dict(zip(names, args, strict=True)), lambda_=lam),
         (lambda_, *inputs.values()),
+        check_forward_ad=True,
+    )
+    assert torch.autograd.gradcheck(
+        lambda lam, *args: lambda_returns(**dict(zip(names, args, strict=True)), lambda_=lam),
+        (torch.rand(inputs["reward_t"].shape, dtype=torch.float64, requires_grad=True), *inputs.values()),
         check_forward_ad=True,
     )
     bootstrap = torch.ones(5, dtype=torch.float64, requires_grad=True)
