@@ -68,3 +68,16 @@ class DiscountingChain(NumpyEnv):
     def observe(self, state: np.ndarray) -> np.ndarray:
         """(chain, t / 100)."""
         return (state / [1.0, EPISODE_STEPS]).astype(np.float32)
+
+
+class TabularDiscountingChain(DiscountingChain):
+    """The same; observation one-hot over the start and every (chain, t), so that a linear network can hold any value and policy."""
+
+    observation = Box(0.0, 1.0, (1 + len(PAYS_ON_STEP) * EPISODE_STEPS,), np.float32)
+
+    def observe(self, state: np.ndarray) -> np.ndarray:
+        """Entry 0 at the start, entry 100 chain + t afterwards."""
+        chain, t = state.astype(np.int64).T
+        one_hot = np.zeros((len(state), 1 + len(PAYS_ON_STEP) * EPISODE_STEPS), np.float32)
+        one_hot[np.arange(len(state)), np.where(t == 0, 0, chain * EPISODE_STEPS + t)] = 1.0
+        return one_hot

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from envs.classic.acrobot import Acrobot
 from envs.classic.cartpole import PHYSICS, CartPole
 from envs.classic.delayed_reward import DELAY, DelayedReward
-from envs.classic.discounting_chain import DiscountingChain
+from envs.classic.discounting_chain import DiscountingChain, TabularDiscountingChain
 from envs.classic.family import NumpyFamily
 from envs.classic.mountain_car import MountainCar, MountainCarContinuous
 from envs.classic.pendulum import Pendulum
@@ -39,5 +39,10 @@ CLASSIC_FAMILIES: dict[str, Callable[[], TaskFamily]] = {
         name="discounting-chain",
         doc="choose the reward that comes after 1, 3, 10, 30 or 100 steps; that after 30 is the largest (bsuite)",
         env=DiscountingChain,
+    ),
+    "discounting-chain-tabular": lambda: NumpyFamily(
+        name="discounting-chain-tabular",
+        doc="the same, observed as one of its 501 states, so that a linear critic can be exact",
+        env=TabularDiscountingChain,
     ),
 }

@@ -64,6 +64,22 @@ def test_the_chain_pays_as_its_rules_say(better: int) -> None:
         assert info["is_first"].all() and not reward.any() and not terminated.any()
 
 
+def test_the_tabular_chain_is_the_same_and_names_every_state_once() -> None:
+    plain, tabular = (resolve(name).make([Task(family=name)] * 5) for name in ("discounting-chain", "discounting-chain-tabular"))
+    first, _ = tabular.reset(seed=0)
+    plain.reset(seed=0)
+    assert np.argmax(first, axis=1).tolist() == [0] * 5
+    seen = [0]
+    for actions in np.random.default_rng(0).permuted(np.tile(np.arange(5), (101, 1)), axis=1):
+        (obs, *want, _), (one_hot, *got, _) = plain.step(actions), tabular.step(actions)
+        np.testing.assert_array_equal(got, want)
+        assert (one_hot.sum(axis=1) == 1).all() and one_hot.shape == (5, 501)
+        if obs[0, 1] > 0:  # not after the reset
+            np.testing.assert_array_equal(np.argmax(one_hot, axis=1), np.rint(100 * obs[:, 0] + 100 * obs[:, 1]))
+            seen += np.argmax(one_hot, axis=1).tolist()
+    assert sorted(seen) == list(range(501))
+
+
 def test_the_better_chain_is_that_of_30_steps_unless_the_task_says_otherwise() -> None:
     family = resolve("discounting-chain")
     (task,) = family.sample(1, np.random.default_rng(0))
