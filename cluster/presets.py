@@ -63,6 +63,30 @@ The gradient clip lies below the usual norm (200 to 500), so that it is active a
 rare batch with a norm of thousands cannot throw the policy off. Without it Hopper collapses on some seeds.
 """
 
+_ATARI = {
+    "family": "atari:breakout",
+    "num_actors": 2,
+    "total_env_steps": 50_000_000,
+    "rollout.envs_per_actor": 32,
+    "rollout.unroll_length": 20,
+    "batch_unrolls": 32,
+    "network.torso": "deep",
+    "learner.gamma": 0.99,
+    "learner.baseline_cost": 0.5,
+    "learner.entropy_cost": 0.01,
+    "learner.reward_clip": 1.0,
+    "learner.learning_rate": 6e-4,
+    "learner.anneal": True,
+    "learner.max_gradient_norm": 40.0,
+    "learner.optimiser.kind": "rmsprop_inside_sqrt",
+    "learner.optimiser.decay": 0.99,
+    "learner.optimiser.epsilon": 0.01,
+    "learner.optimiser.momentum": 0.0,
+    "checkpoint_every_s": 300.0,
+    "actor_deadline_s": 180.0,
+}
+"""IMPALA on Atari as published (table G.1), spelled out although most are defaults: 50 M steps of 4 frames, epsilon inside of the root."""
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -144,6 +168,12 @@ PRESETS: dict[str, Preset] = {
                 "checkpoint_every_s": 300.0,
                 "actor_deadline_s": 180.0,
             },
+        ),
+        Preset(
+            name="atari-impala",
+            shows="IMPALA's published Atari agent for 200 M frames: deep network, one game; any other by --family atari:<game>",
+            time="6 days",
+            settings=_ATARI,
         ),
     )
 }
