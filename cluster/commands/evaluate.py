@@ -1,4 +1,4 @@
-"""`metaray evaluate`: whole episodes of held-out tasks with the newest checkpoint of a run."""
+"""`metaray evaluate`: whole episodes with the newest checkpoint of a run, of held-out tasks or under one of Atari's protocols."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from envs.errors import InvalidInputError, out_of_range
 if TYPE_CHECKING:
     from cluster.config import RunConfig
     from cluster.run_directory import RunDirectory
+    from envs.atari.protocols import Protocol
     from learners.trajectory import Episode, Snapshot
 
+DEFAULT_EPISODES = 64
 MAX_SLOTS = 64
 """Environments side by side: enough to fill the simulators' threads, few enough for Atari's memory."""
 
@@ -23,11 +25,28 @@ MAX_SLOTS = 64
 class Evaluate:
     """Play whole episodes with the newest checkpoint of a run, by default on tasks held out from training.
 
-    Prints the mean return with its standard error and writes every episode to RUN/evaluation-<tasks>-s<seed>.json.
+    Prints the mean return with its standard error and writes every episode to RUN/evaluation-<tasks>-s<seed>.json. With --protocol an
+    Atari run is scored as published: whole games, sampled actions, half an hour of play at most, for a run on atari57 each of the games.
     """
 
     run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
-    episodes: Annotated[int, arg(metavar="N", help="episodes to play, spread over sampled tasks")] = 64
+    episodes: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help=f"episodes to play, spread over sampled tasks (default: {DEFAULT_EPISODES}; with --protocol 200 of each game)",
+            help_behavior_hint="",
+        ),
+    ] = None
+    protocol: Annotated[
+        str,
+        arg(
+            metavar="NAME",
+            help="score an Atari run: no-op (1 to 30 no-ops at the start of a game) or sticky (the last action repeats with "
+            "probability 0.25, no no-ops); human starts were never published",
+            help_behavior_hint="",
+        ),
+    ] = ""
     tasks: Annotated[Literal["test", "train"], arg(help="tasks held out from training, or tasks as in training")] = "test"
     seed: Annotated[int, arg(metavar="N", help="root of tasks, resets and actions")] = 0
     greedy: Annotated[bool, arg(help="take the likeliest action instead of sampling one", help_behavior_hint="")] = False
@@ -39,15 +58,23 @@ class Evaluate:
         """Play, print and write."""
         from cluster import run_directory
 
-        if not 1 <= self.episodes <= 1_000_000:
+        if self.episodes is not None and not 1 <= self.episodes <= 1_000_000:
             raise out_of_range("--episodes", self.episodes, "[1, 1,000,000]")
         if not 0 <= self.seed < 2**53:
             raise out_of_range("--seed", self.seed, "[0, 2^53)")
+        protocol = self._find_protocol() if self.protocol else None
         directory = run_directory.open_run(Path(self.run_directory))
+        if protocol is not None:
+            _check_atari(directory)
         if not self.untrained:
             self._check_checkpoint(directory)
         config = directory.read_config()
         snapshot, step = self._weights(directory, config)
+        if protocol is not None:
+            from cluster.atari_scoring import score
+
+            score(directory.path, config, snapshot, step, protocol, num_episodes=self.episodes, seed=self.seed, command=command)
+            return 0
         episodes = self._play(config, snapshot)
         figures = _figures(episodes)
         name = (
@@ -65,6 +92,21 @@ class Evaluate:
         run_directory.write_json(directory.path / name, content | figures | {"episodes": rows})
         _print(config, figures, episodes, f"{self.tasks} tasks, weights after {step:,} steps", directory.path / name)
         return 0
+
+    def _find_protocol(self) -> Protocol:
+        """The protocol that was named, with no option beside it that it settles itself."""
+        from envs.atari.protocols import find_protocol
+
+        protocol = find_protocol(self.protocol)
+        if self.greedy:
+            raise InvalidInputError(
+                f"--greedy and --protocol {self.protocol} contradict each other: the protocol samples actions"
+            )
+        if self.tasks != "test":
+            raise InvalidInputError(
+                f"--tasks and --protocol {self.protocol} contradict each other: it plays every game of the run"
+            )
+        return protocol
 
     def _check_checkpoint(self, directory: RunDirectory) -> None:
         """Refuse a run without any checkpoint before torch is loaded."""
@@ -92,20 +134,17 @@ class Evaluate:
     def _play(self, config: RunConfig, snapshot: Snapshot) -> list[Episode]:
         import os
 
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         from actors.evaluate import evaluate
         from actors.seeds import Stream, generator
+        from cluster.episodes_bar import episodes_bar
         from envs.registry import resolve
 
         family = resolve(config.family)
-        per_task = -(-self.episodes // MAX_SLOTS)
-        num_tasks = -(-self.episodes // per_task)
+        num_episodes = DEFAULT_EPISODES if self.episodes is None else self.episodes
+        per_task = -(-num_episodes // MAX_SLOTS)
+        num_tasks = -(-num_episodes // per_task)
         tasks = family.sample(num_tasks, generator(self.seed, Stream.EVALUATION, 2), self.tasks)
-        columns = (TextColumn("evaluate"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            shown = bar.add_task("evaluate", total=num_tasks * per_task)
+        with episodes_bar(num_tasks * per_task) as on_progress:
             return evaluate(
                 family,
                 tasks,
@@ -115,9 +154,22 @@ class Evaluate:
                 episodes_per_task=per_task,
                 num_threads=os.cpu_count() or 1,
                 greedy=self.greedy,
-                on_progress=lambda finished: bar.update(shown, completed=finished),
+                on_progress=on_progress,
                 conditioning=config.conditioning,
             )
+
+
+def _check_atari(directory: RunDirectory) -> None:
+    """Refuse a run on anything but Atari before torch is loaded."""
+    from cluster.run_directory import read_json
+    from envs.atari.families import ATARI_FAMILIES
+
+    tree = read_json(directory.config_file)
+    family = str(tree.get("family", "")) if isinstance(tree, dict) else ""
+    if family not in ATARI_FAMILIES:
+        raise InvalidInputError(
+            f"--protocol is for Atari, and {directory.path} was trained on {family or 'no family'}: leave it out"
+        )
 
 
 def _figures(episodes: list[Episode]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ What the C++ does (`ale/vector/preprocessed_env.cpp`), as far as the numbers dep
 * An action is repeated for 4 frames, and a pixel is the larger one of the last two; 84 x 84, grey; 4 frames stacked, zeros before the
   first.
 * An episode may start with `n - 1` no-op frames, n uniform in 1 .. `noop_max`. The protocol wants 1 to 30, so this file asks for 0 to 30
-  and draws again where none were played: uniform over 1 .. 30, exactly.
+  and draws again where none were played: uniform over 1 .. 30, exactly. `max_noops = 0` plays none and draws nothing.
 * `episodic_life` would restart the whole game at a lost life and `life_loss_info` hides a time limit that falls on one, so both
   stay off; `AtariEnv` reads the lives.
 * `use_fire_reset` stays off: pressing FIRE to launch the ball is part of playing (Mnih et al. 2015 and IMPALA press nothing).
@@ -20,13 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 
+from envs.atari.protocols import ACTION_REPEAT, MAX_FRAMES, MAX_NOOPS
+
 NUM_STACKED = 4
 FRAME_SIZE = 84
-ACTION_REPEAT = 4
 NUM_CONSOLE_ACTIONS = 18
-MAX_NOOPS = 30
-MAX_FRAMES = 108_000
-"""Half an hour of play at 60 frames/s; a game is truncated there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +54,7 @@ class Emulators:
         num_threads: C++ threads that step them; more than n are of no use.
         has_all_actions: all 18 actions of the console, not only those that do something in this game.
         repeat_action_probability: of playing the last action in place of the given one, frame by frame ("sticky actions").
+        max_noops: a game starts with 1 to so many frames without action; 0 for none.
         max_frames: frames after which a game is truncated.
     """
 
@@ -67,8 +66,10 @@ class Emulators:
         num_threads: int,
         has_all_actions: bool,
         repeat_action_probability: float = 0.0,
+        max_noops: int = MAX_NOOPS,
         max_frames: int = MAX_FRAMES,
     ) -> None:
+        self._has_noops = max_noops > 0
         self._ale = AtariVectorEnv(
             game,
             num_envs,
@@ -82,7 +83,7 @@ class Emulators:
             stack_num=NUM_STACKED,
             frameskip=ACTION_REPEAT,
             maxpool=True,
-            noop_max=MAX_NOOPS + 1,
+            noop_max=max_noops + 1,
             episodic_life=False,
             life_loss_info=False,
             reward_clipping=False,
@@ -129,7 +130,7 @@ class Emulators:
         self, obs: np.ndarray, lives: np.ndarray, num_noops: np.ndarray, is_new: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Restart those of the new games that were given no no-op at all; the frame count of a new game is its number of no-ops."""
-        while (redraw := is_new & (num_noops == 0)).any():
+        while self._has_noops and (redraw := is_new & (num_noops == 0)).any():
             obs, info = self._ale.reset(options={"reset_mask": redraw})
             lives, num_noops = info["lives"], info["episode_frame_number"]
         return obs, lives

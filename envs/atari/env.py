@@ -22,7 +22,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
 
-from envs.atari.engine import FRAME_SIZE, MAX_FRAMES, NUM_STACKED, Emulators, Played
+from envs.atari.engine import FRAME_SIZE, NUM_STACKED, Emulators, Played
+from envs.atari.protocols import MAX_FRAMES, MAX_NOOPS
 from envs.batched import BatchedEnv
 from envs.task import Task
 
@@ -39,6 +40,7 @@ class AtariEnv(BatchedEnv):
         num_threads: C++ threads that emulate at any time.
         ends_with_life: a lost life ends the episode.
         repeat_action_probability: sticky actions.
+        max_noops: a game starts with 1 to so many frames without action; 0 for none.
         max_frames: frames after which a game is truncated.
     """
 
@@ -54,13 +56,14 @@ class AtariEnv(BatchedEnv):
         num_threads: int = 1,
         ends_with_life: bool = True,
         repeat_action_probability: float = 0.0,
+        max_noops: int = MAX_NOOPS,
         max_frames: int = MAX_FRAMES,
     ) -> None:
         self._game_of = game_of
         self._num_threads = num_threads
         self._ends_with_life = ends_with_life
         self._repeat_action_probability = repeat_action_probability
-        self._max_frames = max_frames
+        self._max_noops, self._max_frames = max_noops, max_frames
         self._is_one_game = is_one_game
         self._games = [game_of(task) for task in tasks]
         groups = [len(tasks)] if is_one_game else [1] * len(tasks)
@@ -80,6 +83,7 @@ class AtariEnv(BatchedEnv):
             num_threads=self._num_threads,
             has_all_actions=not self._is_one_game,
             repeat_action_probability=self._repeat_action_probability,
+            max_noops=self._max_noops,
             max_frames=self._max_frames,
         )
 

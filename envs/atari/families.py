@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from envs.atari.games import GAMES, SUFFIX_STICKY
+from envs.atari.protocols import MAX_NOOPS, STICKY_PROBABILITY, Protocol
 from envs.batched import BatchedEnv
 from envs.errors import unknown
 from envs.task import Mode, Parameter, Split, Task, TaskFamily
-
-STICKY_PROBABILITY = 0.25
-"""Machado et al. (2018), "Revisiting the Arcade Learning Environment", section 5.2."""
 
 
 class AtariFamily(TaskFamily):
@@ -26,6 +25,7 @@ class AtariFamily(TaskFamily):
         suffix = SUFFIX_STICKY if is_sticky else ""
         self.game = game
         self.repeat_action_probability = STICKY_PROBABILITY if is_sticky else 0.0
+        self.max_noops = MAX_NOOPS
         how = f"; the last action repeats with probability {STICKY_PROBABILITY}" if is_sticky else ""
         if game is None:
             self.name = f"atari57{suffix}"
@@ -46,6 +46,19 @@ class AtariFamily(TaskFamily):
             raise unknown("Atari game", game, GAMES)
         return game
 
+    def under(self, protocol: Protocol) -> AtariFamily:
+        """This family, with the same name, games and actions, whose games start and stick as `protocol` says and not as in training."""
+        family = copy.copy(self)
+        family.max_noops = protocol.max_noops
+        family.repeat_action_probability = protocol.repeat_action_probability
+        return family
+
+    def all_tasks(self) -> list[Task]:
+        """The one task of a game, or one for each of the 57."""
+        if self.game is not None:
+            return [Task(family=self.name)]
+        return [Task(family=self.name, params=(("game", game),)) for game in GAMES]
+
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
         """Draw `num_tasks` tasks; of all 57 games, every run of 57 draws holds each game once."""
         if self.game is not None:
@@ -65,6 +78,7 @@ class AtariFamily(TaskFamily):
             num_threads=num_threads,
             ends_with_life=mode == "train",
             repeat_action_probability=self.repeat_action_probability,
+            max_noops=self.max_noops,
         )
 
 

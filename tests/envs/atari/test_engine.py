@@ -6,8 +6,9 @@ import ale_py
 import numpy as np
 import pytest
 
-from envs.atari.engine import MAX_NOOPS, NUM_CONSOLE_ACTIONS, Emulators
+from envs.atari.engine import NUM_CONSOLE_ACTIONS, Emulators
 from envs.atari.games import GAMES
+from envs.atari.protocols import MAX_NOOPS
 
 
 def frames_since_reset(engine: Emulators) -> np.ndarray:
