@@ -11,6 +11,7 @@ from tyro.conf import FlagCreatePairsOff, subcommand
 from cluster.commands.evaluate import Evaluate
 from cluster.commands.plot import Plot
 from cluster.commands.presets import Presets
+from cluster.commands.report import Report
 from cluster.commands.resume import Resume
 from cluster.commands.tasks import Tasks
 from cluster.commands.train import Train
@@ -38,6 +39,7 @@ Commands = (
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Plot, subcommand("plot")]
+    | Annotated[Report, subcommand("report")]
     | Annotated[Presets, subcommand("presets")]
     | Annotated[Tasks, subcommand("tasks")]
     | Annotated[Version, subcommand("version")]

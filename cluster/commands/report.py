@@ -1,0 +1,59 @@
+"""`metaray report`: what runs show, laid beside what was published."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from envs.errors import InvalidInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write a published table from runs of your own, with the published numbers beside it.
+
+    atari: figure 2 of the meta-gradient paper, medians of human-normalised scores with meta-parameters down and gamma-bar across, from the
+    evaluations that `metaray evaluate RUN --protocol ...` left in the runs. Each median stands with the number of games it is of.
+    """
+
+    table: Annotated[Positional[Literal["atari"]], arg(help="which table", help_behavior_hint="")]
+    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help="run directories", help_behavior_hint="")]
+    protocol: Annotated[str, arg(metavar="NAME", help="use the evaluations under this protocol: no-op or sticky")] = "no-op"
+    out: Annotated[str, arg(metavar="FILE", help="Markdown to write, .md; the same as .json goes beside it")] = "report-atari.md"
+
+    def run(self, command: str) -> int:
+        """Read, print and write."""
+        from envs.atari.protocols import find_protocol
+
+        if not self.runs:
+            raise InvalidInputError("give at least one run directory: metaray report atari RUN...")
+        protocol = find_protocol(self.protocol).name
+        file = Path(self.out)
+        _check_out(file)
+        from cluster.atari_report import make_report, read_run
+
+        report = make_report([read_run(Path(run), protocol) for run in dict.fromkeys(self.runs)], protocol)
+        from rich.console import Console
+
+        from cluster.atari_tables import show, write
+
+        console = Console(highlight=False)
+        show(report, console)
+        beside = write(report, file, command=command)
+        print(f"written  {file} and {beside}")
+        return 0
+
+
+def _check_out(file: Path) -> None:
+    """Make sure that the report can be written before anything is read."""
+    if file.suffix != ".md":
+        raise InvalidInputError(f"--out {file} must end with .md; the JSON goes beside it")
+    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        raise InvalidInputError(f"--out {file} cannot be written: {file.parent} is no folder that can be written to")
+    for path in (file, file.with_suffix(".json")):
+        if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+            raise InvalidInputError(f"--out {file} cannot be written: {path} is no file that can be written to")
