@@ -52,7 +52,7 @@ def scored(
     family = family or f"atari:{next(iter(percents))}"
     tree = to_tree(config_of(find("atari-impala")))
     tree |= {"family": family, "seed": seed, "eta": list(eta), "meta": {"outer_gamma": gamma_bar}}
-    tree["learner"] |= {"gamma": gamma_bar} | changes
+    tree["learner"] |= {"gamma": 0.9 if eta else gamma_bar} | changes
     tree["network"] |= {"torso": torso}
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(tree))
