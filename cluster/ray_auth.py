@@ -108,7 +108,8 @@ def _accepts(address: str, bearer: str | None) -> bool:
             code = error.code()
             if code == grpc.StatusCode.UNAUTHENTICATED:
                 return False
-            if code != grpc.StatusCode.UNIMPLEMENTED:  # then it is a Ray of another version, and ray.init says so
+            # a Ray of another version does not know the call, and ray.init says so; a web server does not know gRPC
+            if code != grpc.StatusCode.UNIMPLEMENTED or "http2 header with status" in (error.details() or ""):
                 raise InvalidInputError(
                     f"what listens at {address} does not answer as a Ray head ({code.name.lower()}): "
                     "give the address that `ray start --head` printed, port 6379 unless told otherwise"

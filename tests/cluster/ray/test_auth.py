@@ -5,9 +5,12 @@ The head is a stand-in that speaks the first call of Ray's protocol.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -159,9 +162,34 @@ def test_no_authentication_is_refused_where_the_cluster_asks_for_it(head: Callab
         ray_auth.prepare_attaching(head(TOKEN), insecure=True)
 
 
-def test_what_is_not_ray_is_named(head: Callable[[str | None], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
+@pytest.fixture
+def web_server() -> Iterator[str]:
+    """Answers every HTTP/2 request with 404, as a gateway does that stands where a head was expected."""
+    settings, headers = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", b"\x00\x00\x01\x01\x05\x00\x00\x00\x01"
+    not_found = b"\x8d"  # `:status: 404` of HPACK's static table
 
+    def serve(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError), listening.accept()[0] as connection:
+            connection.sendall(settings)
+            received = b""
+            while b"GetClusterId" not in received:
+                received += connection.recv(65536)
+            connection.sendall(headers + not_found)
+            connection.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+    thread.join(5)
+
+
+def test_a_web_server_is_not_taken_for_another_version_of_ray(web_server: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{web_server} does not answer as a Ray head"):
+        ray_auth.prepare_attaching(web_server, insecure=False)
+
+
+def test_what_is_not_ray_is_named(head: Callable[[str | None], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_auth, "ANSWER_TIMEOUT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
