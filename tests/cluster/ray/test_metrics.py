@@ -46,19 +46,30 @@ def scrape(ray: Any) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig) -> None:
+    from cluster.local_wiring import LocalWiring
     from cluster.ray_metrics import RayMetricsObserver
+
+    updates = Loop(config, LocalWiring(config), SilentObserver()).run().learner_updates  # of the same deterministic run
+    found: dict[str, float] = {}
+
+    def is_all_there() -> bool:
+        """Each process exports on a clock of its own."""
+        return (
+            found.get("ray_metaray_env_steps_total{actor}", 0) >= config.total_env_steps
+            and found.get("ray_metaray_learner_updates_total{learner}") == updates
+            and found.get("ray_metaray_lag_count{driver}") == updates
+        )
 
     class Lingering(RayWiring):
         """Stays up until the figures were read: a process exports them every few seconds, and no more once it is gone."""
 
         def close(self) -> None:
             give_up = time.monotonic() + 60
-            while time.monotonic() < give_up and found.get("ray_metaray_env_steps_total{actor}", 0) < config.total_env_steps:
+            while time.monotonic() < give_up and not is_all_there():
                 time.sleep(1.0)
                 found.update(scrape(ray_local))
             super().close()
 
-    found: dict[str, float] = {}
     result = Loop(config, Lingering(config, run_name="measured"), RayMetricsObserver(SilentObserver(), "measured")).run()
     assert found["ray_metaray_learner_updates_total{learner}"] == result.learner_updates
     assert found["ray_metaray_env_steps_total{actor}"] >= result.env_steps
