@@ -16,6 +16,7 @@ from actors.seeds import Stream, generator, integer_seed
 from cluster.config import RunConfig
 from cluster.memory import keep_freed_memory
 from cluster.wiring import LearnReport
+from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners import impala, metagradient
 from learners.checkpointing import meta_state_from_arrays, meta_state_to_arrays, state_from_arrays, state_to_arrays
@@ -35,9 +36,16 @@ def first_env_spec(config: RunConfig) -> SpaceSpec:
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """The learner's device: `auto` takes a GPU where there is one."""
+    """The learner's device: `auto` takes a GPU where there is one.
+
+    Raises:
+        InvalidInputError: a GPU is asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
     if config.learner_device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if has_gpu else "cpu")
+    if config.learner_device == "cuda" and not has_gpu:
+        raise InvalidInputError("learner_device = cuda, and torch finds no GPU here: allowed here is cpu or auto")
     return torch.device(config.learner_device)
 
 

@@ -18,7 +18,6 @@ CONNECT_TIMEOUT_S = 3.0
 """A head in the same network answers in milliseconds; ray.init would try for a minute."""
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})")
-_CURRENT_CLUSTER = "/tmp/ray/ray_current_cluster"  # where `ray start` notes the address of the cluster on this machine
 
 
 def check_ray(address: str | None) -> None:
@@ -67,6 +66,13 @@ def check_family(name: str) -> None:
     resolve(name)
 
 
+def check_device(config: RunConfig) -> None:
+    """Make sure that this process has the learner's device; InvalidInputError when not."""
+    from cluster.learner import device_of
+
+    device_of(config)
+
+
 def check_network(config: RunConfig) -> None:
     """Make sure that the network fits the family's observations and actions.
 
@@ -85,8 +91,10 @@ def check_network(config: RunConfig) -> None:
 
 def cluster_on_this_machine() -> str:
     """Address of the cluster that `ray start` began on this machine, which `auto` means; InvalidInputError when there is none."""
+    # where `ray start` notes it, in the words of ray._common.utils.get_ray_address_file
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
-        return Path(_CURRENT_CLUSTER).read_text().strip()
+        return (Path(folder) / "ray" / "ray_current_cluster").read_text().strip()
     except OSError:
         raise InvalidInputError(
             "Ray address 'auto': no Ray cluster runs on this machine; start one with `ray start --head`, or leave out --ray"

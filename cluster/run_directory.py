@@ -113,6 +113,8 @@ class RunDirectory:
 def default_path(preset: str, family: str | None, seed: int) -> Path:
     """Where a run goes that was given no `--out`: `runs/quickstart-hopper-dynamics-s0-20260102-030405`.
 
+    A submitted job's run goes to `runs` in the home folder of the node that drives it, as its working folder does not last.
+
     Args:
         preset: name of the preset.
         family: the family, where it is not the preset's own.
@@ -120,15 +122,30 @@ def default_path(preset: str, family: str | None, seed: int) -> Path:
     """
     parts = [preset, *([family] if family else []), f"s{seed}", time.strftime("%Y%m%d-%H%M%S")]
     name = "-".join(parts)
-    return Path("runs") / "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+    home = Path("runs") if working_folder_of_job() is None else Path.home() / "runs"
+    return home / "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+
+
+def working_folder_of_job() -> Path | None:
+    """The folder that `ray job submit --working-dir` unpacked for this process, None outside of such a job.
+
+    It lies among Ray's own temporary files on one node, and goes away with them.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return Path.cwd() if (job.get("runtime_env") or {}).get("working_dir") else None
 
 
 def check_free(path: Path) -> None:
     """Make sure that a run can be created at `path`.
 
     Raises:
-        InvalidInputError: there is a run, something else, or no permission to write.
+        InvalidInputError: there is a run, something else, no permission to write, or a folder that will not last.
     """
+    folder = working_folder_of_job()
+    if folder is not None and path.absolute().is_relative_to(folder):
+        raise InvalidInputError(
+            f"--out {path} lies in the job's working folder, which Ray deletes: give an absolute path, best on a disk that all nodes share"
+        )
     if (path / "config.json").exists():
         raise InvalidInputError(
             f"the run directory {path} exists: `metaray resume {path}` goes on with it; else give another --out"

@@ -21,8 +21,8 @@ from cluster.config import RunConfig
 from cluster.metrics import MetricsLog
 from cluster.observer import LoopResult, RunObserver, Status
 from cluster.progress import Progress, make_progress
-from cluster.run_directory import RunDirectory
-from cluster.summary import write_summary
+from cluster.run_directory import RunDirectory, write_json
+from cluster.summary import read_summary, write_summary
 from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -150,12 +150,15 @@ def drive(
     with _logging_to(directory.log_file):
         log.info("%s: %s", "resume" if is_resumed else "start", command)
         loaded = checkpoints.load_newest(directory.checkpoints, warn) if is_resumed else None
+        said = read_summary(directory)
         directory.summary_file.unlink(missing_ok=True)  # what it said is about to become untrue
         metrics = MetricsLog(directory.metrics_file, directory.tensorboard, resumed_at=loaded.step if loaded else None)
         stop = StopFlag()
         try:
             result = _train(config, directory, where, metrics, stop, loaded.payload if loaded else None, quiet=quiet)
-        except InvalidInputError:
+        except InvalidInputError:  # it did not begin, so what was said of it holds
+            if said is not None:
+                write_json(directory.summary_file, said)
             raise
         except KeyboardInterrupt:
             print(f"metaray: stopped at once{_resume_hint(directory)}", file=sys.stderr)

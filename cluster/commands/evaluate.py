@@ -117,6 +117,8 @@ class Evaluate:
 
     def _weights(self, directory: RunDirectory, config: RunConfig) -> tuple[Snapshot, int]:
         """The weights to play with, and the environment steps behind them."""
+        from dataclasses import replace
+
         import torch
 
         from cluster.checkpoint import load_newest
@@ -124,7 +126,8 @@ class Evaluate:
         from cluster.training import warn
 
         torch.set_num_threads(1)
-        host = LearnerHost(config, first_env_spec(config))
+        # acting is done on the CPU, also with what a GPU on another machine learned
+        host = LearnerHost(replace(config, learner_device="cpu"), first_env_spec(config))
         if self.untrained:
             return host.snapshot(), 0
         checkpoint = load_newest(directory.checkpoints, warn)

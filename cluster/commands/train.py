@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ class Train:
         config = self.resolve()
         preflight.check_family(config.family)
         preflight.check_network(config)
+        if self.local:
+            preflight.check_device(config)
         path = Path(self.out) if self.out else self._default_path(config)
         return start(config, path, where_arguments(path), command=command, quiet=self.no_progress)
 
@@ -152,6 +155,7 @@ def start(config: RunConfig, path: Path, where: Where, *, command: str, quiet: b
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": library_versions(),
     }
+    is_first_here = not path.parent.exists()
     directory = run_directory.create(path, config, launch)
     try:
         with directory.locked():
@@ -159,4 +163,7 @@ def start(config: RunConfig, path: Path, where: Where, *, command: str, quiet: b
     except InvalidInputError:
         if not saved(directory.checkpoints):
             shutil.rmtree(path, ignore_errors=True)
+            if is_first_here:
+                with contextlib.suppress(OSError):  # another run may have come to it
+                    path.parent.rmdir()
         raise

@@ -14,6 +14,7 @@ from cluster.checkpoint import TENSORS, saved
 from cluster.main import main
 from cluster.metrics import read_metrics
 from cluster.training import Recorder
+from envs.errors import InvalidInputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["train", "impala", "--preset", "cartpole", "--local", "--no-progress"]
@@ -47,6 +48,7 @@ WRONG = [
     ([*SMALL, "--set", "family=nope"], "unknown task family 'nope'"),
     ([*SMALL, "--set", "network.torso=deep"], "torso deep needs images"),
     ([*SMALL, "--set", "batch_unrolls=33"], "batch_unrolls = 33 must be a multiple or a divisor"),
+    ([*SMALL, "--set", "learner_device=cuda"], "learner_device = cuda, and torch finds no GPU here: allowed here is cpu or auto"),
     ([*SMALL, "--actors", "-3"], "num_actors = -3 is out of range"),
     ([*SMALL, "--actors", "many"], "num_actors = 'many': expected an integer"),
     ([*SMALL, "--steps", "0"], "total_env_steps = 0 is out of range"),
@@ -66,6 +68,12 @@ WRONG = [
 ]
 
 
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize(("arguments", "line"), WRONG, ids=[" ".join(arguments[-2:]) for arguments, _ in WRONG])
 def test_wrong_input_is_one_line_and_exit_code_2_and_leaves_nothing(
     arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -178,6 +186,37 @@ def test_a_finished_run_is_not_resumed_but_may_be_trained_for_longer(finished: P
     assert after["learner_updates"] > before["learner_updates"]
     assert after["episodes"] > before["episodes"]
     assert after["wall_s"] > before["wall_s"]
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_run_of_a_gpu_is_evaluated_without_one_and_not_resumed_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main([*SMALL, "--steps", "2000", "--out", str(run)]) == 0
+    config, summary = run / "config.json", (run / "summary.json").read_text()
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"learner_device": "cuda"}))
+    assert main(["evaluate", str(run), "--episodes", "2"]) == 0
+    capsys.readouterr()
+    assert main(["resume", str(run), "--steps", "4000", "--no-progress"]) == 2
+    assert capsys.readouterr().err.startswith("metaray: learner_device = cuda")
+    assert (run / "summary.json").read_text() == summary  # nothing happened to it
+
+
+def test_a_run_that_never_began_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InvalidInputError("no room")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cluster.local_wiring.LocalWiring.start", refuse)
+    assert main(SMALL) == 2
+    assert capsys.readouterr().err == "metaray: no room\n"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").mkdir()
+    assert main(SMALL) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_an_existing_run_is_not_overwritten(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,13 +46,31 @@ def test_an_address_where_someone_listens_passes() -> None:
 def test_auto_finds_the_cluster_of_this_machine_or_says_that_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = tmp_path / "ray_current_cluster"
-    monkeypatch.setattr(preflight, "_CURRENT_CLUSTER", str(note))
+    note = tmp_path / "ray" / "ray_current_cluster"
+    note.parent.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with pytest.raises(InvalidInputError, match="'auto': no Ray cluster runs on this machine"):
         preflight.check_ray("auto")
     with socket.create_server(("127.0.0.1", 0)) as server:
         note.write_text(f"127.0.0.1:{server.getsockname()[1]}\n")
         preflight.check_ray("auto")
+        monkeypatch.delenv("RAY_TMPDIR")
+        monkeypatch.setenv("TMPDIR", str(tmp_path))  # as batch systems set it
+        preflight.check_ray("auto")
+
+
+def test_ray_looks_for_that_note_in_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs Ray to compare with")
+    from ray._common.utils import get_ray_address_file
+
+    for name in ("RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+        note = Path(get_ray_address_file(None))
+        note.parent.mkdir(exist_ok=True)
+        note.write_text("10.0.0.1:6379\n")
+        assert preflight.cluster_on_this_machine() == "10.0.0.1:6379"
+        note.unlink()
+        monkeypatch.delenv(name)
 
 
 def test_the_typed_address_goes_before_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,24 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
         run_directory.check_free(tmp_path / "closed" / "run")
 
 
+def test_a_submitted_job_keeps_its_run_out_of_the_folder_that_ray_deletes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, home = tmp_path / "job", tmp_path / "home"
+    job.mkdir()
+    monkeypatch.chdir(job)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"runtime_env": {"working_dir": "gcs://_ray_pkg_1.zip"}}')
+    assert run_directory.default_path("pong", None, 3).parent == home / "runs"
+    for path in (Path("run"), job / "run"):
+        with pytest.raises(InvalidInputError, match=r"lies in the job's working folder, which Ray deletes"):
+            run_directory.check_free(path)
+    run_directory.check_free(tmp_path / "elsewhere")
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"metadata": {"job_submission_id": "1"}}')  # without --working-dir
+    assert run_directory.default_path("pong", None, 3).parent == Path("runs")
+    run_directory.check_free(Path("run"))
+
+
 def test_what_is_no_run_is_refused_with_the_newest_runs_beside_it(tmp_path: Path) -> None:
     run_directory.create(tmp_path / "good", RunConfig(), {})
     with pytest.raises(InvalidInputError, match=r"does not exist; the newest runs here are .*good"):
