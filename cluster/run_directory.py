@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.checkpoint import saved
 from cluster.overrides import from_tree, to_tree
 from envs.errors import InvalidInputError
 
@@ -99,15 +100,28 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
                 raise InvalidInputError(
-                    f"the run {self.path} is being driven by {holder}: stop that first, or wait for it"
+                    f"the run {self.path} is being driven by {self.holder()}: stop that first, or wait for it"
                 ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
             file.flush()
             yield
+
+    def holder(self) -> str:
+        """What the process that drives the run wrote of itself."""
+        return (self.path / "lock").read_text().strip() or "another process"
+
+    def is_locked(self) -> bool:
+        """Whether a process drives this run now."""
+        try:
+            with (self.path / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
 
 
 def default_path(preset: str, family: str | None, seed: int) -> Path:
@@ -147,9 +161,14 @@ def check_free(path: Path) -> None:
             f"--out {path} lies in the job's working folder, which Ray deletes: give an absolute path, best on a disk that all nodes share"
         )
     if (path / "config.json").exists():
-        raise InvalidInputError(
-            f"the run directory {path} exists: `metaray resume {path}` goes on with it; else give another --out"
-        )
+        directory = RunDirectory(path=path)
+        if directory.is_locked():
+            then = f"is being driven by {directory.holder()}: give another --out"
+        elif saved(directory.checkpoints):
+            then = f"exists: `metaray resume {path}` goes on with it; else give another --out"
+        else:
+            then = "exists and has no checkpoint to go on from: remove it, or give another --out"
+        raise InvalidInputError(f"the run directory {path} {then}")
     if path.exists() and not path.is_dir():
         raise InvalidInputError(f"--out {path} is a file: give a folder that does not exist yet")
     if path.exists() and any(path.iterdir()):

@@ -66,10 +66,14 @@ class Where:
 
 
 class StopFlag:
-    """Set by the first SIGINT or SIGTERM; the second one raises KeyboardInterrupt wherever the program is."""
+    """Set by the first SIGINT or SIGTERM; the second one raises KeyboardInterrupt wherever the program is.
+
+    Before training has begun there is nothing to save and the first one raises: a cluster may take a minute to start.
+    """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self.has_begun = False
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -82,9 +86,15 @@ class StopFlag:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.signal_number is not None:
-            raise KeyboardInterrupt
+        is_urgent = self.signal_number is not None or not self.has_begun
         self.signal_number = number  # no word here: the signal may have come in the middle of a print
+        if is_urgent:
+            raise KeyboardInterrupt
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a program that a signal ended; 0 when there was none."""
+        return 0 if self.signal_number is None else 128 + self.signal_number
 
 
 class Recorder:
@@ -119,6 +129,7 @@ class Recorder:
 
     def stop_requested(self) -> bool:
         """See `cluster.observer.RunObserver`; says so once."""
+        self._stop.has_begun = True  # the loop asks only once it is under way
         if self._stop.signal_number is None:
             return False
         if not self._has_said_stop:
@@ -161,8 +172,9 @@ def drive(
                 write_json(directory.summary_file, said)
             raise
         except KeyboardInterrupt:
-            print(f"metaray: stopped at once{_resume_hint(directory)}", file=sys.stderr)
-            return 130
+            how = "at once" if stop.has_begun else "before training began"
+            print(f"metaray: stopped {how}{_resume_hint(directory)}", file=sys.stderr)
+            return stop.exit_code or 128 + signal.SIGINT
         except Exception as error:
             return _failed(directory, error)
         finally:
@@ -170,7 +182,7 @@ def drive(
         summary = write_summary(directory, config, result, metrics.wall_s, command)
         log.info("end: %s, %d environment steps, final return %s", result.reason, result.env_steps, result.final_return)
         say_how_it_ended(directory, summary, where.is_local)
-        return 0 if stop.signal_number is None else 128 + stop.signal_number
+        return stop.exit_code
 
 
 def _train(

@@ -15,6 +15,7 @@ from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
+    from cluster.run_directory import RunDirectory
     from cluster.training import Where
 
 
@@ -145,7 +146,6 @@ def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
 def start(config: RunConfig, path: Path, where: Where, *, command: str, quiet: bool) -> int:
     """Make the run directory and train in it; a run that never began leaves no directory."""
     from cluster import run_directory
-    from cluster.checkpoint import saved
     from cluster.training import drive
     from cluster.versions import library_versions
 
@@ -159,11 +159,22 @@ def start(config: RunConfig, path: Path, where: Where, *, command: str, quiet: b
     directory = run_directory.create(path, config, launch)
     try:
         with directory.locked():
-            return drive(config, directory, where, command=command, is_resumed=False, quiet=quiet)
+            code = drive(config, directory, where, command=command, is_resumed=False, quiet=quiet)
     except InvalidInputError:
-        if not saved(directory.checkpoints):
-            shutil.rmtree(path, ignore_errors=True)
-            if is_first_here:
-                with contextlib.suppress(OSError):  # another run may have come to it
-                    path.parent.rmdir()
+        _discard(directory, with_parent=is_first_here)
         raise
+    if code > 128:
+        _discard(directory, with_parent=is_first_here)
+    return code
+
+
+def _discard(directory: RunDirectory, *, with_parent: bool) -> None:
+    """Remove the folder of a run that never began, and the one it was put into if it was made for it."""
+    from cluster.checkpoint import saved
+
+    if saved(directory.checkpoints) or (directory.metrics_file.exists() and directory.metrics_file.stat().st_size):
+        return
+    shutil.rmtree(directory.path, ignore_errors=True)
+    if with_parent:
+        with contextlib.suppress(OSError):  # another run may have come to it
+            directory.path.parent.rmdir()

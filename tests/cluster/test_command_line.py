@@ -308,6 +308,21 @@ def test_a_killed_run_resumes_from_its_newest_checkpoint(tmp_path: Path, capsys:
     assert json.loads((run / "summary.json").read_text())["env_steps"] >= newest + 1000
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_training_began_stops_at_once_and_leaves_nothing(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start_slowly(*_: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(30)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cluster.local_wiring.LocalWiring.start", start_slowly)
+    assert main(SMALL) == 128 + number
+    assert capsys.readouterr().err == "metaray: stopped before training began\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     with started(*ENDLESS, cwd=tmp_path) as process:

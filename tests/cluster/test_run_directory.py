@@ -18,6 +18,11 @@ def test_a_run_is_created_opened_and_read(tmp_path: Path) -> None:
     opened = run_directory.open_run(made.path)
     assert opened.read_config() == config
     assert opened.read_launch()["local"] is True
+    with pytest.raises(InvalidInputError, match=r"the run directory .* exists and has no checkpoint to go on from: remove it"):
+        run_directory.create(made.path, config, {})
+    with made.locked(), pytest.raises(InvalidInputError, match=f"is being driven by process {os.getpid()} on .*: give another"):
+        run_directory.create(made.path, config, {})
+    (made.checkpoints / "000000000001000").mkdir()
     with pytest.raises(InvalidInputError, match=r"the run directory .* exists: `metaray resume"):
         run_directory.create(made.path, config, {})
 
