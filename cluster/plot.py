@@ -1,4 +1,4 @@
-"""Learning curves as a picture: return over environment steps, and beneath it throughput and policy lag.
+"""Learning curves as a picture: return over environment steps, beneath it each meta-parameter that was tuned, throughput and policy lag.
 
 Runs of one preset and family stand together as seeds of one experiment: their mean, each of them as a thin line, and a band from the lowest
 seed to the highest. A single run has a band from the 10th to the 90th percentile of its last 100 episodes.
@@ -88,19 +88,32 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
     for curve in curves:
         groups.setdefault(curve.group, []).append(curve)
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
-        figure = Figure(figsize=(8.5, 6.0), layout="constrained")
-        rows = figure.add_gridspec(2, 2, height_ratios=(3, 1))
-        top, speed, lag = figure.add_subplot(rows[0, :]), figure.add_subplot(rows[1, 0]), figure.add_subplot(rows[1, 1])
+        etas = _etas(curves)
+        num_eta_rows = (len(etas) + 1) // 2
+        figure = Figure(figsize=(8.5, 6.0 + 1.8 * num_eta_rows), layout="constrained")
+        rows = figure.add_gridspec(2 + num_eta_rows, 2, height_ratios=(3, *[1.2] * num_eta_rows, 1))
+        top, speed, lag = figure.add_subplot(rows[0, :]), figure.add_subplot(rows[-1, 0]), figure.add_subplot(rows[-1, 1])
+        cells = [rows[1 + i // 2, i % 2] if i + 1 < len(etas) or i % 2 else rows[1 + i // 2, :] for i in range(len(etas))]
+        tuned = {name: figure.add_subplot(cell) for name, cell in zip(etas, cells, strict=True)}
         for (group, members), colour in zip(groups.items(), _colours(len(groups)), strict=True):
             _draw_returns(top, group, members, colour)
             for member in members:
+                for name, axes in tuned.items():
+                    axes.plot(*member.series(name), color=colour, linewidth=1.3)
                 _draw_small(speed, member, "throughput/env_steps_per_s", colour)
                 _draw_small(lag, member, "lag/mean", colour)
+        for name, axes in tuned.items():
+            _label_axes(axes, name.removeprefix("eta/").replace("_", " "))
         _label(top, speed, lag, groups)
         try:
             figure.savefig(file, dpi=150)
         except (OSError, ValueError) as error:
             raise InvalidInputError(f"cannot write the picture {file}: {error}") from None
+
+
+def _etas(curves: Sequence[Curve]) -> list[str]:
+    """Names of the tuned meta-parameters' metrics, in the order of their first appearance."""
+    return list(dict.fromkeys(name for curve in curves for name in curve.records[-1] if name.startswith("eta/")))
 
 
 def _draw_returns(axes: Axes, group: str, members: Sequence[Curve], colour: str) -> None:
@@ -158,9 +171,7 @@ def _label(top: Axes, speed: Axes, lag: Axes, groups: dict[str, list[Curve]]) ->
     speed.set_ylabel("steps/s")
     lag.set_ylabel("lag (updates)")
     for axes in (top, speed, lag):
-        axes.set_xlabel("environment steps")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.set_xlim(left=0)
+        _label_axes(axes, axes.get_ylabel())
     speed.yaxis.set_major_formatter(EngFormatter(sep=""))
     speed.set_ylim(bottom=0)
     lag.set_ylim(bottom=0)
@@ -186,6 +197,13 @@ def _label(top: Axes, speed: Axes, lag: Axes, groups: dict[str, list[Curve]]) ->
         return
     top.set_title("Learning curves")
     top.legend(loc="best")
+
+
+def _label_axes(axes: Axes, name: str) -> None:
+    axes.set_ylabel(name)
+    axes.set_xlabel("environment steps")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlim(left=0)
 
 
 def _colours(count: int) -> list[str]:

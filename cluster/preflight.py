@@ -66,6 +66,20 @@ def check_family(name: str) -> None:
     resolve(name)
 
 
+def check_horizon(config: RunConfig) -> None:
+    """Make sure that what judges a meta-gradient has a value on this family.
+
+    Raises:
+        InvalidInputError: undiscounted, on tasks that never end.
+    """
+    from envs.registry import resolve
+
+    if config.tuning is not None and config.meta.outer_gamma == 1 and resolve(config.family).is_endless:
+        raise InvalidInputError(
+            f"meta.outer_gamma = 1 and the tasks of {config.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
+        )
+
+
 def check_device(config: RunConfig) -> None:
     """Make sure that this process has the learner's device; InvalidInputError when not."""
     from cluster.learner import device_of

@@ -78,6 +78,7 @@ class Train:
             preflight.check_family(self.family)
         config = self.resolve()
         preflight.check_family(config.family)
+        preflight.check_horizon(config)
         preflight.check_network(config)
         if self.local:
             preflight.check_device(config)

@@ -15,6 +15,7 @@ from cluster.local_wiring import LocalWiring
 from cluster.loop import Loop
 from cluster.observer import LoopResult, SilentObserver
 from learners.impala import ImpalaConfig
+from learners.metagradient_config import MetaConfig
 from learners.networks.agent import NetworkConfig
 
 CONFIG = RunConfig(
@@ -74,6 +75,22 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(lag: int) -> None:
     assert digest(got) == digest(want)
     assert (got.env_steps, got.num_episodes, got.final_return) == (want.env_steps, want.num_episodes, want.final_return)
     assert (got.mean_lag, got.learner_updates) == (want.mean_lag, want.learner_updates)
+
+
+@pytest.mark.parametrize("derivative", ["jvp", "vjp"])
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_run_that_tunes_itself_resumes_as_if_it_had_never_stopped(lag: int, derivative: Any) -> None:
+    meta = MetaConfig(derivative=derivative, trace_decay=0.5 if derivative == "vjp" else 0.0, batch_unrolls=4, learning_rate=0.01)
+    config = replace(CONFIG, lag=lag, eta=("gamma", "lambda", "entropy_cost"), meta=meta)
+    calm, stopped = Recorder(), Recorder(stop_after=2)
+    want = run(config, calm)
+    part = run(config, stopped)
+    assert part.learner_updates < want.learner_updates
+    got = run(config, Recorder(), stopped.checkpoints[-1])
+    assert digest(got) == digest(want)
+    assert "eta" in got.parameters and "outer_value_head.weight" in got.parameters
+    np.testing.assert_array_equal(got.parameters["eta"], want.parameters["eta"])
+    assert np.abs(got.parameters["eta"] - part.parameters["eta"]).max() > 1e-4  # eta went on moving
 
 
 def test_a_run_of_an_environment_that_cannot_be_saved_resumes_by_replay() -> None:

@@ -89,3 +89,16 @@ def test_nothing_to_plot_and_nowhere_to_put_it_are_lines(tmp_path: Path) -> None
         plot.draw([curve], tmp_path / "nowhere" / "a.png")
     with pytest.raises(InvalidInputError, match="cannot write the picture"):
         plot.draw([curve], tmp_path / "a.docx")
+
+
+def test_each_tuned_meta_parameter_has_a_row_of_its_own_course(tmp_path: Path, figures: list[Figure]) -> None:
+    directory = run_of(tmp_path / "a", "cartpole", 3)
+    records = [json.loads(line) for line in directory.metrics_file.read_text().splitlines()]
+    for i, record in enumerate(records):
+        record |= {"eta/gamma": 0.9 + i / 1000, "eta/entropy_cost": 0.01}
+    directory.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    plain = run_of(tmp_path / "b", "acrobot", 0)  # a run that tunes nothing stands beside it
+    plot.draw([plot.read_curve(directory), plot.read_curve(plain)], tmp_path / "a.png")
+    labels = [axes.get_ylabel() for axes in figures[0].axes]
+    assert labels == ["return (mean of the last 100 episodes)", "steps/s", "lag (updates)", "gamma", "entropy cost"]
+    np.testing.assert_allclose(figures[0].axes[3].lines[0].get_ydata(), [0.9 + i / 1000 for i in range(50)])

@@ -23,9 +23,6 @@ from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops.meta_parameters import META_PARAMETERS
 from learners.ops.optimisers import OptimiserConfig
 
-# torch compiles its forward-mode rules with the torch.jit.script that it deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
 CPU = torch.device("cpu")
 DISCRETE = SpaceSpec((3,), "float32", num_actions=4)
 CONTINUOUS = SpaceSpec((3,), "float32", action_size=2)

@@ -21,6 +21,7 @@ from cluster.observer import LoopResult, SilentObserver
 from cluster.ray_wiring import RayWiring
 from cluster.wiring import CallLost, Event, Learned, LearnReport, Notice, Unrolled
 from envs.errors import InvalidInputError
+from learners.metagradient_config import MetaConfig
 from learners.trajectory import Snapshot, Trajectory
 
 Digest = Callable[[LoopResult], str]
@@ -53,6 +54,14 @@ def test_parameters_equal_those_of_the_run_in_one_process(
     assert digest(got) == digest(want)
     assert (got.env_steps, got.final_return, got.mean_lag) == (want.env_steps, want.final_return, want.mean_lag)
     assert got.lost_actors == 0
+
+
+def test_a_learner_that_tunes_itself_equals_the_one_in_one_process(ray_local: Any, config: RunConfig, digest: Digest) -> None:
+    config = replace(config, eta=("gamma", "lambda"), meta=MetaConfig(batch_unrolls=4, learning_rate=0.01))
+    want = Loop(config, LocalWiring(config), SilentObserver()).run()
+    got = Loop(config, RayWiring(config, run_name="tuned"), SilentObserver()).run()
+    assert digest(got) == digest(want)
+    np.testing.assert_array_equal(got.parameters["eta"], want.parameters["eta"])
 
 
 class Keeper(SilentObserver):

@@ -12,9 +12,6 @@ from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.networks.mlp import MLP
 from learners.networks.snapshot import arrays_to_parameters, parameters_to_arrays
 
-# torch compiles its forward-mode rules with the torch.jit.script that it deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
 T, B = 5, 3
 CONTROL = SpaceSpec((4,), "float32", action_size=2)
 NAMED = SpaceSpec((4,), "float32", num_actions=3)

@@ -9,9 +9,6 @@ from oracles import recurrent as oracle
 
 from learners.networks.recurrent import GRU, LSTM
 
-# torch compiles its forward-mode rules with the torch.jit.script that it deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
 T, B, F, H = 9, 4, 3, 5
 CORES = [(LSTM, oracle.lstm), (GRU, oracle.gru)]
 Oracle = Callable[..., tuple[np.ndarray, tuple[np.ndarray, ...]]]

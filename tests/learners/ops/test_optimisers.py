@@ -8,9 +8,6 @@ from oracles.optimisers import rmsprop_inside_sqrt
 from learners.ops import optimisers
 from learners.ops.optimisers import OptimiserConfig, OptimiserState
 
-# torch compiles its forward-mode rules with the torch.jit.script that it deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
 RATES = [0.1, 0.05, 0.02, 0.01, 0.2, 0.1]
 
 

@@ -10,9 +10,6 @@ from learners.ops.gae import gae
 from learners.ops.recurrence import backward_recurrence
 from learners.ops.returns import discounted_returns, lambda_returns
 
-# torch compiles its forward-mode rules with the torch.jit.script that it deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
 LAMBDAS = [0.0, 0.5, 0.95, 1.0]
 
 

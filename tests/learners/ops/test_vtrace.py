@@ -11,9 +11,6 @@ from oracles.unrolls import Unroll, unroll
 from learners.ops.returns import lambda_returns
 from learners.ops.vtrace import VTrace, vtrace
 
-# torch compiles its forward-mode rules with the torch.jit.script that it deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
 
 def scalar(value: float) -> torch.Tensor:
     return torch.tensor(value, dtype=torch.float64)

@@ -15,8 +15,6 @@ from learners.ops.cotangents import RETURN_PARAMETERS, Costs, cotangent_derivati
 from learners.ops.vtrace import MAX_LEAKED_LOG_RATIO, leaky_ratio, vtrace
 from learners.ops.vtrace_derivatives import VTraceDerivatives, vtrace_with_derivatives
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
 CLIPS = {"clip_rho": 1.4, "clip_c": 0.8, "clip_pg_rho": 1.1}
 POINT = {"gamma": 0.9, "lambda": 0.7, "leak_rho": 0.8, "leak_c": 0.5}
 
