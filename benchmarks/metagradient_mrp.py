@@ -111,7 +111,7 @@ def draw(histories: dict[str, History], file: Path) -> None:
         figure = Figure(figsize=(10.0, 4.2), layout="constrained")
         for axes, case in zip(figure.subplots(1, len(CASES)), CASES, strict=True):
             _draw_case(axes, case, histories[case.process.name])
-        figure.savefig(file, dpi=150)
+        figure.savefig(file, dpi=120)
 
 
 def _draw_case(axes: Axes, case: Case, history: History) -> None:

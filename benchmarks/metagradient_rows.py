@@ -2,8 +2,8 @@
 
     python benchmarks/metagradient_rows.py [--preset hopper] [--steps 3e6] [--seeds 3] [--out FOLDER] [--picture FILE]
 
-In deterministic mode, in one process, so that a row is its seed's run and not the machine's mood. Runs whose summary lies in FOLDER already
-are not repeated: a stopped benchmark goes on where it was. Figures are the mean return over the last tenth of training (of the mean over 100
+In deterministic mode, in one process, so that a row is its seed's run and not the machine's mood. Runs whose summary lies in FOLDER are
+not repeated: a stopped benchmark goes on where it was. Figures are the mean return over the last tenth of training (of the mean over 100
 episodes) and where gamma and lambda ended. Prints one JSON line.
 """
 

@@ -8,10 +8,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,6 +37,15 @@ def train(preset: str, *arguments: str, out: Path | None = None) -> tuple[dict[s
     return summary, folder
 
 
+def train_or_take(preset: str, *arguments: str, out: Path) -> dict[str, Any]:
+    """Train `preset` into `out` and return the summary; a finished run that is there already is taken as it is."""
+    if (out / "summary.json").is_file():
+        print(f"taken as it is: {out}", file=sys.stderr, flush=True)
+        summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+        return summary
+    return train(preset, *arguments, out=out)[0]
+
+
 def metrics(folder: Path, name: str) -> list[tuple[float, float]]:
     """One metric of a run as (environment steps, value)."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -44,6 +55,13 @@ def metrics(folder: Path, name: str) -> list[tuple[float, float]]:
 def median(values: Sequence[float]) -> float:
     """The median, to four digits."""
     return float(f"{statistics.median(values):.4g}")
+
+
+def bootstrap_interval(statistic: Callable[..., float], *samples: Sequence[float], draws: int = 10_000) -> list[float]:
+    """The 95 % interval of `statistic(*samples)` over seeds: each sample, one value a seed, is drawn again with replacement."""
+    rng = np.random.default_rng(0)
+    values = [statistic(*(rng.choice(sample, len(sample)) for sample in samples)) for _ in range(draws)]
+    return [round(float(bound), 3) for bound in np.percentile(values, (2.5, 97.5))]
 
 
 def print_line(benchmark: str, figures: dict[str, Any]) -> None:

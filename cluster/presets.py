@@ -87,6 +87,19 @@ _ATARI = {
 }
 """IMPALA on Atari as published (table G.1), spelled out although most are defaults: 50 M steps of 4 frames, epsilon inside of the root."""
 
+_WHOLE_EPISODES = {
+    **_ADAM,
+    "num_actors": 1,
+    "rollout.envs_per_actor": 32,
+    # 100 steps and the reset: every unroll is an episode, and returns need no bootstrap
+    "rollout.unroll_length": 101,
+    "network.hidden_sizes": (64, 64),
+    "network.separate_value": True,
+    "learner.anneal": False,
+    "learner.max_gradient_norm": 1e9,
+}
+"""Shared by the worlds for the meta-gradient on gamma, whose episodes have 100 steps."""
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -148,6 +161,52 @@ PRESETS: dict[str, Preset] = {
             shows="generalisation: train on sampled bodies, then `metaray evaluate RUN` on held-out ones",
             time="10 min",
             settings={**_LOCOMOTION, "family": "hopper-dynamics", "total_env_steps": 10_000_000},
+        ),
+        Preset(
+            name="delayed-reward",
+            shows="take now or invest: gamma 0.99 returns 89, gamma 0.8 returns 40; a world for the meta-gradient on gamma",
+            time="30 s",
+            settings={
+                **_WHOLE_EPISODES,
+                "family": "delayed-reward",
+                "total_env_steps": 1_000_000,
+                "batch_unrolls": 16,
+                "learner.gamma": 0.99,
+                "learner.entropy_cost": 0.01,
+                "learner.reward_scale": 0.1,
+                "learner.learning_rate": 2e-3,
+            },
+        ),
+        Preset(
+            name="discounting-chain",
+            shows="bsuite's Discounting Chain, its optimum 1.1 reached; with gamma 0.95 it takes the nearest chain and 1.0",
+            time="45 s",
+            settings={
+                **_WHOLE_EPISODES,
+                "family": "discounting-chain",
+                "total_env_steps": 1_500_000,
+                "batch_unrolls": 32,
+                "network.activation": "relu",
+                "learner.gamma": 1.0,
+                "learner.entropy_cost": 0.005,
+                "learner.learning_rate": 5e-4,
+            },
+        ),
+        Preset(
+            name="discounting-chain-tabular",
+            shows="the same with a linear network over the states, whose critic is exact",
+            time="30 s",
+            settings={
+                **_WHOLE_EPISODES,
+                "family": "discounting-chain-tabular",
+                "total_env_steps": 1_500_000,
+                "batch_unrolls": 32,
+                "network.hidden_sizes": (),
+                "network.separate_value": False,
+                "learner.gamma": 1.0,
+                "learner.entropy_cost": 0.005,
+                "learner.learning_rate": 2e-2,
+            },
         ),
         Preset(
             name="pong",

@@ -1,0 +1,130 @@
+"""Whether the meta-gradient finds the far-sighted choice in the Discounting Chain, with an outer critic and without.
+
+    python benchmarks/metagradient_chain.py --local
+    python benchmarks/metagradient_chain.py --local --set meta.learning_rate=0.1 --out docs/metagradient_chain.png
+
+    gamma 0.95, gamma 1    plain IMPALA with these discounts: what the start is worth, and what is possible
+    outer                  the meta-gradient from 0.95 towards the undiscounted return, judged by a critic trained on that return
+    inner                  the same judged by the critic of the discounted return: the form of 2018, biased to what is near
+
+The optimum is 1.1, by the chain of 30 steps; every other chain returns 1. Returns are means over the last 100 training episodes, and a run
+has reached the optimum at 1.09. Prints one JSON line; --set goes to the meta-gradient's runs only; --out draws return and gamma.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+from runs import bootstrap_interval, metrics, print_line, train_or_take
+
+START_GAMMA, OUTER_GAMMA, GAMMA_RANGE = 0.95, 1.0, "0.9,1.0"
+"""Those of Bonnet, Midgley, Laterre (2022), "Debiasing Meta-Gradient Reinforcement Learning by Learning the Outer Value Function"."""
+
+REACHED = 1.09
+
+_META = [f"learner.gamma={START_GAMMA}", "eta=gamma", f"meta.outer_gamma={OUTER_GAMMA}", f"meta.gamma_range={GAMMA_RANGE}"]
+
+ROWS = {
+    "gamma 0.95": ([f"learner.gamma={START_GAMMA}"], "#999999"),
+    "gamma 1": ([f"learner.gamma={OUTER_GAMMA}"], "#000000"),
+    "outer": ([*_META, "meta.outer_critic=outer"], "#0072B2"),
+    "inner": ([*_META, "meta.outer_critic=inner"], "#D55E00"),
+}
+"""Settings and colour (Okabe and Ito 2008) of each row."""
+
+
+def folder_of(row: str, seed: int, options: argparse.Namespace) -> Path:
+    """Where a run is kept."""
+    folder: Path = options.runs / f"{row.replace(' ', '')}-s{seed}"
+    return folder
+
+
+def trained(row: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Train all seeds of a row and return what the JSON line says of them."""
+    settings, _ = ROWS[row]
+    is_meta = row in ("outer", "inner")
+    where = ["--local"] if options.local else []
+    steps = ["--steps", options.steps] if options.steps else []
+    found, gammas = [], []
+    for seed in range(options.seeds):
+        out = folder_of(row, seed, options)
+        extra = options.set if is_meta else []
+        arguments = ("--seed", str(seed), *where, *steps, "--set", *settings, *extra)
+        summary = train_or_take(options.preset, *arguments, out=out)
+        found.append(round(float(summary["final_return"]), 4))
+        if is_meta:
+            gammas.append(round(metrics(out, "eta/gamma")[-1][1], 4))
+        print({"run": out.name, "final_return": found[-1], "train_s": round(summary["train_s"], 1)}, flush=True)
+    figures: dict[str, Any] = {
+        "reached": f"{sum(one >= REACHED for one in found)} of {len(found)}",
+        "mean_return": round(float(np.mean(found)), 4),
+        "mean_return_95": bootstrap_interval(lambda sample: float(np.mean(sample)), found),
+        "returns": found,
+    }
+    return figures | ({"final_gamma": gammas, "settings": [*settings, *options.set]} if is_meta else {})
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Draw return and gamma over the runs, one thin line a seed and a thick one for their mean."""
+    style: dict[str, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    with mpl.rc_context(style):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
+        figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for row, (_, colour) in ROWS.items():
+            folders = [folder_of(row, seed, options) for seed in range(options.seeds)]
+            _draw_courses(left, [metrics(folder, "return/mean_100") for folder in folders], colour, row)
+            if row in ("outer", "inner"):
+                _draw_courses(right, [metrics(folder, "eta/gamma") for folder in folders], colour, f"{row} critic")
+        left.axhline(1.1, color="#555555", linewidth=1.0, linestyle=":")
+        left.set_title(f"return, {options.seeds} seeds", loc="left", fontweight="bold", fontsize=11)
+        right.set_title("gamma", loc="left", fontweight="bold", fontsize=11)
+        for axes in (left, right):
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.set_xlim(left=0)
+            axes.set_xlabel("environment steps")
+            axes.legend(frameon=False, fontsize=9)
+        figure.savefig(options.out, dpi=120)
+
+
+def _draw_courses(axes: Axes, courses: Sequence[list[tuple[float, float]]], colour: str, label: str) -> None:
+    arrays = [np.array(course).T for course in courses if course]
+    grid = np.linspace(max(steps[0] for steps, _ in arrays), min(steps[-1] for steps, _ in arrays), 300)
+    for steps, values in arrays:
+        axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.5)
+    mean = np.mean([np.interp(grid, steps, values) for steps, values in arrays], axis=0)
+    axes.plot(grid, mean, color=colour, linewidth=2.0, label=label)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--preset", choices=("discounting-chain", "discounting-chain-tabular"), default="discounting-chain-tabular"
+    )
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the meta-gradient's runs")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", default="", help="environment steps of a run (default: the preset's)")
+    parser.add_argument("--local", action="store_true", help="in one process, without Ray")
+    parser.add_argument("--runs", type=Path, help="keep the runs here, and take finished ones that are there as they are")
+    parser.add_argument("--out", type=Path, help="file of the picture")
+    options = parser.parse_args()
+    options.runs = options.runs or Path(tempfile.mkdtemp(prefix="metaray-bench-"))
+    rows = {row: trained(row, options) for row in ROWS}
+    if options.out is not None:
+        draw(options)
+    print_line(
+        "metagradient_chain",
+        {"preset": options.preset, "optimum": 1.1, "reached_at": REACHED, "seeds": options.seeds, "rows": rows},
+    )
+
+
+if __name__ == "__main__":
+    main()
