@@ -28,6 +28,9 @@ from learners.trajectory import Snapshot
 WAIT_S = 0.25
 """Longest wait for an event before the clocks (status, checkpoint, Ctrl-C) are looked at again."""
 
+STOP_PATIENCE_S = 20.0
+"""A stop waits so long for the last actors of a deterministic round where some have no place in the cluster."""
+
 
 class Loop:
     """One run of training, or what is left of one.
@@ -50,11 +53,16 @@ class Loop:
         self._saved_rounds = 0 if checkpoint is None else int(checkpoint.get("first_round", 0))
         self._next_checkpoint = math.inf
         self._stopped = False
+        self._stop_by = math.inf
         self._last_event = ""
         self._has_reported = False
 
     def run(self) -> LoopResult:
-        """Train until a goal of the config is reached or a stop is asked for; checkpoint, and return how it went."""
+        """Train until a goal of the config is reached or a stop is asked for; checkpoint, and return how it went.
+
+        Raises:
+            KeyboardInterrupt: a stop was asked for, and no checkpoint can be made for want of actors that have no place.
+        """
         try:
             learner = None if self._checkpoint is None else self._checkpoint["learner"]
             version, weights = self._wiring.start(learner)
@@ -104,6 +112,9 @@ class Loop:
                 if reason is not None:
                     break
                 self._schedule.hold(False)
+            if clock() >= self._stop_by and self._wiring.actors_alive() < self._wiring.num_actors:
+                self._say("the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint")
+                raise KeyboardInterrupt
             self._hand_out()
             for event in self._wiring.wait(WAIT_S):
                 self._take_in(event)
@@ -117,6 +128,7 @@ class Loop:
 
     def _reason_to_stop(self) -> StopReason | None:
         if self._stopped or self._observer.stop_requested():
+            self._stop_by = self._stop_by if self._stopped else time.perf_counter() + STOP_PATIENCE_S
             self._stopped = True
             return "stopped by signal"
         return self._statistics.goal_reached()

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.messages import UnrollRequest
 from cluster.config import RolloutConfig, RunConfig
 from cluster.local_wiring import LocalWiring
 from cluster.loop import Loop
-from cluster.observer import LoopResult, SilentObserver
+from cluster.observer import LoopResult, SilentObserver, Status
+from cluster.wiring import Handle
 from learners.impala import ImpalaConfig
 from learners.metagradient_config import MetaConfig
 from learners.networks.agent import NetworkConfig
@@ -123,6 +125,35 @@ def test_free_mode_resumes_with_the_learner_as_it_was() -> None:
     rest = run(config, Recorder(), stopped.checkpoints[-1])
     assert rest.env_steps >= 30_000
     assert rest.learner_updates > part.learner_updates
+
+
+def test_a_stop_does_not_wait_for_actors_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneHasNoPlace(LocalWiring):
+        def unroll(self, request: UnrollRequest, weights: Handle) -> None:
+            if request.actor == 0:
+                super().unroll(request, weights)
+
+        def actors_alive(self) -> int:
+            return 1
+
+    class Stopping(Recorder):
+        def on_status(self, status: Status) -> None:
+            self.is_under_way = True
+
+        def stop_requested(self) -> bool:
+            return hasattr(self, "is_under_way")
+
+        def on_event(self, line: str) -> None:
+            events.append(line)
+
+    events: list[str] = []
+    monkeypatch.setattr("cluster.loop.STOP_PATIENCE_S", 0.5)
+    observer = Stopping()
+    config = replace(CONFIG, log_every_s=0.1)
+    with pytest.raises(KeyboardInterrupt):
+        Loop(config, OneHasNoPlace(config), observer).run()
+    assert events == ["the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint"]
+    assert observer.checkpoints == []
 
 
 def test_a_failing_learner_ends_the_run_with_its_error() -> None:
