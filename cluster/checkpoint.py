@@ -74,25 +74,34 @@ def save(directory: Path, step: int, payload: Any, *, keep: int = 3) -> Path:
     for leftover in directory.glob(".tmp-*"):  # of a save that was killed; nobody else writes here
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = directory / f".tmp-{os.getpid()}-{step}"
-    temporary.mkdir()
-    save_file(tensors, temporary / TENSORS)
-    (temporary / TREE).write_text(json.dumps(tree, allow_nan=False))
-    manifest = {
-        "format": FORMAT,
-        "step": step,
-        "sha256": {name: _sha256(temporary / name) for name in (TENSORS, TREE)},
-        "versions": library_versions(),
-    }
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2))
-    for name in (TENSORS, TREE, MANIFEST):
-        _sync(temporary / name)
-    _sync(temporary)
+    try:
+        _write(temporary, step, tensors, tree)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # where the disk is full, it would stay so
+        raise
     path = _free_name(directory, step)
     temporary.rename(path)
     _sync(directory)
     for old in saved(directory)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
+
+
+def _write(folder: Path, step: int, tensors: dict[str, np.ndarray], tree: Any) -> None:
+    """Make `folder`, with the files of a checkpoint in it, and wait until they are on disk."""
+    folder.mkdir()
+    save_file(tensors, folder / TENSORS)
+    (folder / TREE).write_text(json.dumps(tree, allow_nan=False))
+    manifest = {
+        "format": FORMAT,
+        "step": step,
+        "sha256": {name: _sha256(folder / name) for name in (TENSORS, TREE)},
+        "versions": library_versions(),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
+    for name in (TENSORS, TREE, MANIFEST):
+        _sync(folder / name)
+    _sync(folder)
 
 
 def saved(directory: Path) -> list[Path]:

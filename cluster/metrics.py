@@ -10,6 +10,7 @@ bin per value. TensorBoard's own writer is used, which needs no torch.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -72,10 +73,13 @@ class MetricsLog:
 
     def close(self) -> None:
         """Write out what is buffered and close both."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._events.close()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            with contextlib.suppress(OSError):  # of a full disk, which has just been said
+                self._file.close()
+            self._events.close()
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:

@@ -166,7 +166,9 @@ def drive(
         metrics = MetricsLog(directory.metrics_file, directory.tensorboard, resumed_at=loaded.step if loaded else None)
         stop = StopFlag()
         try:
-            result = _train(config, directory, where, metrics, stop, loaded.payload if loaded else None, quiet=quiet)
+            with contextlib.closing(metrics):
+                result = _train(config, directory, where, metrics, stop, loaded.payload if loaded else None, quiet=quiet)
+            summary = write_summary(directory, config, result, metrics.wall_s, command)
         except InvalidInputError:  # it did not begin, so what was said of it holds
             if said is not None:
                 write_json(directory.summary_file, said)
@@ -177,9 +179,6 @@ def drive(
             return stop.exit_code or 128 + signal.SIGINT
         except Exception as error:
             return _failed(directory, error)
-        finally:
-            metrics.close()
-        summary = write_summary(directory, config, result, metrics.wall_s, command)
         log.info("end: %s, %d environment steps, final return %s", result.reason, result.env_steps, result.final_return)
         say_how_it_ended(directory, summary, where.is_local)
         return stop.exit_code
@@ -232,10 +231,17 @@ def warn(line: str) -> None:
     print(f"metaray: {line}", file=sys.stderr)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that does not complain on the terminal when its disk is full: what made the run fail is said there already."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, named by the standard library
+        """Go on without this line."""
+
+
 @contextlib.contextmanager
 def _logging_to(file: Path) -> Iterator[None]:
     """Send all logging of this process, warnings included, to `file`."""
-    handler = logging.FileHandler(file)
+    handler = _LogFile(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)
@@ -247,4 +253,5 @@ def _logging_to(file: Path) -> Iterator[None]:
         logging.captureWarnings(False)
         root.setLevel(level)
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()

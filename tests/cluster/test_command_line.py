@@ -350,6 +350,25 @@ def test_a_run_that_fails_says_why_and_exits_with_1(tmp_path: Path, capsys: pyte
     assert not (run / "summary.json").exists()
 
 
+@pytest.mark.parametrize(("kilobytes", "seconds"), [(16, 1000.0), (40, 0.01)], ids=["metrics", "checkpoint"])
+def test_a_disk_that_is_full_fails_the_run_with_one_reason(kilobytes: int, seconds: float, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: writing beyond it fails in the same place."""
+    code = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes << 10}, {kilobytes << 10}))
+from cluster.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+    options = ["--steps", "1e9", "--out", "run", "--set", "stop_return=null", "log_every_s=0.01", f"checkpoint_every_s={seconds}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *SMALL, *options]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("metaray: the run failed: ")
+    assert "File too large" in ran.stderr.splitlines()[-1]
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
 def test_a_deterministic_run_that_was_stopped_and_resumed_ends_with_the_same_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
