@@ -54,7 +54,8 @@ class Status:
         actors_alive, num_actors: actors that answer, and those asked for.
         waiting: who was at work since the last status.
         elapsed_s: wall time of training in this process.
-        eta_s: seconds to `total_env_steps` at the present rate; None while the rate is unknown.
+        eta_s: seconds to `total_env_steps` at the present rate, or to the time limit; None while neither is known.
+        time_share: part of the time limit that has passed, 0 where there is none.
         last_event: newest line given to `on_event`, empty before the first.
     """
 
@@ -71,7 +72,13 @@ class Status:
     waiting: WallShares = field(default_factory=WallShares)
     elapsed_s: float
     eta_s: float | None = None
+    time_share: float = 0.0
     last_event: str = ""
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, by steps or by time, whichever ends it first."""
+        return min(1.0, max(self.env_steps / self.total_env_steps, self.time_share))
 
 
 @dataclass(frozen=True, kw_only=True)

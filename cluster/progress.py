@@ -26,6 +26,8 @@ from cluster.observer import Status
 PLAIN_EVERY_S = 5.0
 """Seconds between plain lines: a run of an hour leaves 720 of them."""
 
+PIPED_TABLE_WIDTH = 240
+
 SPARK_WIDTH = 28
 LABEL_STYLE = "dim"
 
@@ -60,6 +62,14 @@ def make_progress(title: str, run: str, place: str, *, quiet: bool, console: Con
         return LivePanel(console, title, run, place)
     console.print(escape(f"{title}: starting {place} -> {run}"), soft_wrap=True)
     return PlainLines(console)
+
+
+def table_console() -> Console:
+    """The console for a table: as wide as the terminal, and in a pipe wide enough that a row stays a line for `grep`."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED_TABLE_WIDTH)
+    return console
 
 
 class Quiet:
@@ -130,7 +140,7 @@ class LivePanel:
 
 def panel(status: Status, returns: Sequence[float], title: str, run: str) -> Panel:
     """Draw the panel of a status, with the course of the mean return so far."""
-    share = min(1.0, status.env_steps / status.total_env_steps)
+    share = status.share
     head = Table.grid(padding=(0, 1), expand=True)
     head.add_column(ratio=1)
     head.add_column(no_wrap=True)
@@ -168,7 +178,7 @@ def panel(status: Status, returns: Sequence[float], title: str, run: str) -> Pan
 
 def plain_line(status: Status) -> str:
     """One line of a status, the parts in fixed places."""
-    share = min(1.0, status.env_steps / status.total_env_steps)
+    share = status.share
     mean = "-" if status.mean_return is None else number(status.mean_return)
     return (
         f"{clock(status.elapsed_s):>7}  {status.env_steps:>12,} steps {share:4.0%}  {status.env_steps_per_s:>9,.0f} steps/s  "

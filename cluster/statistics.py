@@ -6,6 +6,7 @@ whatever finished first.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -176,6 +177,8 @@ class Statistics:
         self._rates.append((now, self.env_steps))
         (then, steps), total = self._rates[0], self._config.total_env_steps
         rate = (self.env_steps - steps) / max(now - then, 1e-9)
+        limit, passed = self._config.max_train_seconds or math.inf, now - self._started + self._train_s_before
+        left = min(max(0, total - self.env_steps) / rate if rate > 0 else math.inf, max(0.0, limit - passed))
         return Status(
             env_steps=self.env_steps,
             total_env_steps=total,
@@ -189,7 +192,8 @@ class Statistics:
             num_actors=self._config.num_actors,
             waiting=shares,
             elapsed_s=now - self._started,
-            eta_s=max(0, total - self.env_steps) / rate if rate > 0 else None,
+            eta_s=left if math.isfinite(left) else None,
+            time_share=passed / limit,
             last_event=last_event,
         )
 

@@ -19,11 +19,10 @@ class Presets:
 
     def run(self, command: str) -> int:
         """Print a table."""
-        from rich.console import Console
-
         from cluster.presets import find
+        from cluster.progress import table_console
 
-        console = Console(highlight=False)
+        console = table_console()
         if self.name:
             find(self.name)  # refused before torch is loaded
             _print_settings(console, self.name)

@@ -38,11 +38,10 @@ class Tasks:
             raise out_of_range("--sample", self.sample, f"[0, {MAX_SAMPLE:,}]")
         if not 0 <= self.seed < 2**53:
             raise out_of_range("--seed", self.seed, "[0, 2^53)")
-        from rich.console import Console
-
+        from cluster.progress import table_console
         from envs.registry import resolve
 
-        console = Console(highlight=False)
+        console = table_console()
         if self.family:
             self._print_family(console, resolve(self.family))
         elif self.sample:

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from cluster.config import RunConfig
 from cluster.observer import Status, WallShares
 from cluster.progress import LivePanel, PlainLines, Quiet, clock, make_progress, panel, plain_line, short, sparkline
+from cluster.statistics import Statistics
 
 STATUS = Status(
     env_steps=250_000,
@@ -53,6 +55,19 @@ def test_a_pipe_gets_plain_lines_not_too_many_and_always_the_last(monkeypatch: p
     assert event == "actor 3 [pid 12] was lost"
     assert "249,000 steps  25%" in last
     assert "\x1b" not in printed(target)
+
+
+def test_a_run_that_ends_by_the_clock_is_measured_by_the_clock() -> None:
+    line = plain_line(replace(STATUS, time_share=0.75))
+    assert "250,000 steps  75%" in line
+    assert "250,000 steps  25%" in plain_line(replace(STATUS, time_share=0.1))
+    config = RunConfig(total_env_steps=10**9, max_train_seconds=1000.0)
+    saved = Statistics(config, None).state() | {"train_s": 600.0}
+    status, _, _ = Statistics(config, saved).interval(alive=1, dropped=0, last_event="")
+    assert status.share == pytest.approx(0.6, abs=0.01)
+    assert status.eta_s == pytest.approx(400, abs=5)
+    endless, _, _ = Statistics(RunConfig(), None).interval(alive=1, dropped=0, last_event="")
+    assert (endless.share, endless.eta_s) == (0.0, None)
 
 
 def test_a_plain_line_says_it_all() -> None:
