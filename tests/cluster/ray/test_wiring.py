@@ -130,6 +130,9 @@ def test_processes_carry_telling_names(ray_local: Any, wiring: Any, config: RunC
     assert re.fullmatch(r"[0-9a-f]{12}, pid \d+ on \S+ \([\d.]+\)", str(places[0]))
     assert repr(RolloutWorker(config, "wired", 3, "/")) == "RolloutWorker(actor=3)"
     assert repr(LearnerWorker(config, "wired", "/")) == "LearnerWorker(wired)"
+    give_up = time.monotonic() + 60
+    while wiring.actors_alive() < 2 and time.monotonic() < give_up:  # `start` waits for them only for a while
+        wiring.wait(0.25)
     assert wiring.actors_alive() == 2
 
 
