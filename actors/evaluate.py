@@ -12,6 +12,7 @@ import numpy as np
 
 from actors.policy import Policy
 from actors.seeds import Stream, integer_seed
+from envs.batched import BatchedEnv
 from envs.task import Mode, Task, TaskFamily
 from learners.networks.agent import Conditioning, NetworkConfig
 from learners.trajectory import Episode, Snapshot
@@ -55,27 +56,38 @@ def evaluate(
         policy.load(snapshot)
         policy.seed(integer_seed(seed, Stream.EVALUATION, 1))
         obs, _ = env.reset(seed=integer_seed(seed, Stream.EVALUATION, 0))
-        num_envs = len(tasks)
-        state, action = policy.initial_state(num_envs), policy.no_action(num_envs)
-        is_first, reward = np.ones(num_envs, dtype=bool), np.zeros(num_envs, dtype=np.float32)
-        returns, lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
-        finished: list[list[Episode]] = [[] for _ in tasks]
-        num_finished = 0
-        while num_finished < num_envs * episodes_per_task:
-            action, _, state = policy.act(obs, is_first, action, reward, state, greedy=greedy)
-            obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
-            is_first, reward = info["is_first"], step_reward.astype(np.float32)
-            returns += step_reward
-            lengths += ~is_first
-            for slot in np.flatnonzero(info.get("is_final", terminated | truncated)).tolist():
-                if len(finished[slot]) < episodes_per_task:
-                    finished[slot].append(
-                        Episode(task=tasks[slot], episode_return=float(returns[slot]), length=int(lengths[slot]))
-                    )
-                    num_finished += 1
-                returns[slot], lengths[slot] = 0.0, 0
-                if on_progress is not None:
-                    on_progress(num_finished)
-        return [episode for episodes in finished for episode in episodes]
+        return _play(env, policy, obs, episodes_per_task, greedy=greedy, on_progress=on_progress)
     finally:
         env.close()
+
+
+def _play(
+    env: BatchedEnv,
+    policy: Policy,
+    obs: np.ndarray,
+    episodes_per_task: int,
+    *,
+    greedy: bool,
+    on_progress: Callable[[int], None] | None,
+) -> list[Episode]:
+    """Play from `obs` on until every slot has finished its share."""
+    tasks, num_envs = list(env.tasks), env.num_envs
+    state, action = policy.initial_state(num_envs), policy.no_action(num_envs)
+    is_first, reward = np.ones(num_envs, dtype=bool), np.zeros(num_envs, dtype=np.float32)
+    returns, lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
+    finished: list[list[Episode]] = [[] for _ in tasks]
+    num_finished = 0
+    while num_finished < num_envs * episodes_per_task:
+        action, _, state = policy.act(obs, is_first, action, reward, state, greedy=greedy)
+        obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
+        is_first, reward = info["is_first"], step_reward.astype(np.float32)
+        returns += step_reward
+        lengths += ~is_first
+        for slot in np.flatnonzero(info.get("is_final", terminated | truncated)).tolist():
+            if len(finished[slot]) < episodes_per_task:
+                finished[slot].append(Episode(task=tasks[slot], episode_return=float(returns[slot]), length=int(lengths[slot])))
+                num_finished += 1
+            returns[slot], lengths[slot] = 0.0, 0
+            if on_progress is not None:
+                on_progress(num_finished)
+    return [episode for episodes in finished for episode in episodes]

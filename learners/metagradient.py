@@ -16,8 +16,8 @@ the entropy. So dg/deta is the network's vector-Jacobian product with dc/deta; w
 Both are exact and neither differentiates the network twice. tau' of an update is tau of the next, whose forward pass serves for both.
 
 Numbered deviations:
-    1. The mean over tau' and not the sum: the clip of the meta-gradient then does not depend on the size of the batch; Adam on the logits
-       makes the two equal but for its epsilon.
+    1. The mean over tau' and not the sum: the clip of the meta-gradient then does not depend on the size of the batch. Adam makes the two
+       equal, its epsilon being far below any meta-gradient.
     2. The advantage in J comes from a value head of its own, trained at gamma-bar and lambda-bar (Bonnet, Midgley and Laterre 2022,
        arXiv 2211.10550: with the inner critic, J itself is biased towards short horizons); `outer_critic` inner is the 2018 form.
     3. The network is told of the eta that its snapshot was shipped with; the returns of the update are those of the eta after the
@@ -49,7 +49,7 @@ from learners.ops.meta_parameters import META_PARAMETERS, positions_of, slopes_o
 from learners.ops.optimisers import OptimiserState
 from learners.ops.step_derivative import pull_back, push_forward
 from learners.ops.vtrace import VTrace
-from learners.ops.vtrace_derivatives import vtrace_with_derivatives
+from learners.ops.vtrace_derivatives import Clips, vtrace_with_derivatives
 from learners.trajectory import Trajectory
 
 Tensors = dict[str, Tensor]
@@ -251,12 +251,8 @@ def _targets_and_cotangents(found: Outputs, batch: Batch, inner: ImpalaConfig, e
         weight_t=batch.weight,
         gamma=inner.gamma,
         lambda_=inner.lambda_,
+        clips=Clips(rho=inner.clip_rho, c=inner.clip_c, pg_rho=inner.clip_pg_rho, leak_rho=inner.leak_rho, leak_c=inner.leak_c),
         by=return_parameters(eta),
-        clip_rho=inner.clip_rho,
-        clip_c=inner.clip_c,
-        clip_pg_rho=inner.clip_pg_rho,
-        leak_rho=inner.leak_rho,
-        leak_c=inner.leak_c,
     )
     costs = Costs(policy=inner.policy_cost, baseline=inner.baseline_cost, entropy=inner.entropy_cost)
     return derivatives.targets, cotangent_derivatives(eta, derivatives, costs, value[:-1], batch.weight)

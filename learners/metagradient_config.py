@@ -57,8 +57,8 @@ class MetaConfig:
 
     @property
     def optimiser(self) -> OptimiserConfig:
-        """Adam, as published."""
-        return OptimiserConfig(kind="adam", epsilon=1e-8)
+        """Adam, as published. A meta-gradient carries a step size and the scale of rewards, and falls below the usual 1e-8 (seen: 1e-9)."""
+        return OptimiserConfig(kind="adam", epsilon=1e-16)
 
     def range_of(self, name: str) -> Range:
         """(low, high) of the meta-parameter `name`."""

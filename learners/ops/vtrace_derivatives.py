@@ -21,7 +21,7 @@ Letters: T time, B environments, M meta-parameters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +33,17 @@ from learners.ops.vtrace import VTrace, leaky_ratio
 
 ReturnParameter = Literal["gamma", "lambda", "leak_rho", "leak_c"]
 """What of V-trace's return can be tuned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """The ceilings of V-trace's ratios and their leaks; see `vtrace`."""
+
+    rho: float = 1.0
+    c: float = 1.0
+    pg_rho: float = 1.0
+    leak_rho: float = 1.0
+    leak_c: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +71,8 @@ def vtrace_with_derivatives(
     weight_t: Float[Tensor, "T B"],
     gamma: float,
     lambda_: float,
+    clips: Clips,
     by: Sequence[ReturnParameter],
-    clip_rho: float = 1.0,
-    clip_c: float = 1.0,
-    clip_pg_rho: float = 1.0,
-    leak_rho: float = 1.0,
-    leak_c: float = 1.0,
 ) -> VTraceDerivatives:
     """Return V-trace's targets and advantages with their derivatives.
 
@@ -73,58 +80,55 @@ def vtrace_with_derivatives(
         log_rho_t: log pi(a_t) - log mu(a_t).
         reward_t: reward received on leaving step t.
         continues_t: one, zero at a termination; `gamma` times it is `vtrace`'s discount.
-        value_t: value estimate of the observation of step t.
-        value_tp1: value estimate of the observation that step t led to.
+        value_t: estimate for the observation of step t.
+        value_tp1: estimate for the one that it led to.
         weight_t: one where step t is experience, zero at a reset.
         gamma: discount in [0, 1].
         lambda_: trace parameter in [0, 1].
+        clips: of the ratios.
         by: which derivatives, in which order; M of them, none is allowed.
-        clip_rho: rho_bar, positive.
-        clip_c: c_bar, positive.
-        clip_pg_rho: the clip of the ratio in the advantage, positive.
-        leak_rho: alpha_rho in [0, 1].
-        leak_c: alpha_c in [0, 1].
 
     Gradient: none is meant to flow; the derivatives are in the result.
     """
-    ratio, discount_t = log_rho_t, gamma * continues_t
-    rho_t = leaky_ratio(ratio, clip_rho, leak_rho) * weight_t
-    c_t = leaky_ratio(ratio, clip_c, leak_c) * weight_t
-    pg_rho_t = leaky_ratio(ratio, clip_pg_rho, leak_rho) * weight_t
+    discount_t = gamma * continues_t
+    rho_t = leaky_ratio(log_rho_t, clips.rho, clips.leak_rho) * weight_t
+    c_t = leaky_ratio(log_rho_t, clips.c, clips.leak_c) * weight_t
+    pg_rho_t = leaky_ratio(log_rho_t, clips.pg_rho, clips.leak_rho) * weight_t
     delta_t, trace_t = reward_t + discount_t * value_tp1 - value_t, lambda_ * discount_t
+    beyond = {clip: _beyond(log_rho_t, clip) * weight_t for clip in {clips.rho, clips.c, clips.pg_rho}}
     zero = torch.zeros_like(reward_t)
-
-    def beyond(clip: float) -> Tensor:
-        """min(bar, ratio) - ratio: what a leak of one takes away."""
-        return (leaky_ratio(ratio, clip, 1.0) - leaky_ratio(ratio, clip, 0.0)) * weight_t
-
-    # rows by name: delta', rho', c', rho_pg', (lambda d)'
-    rules: dict[ReturnParameter, tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = {}
-    for name in by:
-        match name:
-            case "gamma":
-                rules[name] = (continues_t * value_tp1, zero, zero, zero, lambda_ * continues_t)
-            case "lambda":
-                rules[name] = (zero, zero, zero, zero, discount_t)
-            case "leak_rho":
-                rules[name] = (zero, beyond(clip_rho), zero, beyond(clip_pg_rho), zero)
-            case "leak_c":
-                rules[name] = (zero, zero, beyond(clip_c), zero, zero)
-    columns = list(zip(*(rules[name] for name in by), strict=True)) or [()] * 5
-    d_delta, d_rho, d_c, d_pg_rho, d_trace = (torch.stack([zero, *column]) for column in columns)  # row 0: x itself
-
+    d_delta, d_rho, d_c, d_pg_rho, d_trace = _stacked(
+        by,
+        {
+            "gamma": (continues_t * value_tp1, zero, zero, zero, lambda_ * continues_t),
+            "lambda": (zero, zero, zero, zero, discount_t),
+            "leak_rho": (zero, beyond[clips.rho], zero, beyond[clips.pg_rho], zero),
+            "leak_c": (zero, zero, beyond[clips.c], zero, zero),
+        },
+        zero,
+    )
     offset = d_rho * delta_t + rho_t * d_delta
     offset[0] = rho_t * delta_t
-    d_decay = d_trace * c_t + trace_t * d_c
-    x_tp1 = _scan(offset, trace_t * c_t, d_decay)
-    following = torch.cat((x_tp1[:, 1:], torch.zeros_like(x_tp1[:, :1])), dim=1)
-    inner_t = torch.addcmul(delta_t, trace_t, following[0])
-    d_advantage = d_pg_rho * inner_t + pg_rho_t * (d_delta + d_trace * following[0] + trace_t * following)
+    x_t = _scan(offset, trace_t * c_t, d_trace * c_t + trace_t * d_c)
+    x_tp1 = torch.cat((x_t[:, 1:], torch.zeros_like(x_t[:, :1])), dim=1)
+    inner_t = torch.addcmul(delta_t, trace_t, x_tp1[0])
+    d_advantage = d_pg_rho * inner_t + pg_rho_t * (d_delta + d_trace * x_tp1[0] + trace_t * x_tp1)
     return VTraceDerivatives(
-        targets=VTrace(value_target=value_t + x_tp1[0], advantage=pg_rho_t * inner_t, rho=rho_t),
-        value_target=x_tp1[1:],
+        targets=VTrace(value_target=value_t + x_t[0], advantage=pg_rho_t * inner_t, rho=rho_t),
+        value_target=x_t[1:],
         advantage=d_advantage[1:],
     )
+
+
+def _stacked(by: Sequence[ReturnParameter], table: Mapping[str, tuple[Tensor, ...]], zero: Tensor) -> list[Tensor]:
+    """The columns of the module's table, rho' of the advantage between c' and (lambda d)': [1 + M, T, B] each, row 0 for x itself."""
+    rows = [(zero,) * 5, *(table[name] for name in by)]
+    return [torch.stack(column) for column in zip(*rows, strict=True)]
+
+
+def _beyond(log_rho_t: Float[Tensor, "T B"], clip: float) -> Float[Tensor, "T B"]:
+    """min(bar, ratio) - ratio: what a leak of one takes away."""
+    return leaky_ratio(log_rho_t, clip, 1.0) - leaky_ratio(log_rho_t, clip, 0.0)
 
 
 def _scan(

@@ -13,7 +13,7 @@ from oracles.unrolls import Unroll, unroll
 
 from learners.ops.cotangents import RETURN_PARAMETERS, Costs, cotangent_derivatives, return_parameters
 from learners.ops.vtrace import MAX_LEAKED_LOG_RATIO, leaky_ratio, vtrace
-from learners.ops.vtrace_derivatives import VTraceDerivatives, vtrace_with_derivatives
+from learners.ops.vtrace_derivatives import Clips, VTraceDerivatives, vtrace_with_derivatives
 
 CLIPS = {"clip_rho": 1.4, "clip_c": 0.8, "clip_pg_rho": 1.1}
 POINT = {"gamma": 0.9, "lambda": 0.7, "leak_rho": 0.8, "leak_c": 0.5}
@@ -28,10 +28,8 @@ def fused(data: Unroll, by: tuple[str, ...] = RETURN_PARAMETERS, point: dict[str
         **inputs,
         gamma=point["gamma"],
         lambda_=point["lambda"],
-        leak_rho=point["leak_rho"],
-        leak_c=point["leak_c"],
+        clips=Clips(rho=1.4, c=0.8, pg_rho=1.1, leak_rho=point["leak_rho"], leak_c=point["leak_c"]),
         by=return_parameters(by),
-        **CLIPS,
     )
 
 
