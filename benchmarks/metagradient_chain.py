@@ -29,6 +29,9 @@ from runs import bootstrap_interval, metrics, print_line, train_or_take
 START_GAMMA, OUTER_GAMMA, GAMMA_RANGE = 0.95, 1.0, "0.9,1.0"
 """Those of Bonnet, Midgley, Laterre (2022), "Debiasing Meta-Gradient Reinforcement Learning by Learning the Outer Value Function"."""
 
+ENOUGH = (1 / 1.1) ** (1 / 29)
+"""The gamma at which the chain of 30 steps is worth as much as that of one: 0.9967."""
+
 REACHED = 1.09
 
 _META = [f"learner.gamma={START_GAMMA}", "eta=gamma", f"meta.outer_gamma={OUTER_GAMMA}", f"meta.gamma_range={GAMMA_RANGE}"]
@@ -85,6 +88,9 @@ def draw(options: argparse.Namespace) -> None:
             if row in ("outer", "inner"):
                 _draw_courses(right, [metrics(folder, "eta/gamma") for folder in folders], colour, f"{row} critic")
         left.axhline(1.1, color="#555555", linewidth=1.0, linestyle=":")
+        right.axhline(ENOUGH, color="#555555", linewidth=1.0, linestyle=":")
+        note = {"xytext": (-4, -4), "textcoords": "offset points", "ha": "right", "va": "top", "color": "#555555", "fontsize": 9}
+        right.annotate("above: the best chain is worth most", (1.0, ENOUGH), xycoords=("axes fraction", "data"), **note)
         left.set_title(f"return, {options.seeds} seeds", loc="left", fontweight="bold", fontsize=11)
         right.set_title("gamma", loc="left", fontweight="bold", fontsize=11)
         for axes in (left, right):

@@ -80,7 +80,8 @@ def _draw_gamma(axes: Axes, folders: Sequence[Path], start: float, outer_gamma: 
         steps, gamma = zip(*metrics(folder, "eta/gamma"), strict=True)
         axes.plot([0, *steps], [start, *gamma], color=META, linewidth=1.2, alpha=0.8)
     axes.axhline(outer_gamma, color="#555555", linewidth=1.0, linestyle=":")
-    axes.annotate("gamma of the outer objective", (0, outer_gamma), xytext=(4, 3), textcoords="offset points", color="#555555")
+    name = "gamma of the outer objective"
+    axes.annotate(name, (0, outer_gamma), xytext=(4, -4), textcoords="offset points", va="top", color="#555555", fontsize=9)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlim(left=0)
     axes.set_xlabel("environment steps")
