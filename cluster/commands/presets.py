@@ -32,17 +32,16 @@ class Presets:
 
 
 def _print_list(console: Console) -> None:
-    from rich.table import Table
+    from rich.padding import Padding
 
     from cluster.presets import PRESETS
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("preset", "task family", "time, 2 cores"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("what it shows", overflow="fold")
+    name_width = max(map(len, PRESETS)) + 2
+    family_width = max(len(preset.family) for preset in PRESETS.values()) + 2
+    console.print(f"[bold]{'preset':{name_width}}{'task family':{family_width}}time, 2 cores[/]")
     for preset in PRESETS.values():
-        table.add_row(f"[cyan]{preset.name}[/]", preset.family, preset.time, preset.shows)
-    console.print(table)
+        console.print(f"[cyan]{preset.name:{name_width}}[/]{preset.family:{family_width}}{preset.time}", soft_wrap=True)
+        console.print(Padding(preset.shows, (0, 0, 0, 2)))
     console.print(
         "\n[cyan]metaray train impala --preset NAME[/]  trains one; [cyan]metaray presets NAME[/]  shows all its settings"
     )
