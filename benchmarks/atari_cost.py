@@ -4,7 +4,7 @@
 
 Emulation: each of the six games that IMPALA was tuned on, 32 emulators on one thread, uniform actions, preprocessing and resets included.
 Acting: the network on 32 observations on one thread, as an actor calls it. Arithmetic: multiply-adds of one observation, counted by torch,
-forward and backward. Prints one JSON line; rates are steps (4 frames) per second and core.
+forward and backward. Prints one JSON line; rates are steps (4 frames) per second of CPU time, of all threads of the process.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ NUM_ENVS = 32
 
 
 def rate(step: Callable[[], object], seconds: float) -> float:
-    """Steps per second of `step`, which makes `NUM_ENVS` of them, after one call to warm up."""
+    """Steps per second of CPU time of `step`, which makes `NUM_ENVS` of them, after one call to warm up."""
     step()
-    calls, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
+    calls, started = 0, time.process_time()
+    while time.process_time() - started < seconds:
         step()
         calls += 1
-    return calls * NUM_ENVS / (time.perf_counter() - started)
+    return calls * NUM_ENVS / (time.process_time() - started)
 
 
 def emulation(game: str, seconds: float) -> float:
@@ -49,7 +49,7 @@ def emulation(game: str, seconds: float) -> float:
 
 
 def acting(torso: Any, seconds: float) -> tuple[float, dict[str, float]]:
-    """Steps per second of the network, and millions of multiply-adds of one observation."""
+    """Steps per CPU second of the network, and millions of multiply-adds of one observation."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -79,7 +79,7 @@ def acting(torso: Any, seconds: float) -> tuple[float, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=5.0, help="CPU time of each measurement")
     options = parser.parse_args()
     emulated = {game: round(emulation(game, options.seconds)) for game in GAMES}
     acted = {torso: acting(torso, options.seconds) for torso in ("deep", "shallow")}
