@@ -87,6 +87,10 @@ _ATARI = {
 }
 """IMPALA on Atari as published (table G.1), spelled out although most are defaults: 50 M steps of 4 frames, epsilon inside of the root."""
 
+_ATARI_METAGRADIENT = {**_ATARI, "learner.optimiser.epsilon": 0.1, "meta.outer_gamma": 0.99, "meta.outer_lambda": 1.0}
+"""The meta-gradient's Atari agent: IMPALA's with a larger epsilon; gamma and lambda start from those of the outer objective. What `meta.*`
+leaves to its defaults is published: Adam at 1e-3, a meta-batch of 8, an embedding of 16, no trace."""
+
 _WHOLE_EPISODES = {
     **_ADAM,
     "num_actors": 1,
@@ -233,6 +237,24 @@ PRESETS: dict[str, Preset] = {
             shows="IMPALA's published Atari agent for 200 M frames: deep network, one game; any other by --family atari:<game>",
             time="6 days",
             settings=_ATARI,
+        ),
+        Preset(
+            name="atari-metagradient-gamma",
+            shows="the same agent while it tunes its discount; gamma-bar 0.995: --set meta.outer_gamma=0.995 learner.gamma=0.995",
+            time="2 weeks",
+            settings={**_ATARI_METAGRADIENT, "eta": ("gamma",)},
+        ),
+        Preset(
+            name="atari-metagradient-lambda",
+            shows="the same while it tunes V-trace's lambda",
+            time="2 weeks",
+            settings={**_ATARI_METAGRADIENT, "eta": ("lambda",)},
+        ),
+        Preset(
+            name="atari-metagradient-gamma-lambda",
+            shows="the same while it tunes both",
+            time="2 weeks",
+            settings={**_ATARI_METAGRADIENT, "eta": ("gamma", "lambda")},
         ),
     )
 }

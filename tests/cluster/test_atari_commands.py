@@ -31,8 +31,8 @@ SMALL = [
 ]
 
 
-def train(path: Path, *options: str) -> Path:
-    assert main(["train", "impala", "--preset", "atari-impala", "--steps", "320", "--out", str(path), *SMALL, *options]) == 0
+def train(path: Path, *options: str, preset: str = "atari-impala") -> Path:
+    assert main(["train", "impala", "--preset", preset, "--steps", "320", "--out", str(path), *SMALL, *options]) == 0
     return path
 
 
@@ -167,6 +167,15 @@ def test_from_evaluations_to_the_report(
     (cell,) = (cell for cell in written["cells"] if cell["num_games"])
     assert (cell["eta"], cell["gamma_bar"], cell["torso"], cell["runs"]) == ([], 0.99, "shallow", [str(run)])
     assert written["without_evaluation"] == [{"run": str(pong), "command": f"metaray evaluate {pong} --protocol no-op"}]
+
+
+def test_a_run_that_tunes_gamma_is_scored_and_stands_in_its_own_row(tmp_path: Path) -> None:
+    at = ["meta.outer_gamma=0.995", "learner.gamma=0.98"]
+    run = train(tmp_path / "gamma", "--set", *at, preset="atari-metagradient-gamma")
+    assert main(["evaluate", str(run), "--protocol", "no-op", "--episodes", "1"]) == 0
+    assert main(["report", "atari", str(run), "--out", str(tmp_path / "report.md")]) == 0
+    (cell,) = (cell for cell in json.loads((tmp_path / "report.json").read_text())["cells"] if cell["num_games"])
+    assert (cell["eta"], cell["gamma_bar"], cell["torso"]) == (["gamma"], 0.995, "shallow")
 
 
 @pytest.mark.parametrize(
