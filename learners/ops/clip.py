@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from learners.ops.flat import joined, parted
+
 
 def global_norm(tensors: dict[str, Tensor]) -> Float[Tensor, ""]:
     """Return the Euclidean norm of all `tensors` taken as one vector."""
-    norms = torch._foreach_norm(list(tensors.values()))
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    norm: Tensor = torch.linalg.vector_norm(joined(tensors.values()))
     return norm
 
 
@@ -34,7 +35,6 @@ def clip_by_global_norm(grads: dict[str, Tensor], max_norm: float) -> tuple[dict
 
     Gradient: flows through both, the clip being the projection s * (I - g g^T / |g|^2) where active.
     """
-    norm = global_norm(grads)
-    scale = max_norm / norm.clamp(min=max_norm)
-    # One by one: the derivative of torch._foreach_mul by a tensor factor fails for lists of more than one (torch 2.13).
-    return {name: grad * scale for name, grad in grads.items()}, norm
+    vector = joined(grads.values())
+    norm: Tensor = torch.linalg.vector_norm(vector)
+    return parted(vector * (max_norm / norm.clamp(min=max_norm)), grads), norm

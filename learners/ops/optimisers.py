@@ -21,6 +21,8 @@ from jaxtyping import Float
 from msgspec import Meta
 from torch import Tensor
 
+from learners.ops.flat import joined, parted
+
 Kind = Literal["rmsprop_inside_sqrt", "rmsprop_outside_sqrt", "adam"]
 
 
@@ -89,72 +91,56 @@ def apply(
 
     Gradient: flows to parameters, gradients, state and learning rate; finite also where the second moment is zero.
     """
-    names = list(params)
-    weights, slopes = list(params.values()), [grads[name] for name in names]
-    old_second = [state.second_moment[name] for name in names]
-    old_first = [state.first_moment[name] for name in names] if state.first_moment else []
+    weights, slopes = joined(params.values()), joined(grads[name] for name in params)
+    second = joined(state.second_moment[name] for name in params)
+    first = joined(state.first_moment[name] for name in params) if state.first_moment else None
     if config.kind == "adam":
-        steps, first, second = _adam(config, slopes, old_first, old_second, learning_rate, state.step + 1)
+        assert first is not None
+        step, first, second = _adam(config, slopes, first, second, learning_rate, state.step + 1)
     else:
-        steps, first, second = _rmsprop(config, slopes, old_first, old_second, learning_rate)
+        step, first, second = _rmsprop(config, slopes, first, second, learning_rate)
     new_state = OptimiserState(
-        second_moment=dict(zip(names, second, strict=True)),
-        first_moment=dict(zip(names, first, strict=True)) if first else {},
+        second_moment=parted(second, params),
+        first_moment={} if first is None else parted(first, params),
         step=state.step + 1,
     )
-    return dict(zip(names, torch._foreach_sub(weights, steps), strict=True)), new_state
+    return parted(weights - step, params), new_state
 
 
-_Update = tuple[list[Tensor], list[Tensor], list[Tensor]]
-"""Steps to subtract, new first moments, new second moments."""
+_Update = tuple[Tensor, Tensor | None, Tensor]
+"""The step to subtract, the new first moment, the new second moment; each of all parameters in one vector."""
 
 
 def _rmsprop(
-    config: OptimiserConfig, grads: list[Tensor], first: list[Tensor], second: list[Tensor], learning_rate: float | Tensor
+    config: OptimiserConfig, grad: Tensor, first: Tensor | None, second: Tensor, learning_rate: float | Tensor
 ) -> _Update:
-    second = _decayed(second, torch._foreach_mul(grads, grads), config.decay)
+    second = _decayed(second, grad * grad, config.decay)
     is_inside = config.kind == "rmsprop_inside_sqrt"
-    if is_inside:
-        divisor = torch._foreach_sqrt(torch._foreach_add(second, config.epsilon))
-    else:
-        divisor = torch._foreach_add(_safe_sqrt(second), config.epsilon)
-    steps = list(torch._foreach_div(grads, divisor))
-    if is_inside or not config.momentum:  # TensorFlow accumulates steps, PyTorch accumulates directions: equal at a constant rate
-        steps = _scaled(steps, learning_rate)
-    if not config.momentum:
-        return list(steps), [], second
-    first = list(torch._foreach_add(torch._foreach_mul(first, config.momentum), steps))
-    return (first if is_inside else _scaled(first, learning_rate)), first, second
+    step = grad / ((second + config.epsilon).sqrt() if is_inside else _safe_sqrt(second) + config.epsilon)
+    if first is None:
+        return step * learning_rate, None, second
+    if is_inside:  # TensorFlow accumulates steps, PyTorch accumulates directions: equal at a constant rate
+        first = first * config.momentum + step * learning_rate
+        return first, first, second
+    first = first * config.momentum + step
+    return first * learning_rate, first, second
 
 
 def _adam(
-    config: OptimiserConfig,
-    grads: list[Tensor],
-    first: list[Tensor],
-    second: list[Tensor],
-    learning_rate: float | Tensor,
-    step: int,
+    config: OptimiserConfig, grad: Tensor, first: Tensor, second: Tensor, learning_rate: float | Tensor, step: int
 ) -> _Update:
-    first = _decayed(first, grads, config.beta1)
-    second = _decayed(second, torch._foreach_mul(grads, grads), config.beta2)
+    first = _decayed(first, grad, config.beta1)
+    second = _decayed(second, grad * grad, config.beta2)
     correction1, correction2 = 1 - config.beta1**step, 1 - config.beta2**step
-    divisor = torch._foreach_add(_safe_sqrt(torch._foreach_div(second, correction2)), config.epsilon)
-    steps = torch._foreach_div(torch._foreach_div(first, correction1), divisor)
-    return _scaled(steps, learning_rate), first, second
+    direction = (first / correction1) / (_safe_sqrt(second / correction2) + config.epsilon)
+    return direction * learning_rate, first, second
 
 
-def _decayed(old: list[Tensor], new: tuple[Tensor, ...] | list[Tensor], decay: float) -> list[Tensor]:
+def _decayed(old: Tensor, new: Tensor, decay: float) -> Tensor:
     """Return decay * old + (1 - decay) * new."""
-    return list(torch._foreach_add(torch._foreach_mul(old, decay), new, alpha=1 - decay))
+    return torch.add(old * decay, new, alpha=1 - decay)
 
 
-def _scaled(tensors: tuple[Tensor, ...] | list[Tensor], factor: float | Tensor) -> list[Tensor]:
-    """Return factor * tensors; a tensor factor goes one by one, for the derivative of torch._foreach_mul by it fails (torch 2.13)."""
-    if isinstance(factor, Tensor):
-        return [tensor * factor for tensor in tensors]
-    return list(torch._foreach_mul(tensors, factor))
-
-
-def _safe_sqrt(squares: tuple[Tensor, ...] | list[Tensor]) -> tuple[Tensor, ...]:
+def _safe_sqrt(squares: Tensor) -> Tensor:
     """The root, whose derivative at zero is zero and not infinity: a parameter without gradient must not turn a meta-gradient into NaN."""
-    return torch._foreach_sqrt(torch._foreach_clamp_min(squares, torch.finfo(squares[0].dtype).tiny))
+    return squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()
