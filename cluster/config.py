@@ -78,6 +78,10 @@ class RunConfig:
     learner_device: Annotated[
         Literal["auto", "cpu", "cuda"], Meta(description="device of the learner; auto takes a GPU where there is one")
     ] = "auto"
+    learner_compile: Annotated[
+        bool,
+        Meta(description="compile the gradient to machine code before training (needs a C++ compiler; tens of seconds, once)"),
+    ] = False
     eta: Annotated[
         tuple[str, ...],
         Meta(description="meta-parameters that the learner tunes, such as gamma,lambda; their start is the learner's own value"),
@@ -118,6 +122,10 @@ def check(config: RunConfig) -> RunConfig:
         )
     if config.tuning is not None:
         metagradient_config.check(config.tuning)
+    if config.learner_compile and (config.eta or config.network.core != "none"):
+        raise InvalidInputError(
+            "learner_compile = true is allowed without eta and with network.core = none only: a core cuts its unrolls where episodes end"
+        )
     columns = config.columns_per_round
     if config.deterministic and columns % batch:
         raise InvalidInputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -58,6 +58,7 @@ class Algorithm:
         iterate: (agent, state=, trajectories=, ...) -> the state after their updates, mean scalars, seconds.
         network_arrays: state -> what a snapshot holds.
         to_arrays, from_arrays: state -> what a checkpoint holds, and back.
+        prepare: (agent, network arrays) -> what takes long and should be done before training's clock runs.
     """
 
     init: Callable[..., tuple[Agent, Any]]
@@ -65,19 +66,21 @@ class Algorithm:
     network_arrays: Callable[[Any], dict[str, Tensor]]
     to_arrays: Callable[[Any], dict[str, Any]]
     from_arrays: Callable[..., Any]
+    prepare: Callable[[Agent, dict[str, Tensor]], None] = lambda agent, arrays: None
 
 
 def algorithm_of(config: RunConfig) -> Algorithm:
     """The learner that a config names: IMPALA, within the meta-gradient where eta is not empty."""
     tuning = config.tuning
     if tuning is None:
-        return Algorithm(
+        plain = Algorithm(
             init=partial(impala.init, config=config.learner),
             iterate=partial(impala.iterate, config=config.learner),
             network_arrays=impala.network_arrays,
             to_arrays=state_to_arrays,
             from_arrays=state_from_arrays,
         )
+        return _compiled(plain, config) if config.learner_compile else plain
     return Algorithm(
         init=partial(metagradient.init, config=tuning),
         iterate=partial(metagradient.iterate, config=tuning),
@@ -85,6 +88,18 @@ def algorithm_of(config: RunConfig) -> Algorithm:
         to_arrays=meta_state_to_arrays,
         from_arrays=meta_state_from_arrays,
     )
+
+
+def _compiled(plain: Algorithm, config: RunConfig) -> Algorithm:
+    """IMPALA with its gradient compiled."""
+    from learners.compiled import CompiledGradient
+
+    gradient = CompiledGradient()
+
+    def prepare(agent: Agent, arrays: dict[str, Tensor]) -> None:
+        gradient.prepare(agent, config.learner, arrays, unroll_length=config.rollout.unroll_length, num_envs=config.batch_unrolls)
+
+    return replace(plain, iterate=partial(plain.iterate, gradient_of=gradient), prepare=prepare)
 
 
 class LearnerHost:
@@ -95,6 +110,7 @@ class LearnerHost:
         self._config, self._device, self._algorithm = config, device_of(config), algorithm_of(config)
         seed = integer_seed(config.seed, Stream.PARAMETERS)
         self._agent, self._state = self._algorithm.init(spec, config.network, seed=seed, device=self._device)
+        self._algorithm.prepare(self._agent, self._algorithm.network_arrays(self._state))
 
     def learn(self, trajectories: Sequence[Trajectory]) -> tuple[LearnReport, Snapshot]:
         """Make the updates that these trajectories hold, and return the weights after the last one."""

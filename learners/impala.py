@@ -19,7 +19,7 @@ Deviations from the paper:
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
@@ -231,17 +231,32 @@ def learning_rate(config: ImpalaConfig, env_steps: int, total_env_steps: int) ->
     return config.learning_rate * left
 
 
+def gradient(agent: Agent, config: ImpalaConfig, arrays: dict[str, Tensor], batch: Batch) -> tuple[dict[str, Tensor], LossTerms]:
+    """The loss on a batch, its total without a graph, and its gradient by every parameter of the network."""
+    params = {name: arrays[name].detach().requires_grad_() for name, _ in agent.named_parameters()}
+    terms = loss(agent, arrays | params, batch, config)
+    slopes = torch.autograd.grad(terms.total, list(params.values()))
+    return dict(zip(params, slopes, strict=True)), replace(terms, total=terms.total.detach())
+
+
+Gradient = Callable[[Agent, ImpalaConfig, dict[str, Tensor], Batch], tuple[dict[str, Tensor], LossTerms]]
+"""`gradient`, or the same compiled."""
+
+
 def update(
-    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int
+    agent: Agent,
+    config: ImpalaConfig,
+    state: LearnerState,
+    batch: Batch,
+    total_env_steps: int,
+    gradient_of: Gradient = gradient,
 ) -> tuple[LearnerState, dict[str, Tensor]]:
     """One gradient step on one batch; pure in `state`.
 
     Returns:
         The next state, and scalars to watch, by metric name, still on the device.
     """
-    params = {name: parameter.detach().requires_grad_() for name, parameter in state.params.items()}
-    terms = loss(agent, network_arrays(state) | params, batch, config)
-    gradients = dict(zip(params, torch.autograd.grad(terms.total, list(params.values())), strict=True))
+    gradients, terms = gradient_of(agent, config, network_arrays(state), batch)
     rate = learning_rate(config, state.env_steps, total_env_steps)
     next_state, norm = descend(config, state, gradients, batch, rate)
     return next_state, scalars(terms, norm, rate)
@@ -288,6 +303,7 @@ def iterate(
     batch_unrolls: int,
     total_env_steps: int,
     device: torch.device,
+    gradient_of: Gradient = gradient,
 ) -> tuple[LearnerState, dict[str, float], float]:
     """The learner's inner loop: one update for each batch that `trajectories` hold.
 
@@ -297,7 +313,7 @@ def iterate(
     started = time.perf_counter()
     watched: list[dict[str, Tensor]] = []
     for batch in batches(trajectories, batch_unrolls, device):
-        state, found = update(agent, config, state, batch, total_env_steps)
+        state, found = update(agent, config, state, batch, total_env_steps, gradient_of)
         watched.append(found)
     return state, means(watched), time.perf_counter() - started
 

@@ -26,7 +26,6 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from msgspec import Meta
 from torch import Tensor, nn
-from torch.nn import functional
 
 from envs.errors import InvalidInputError
 from learners.networks.mlp import MLP, Activation, orthogonal_linear
@@ -222,8 +221,7 @@ class Agent(nn.Module):
             return None
         parts = []
         if config.use_previous_action:
-            is_discrete = self.spec.is_discrete
-            parts.append(functional.one_hot(previous_action.long(), self.spec.num_actions) if is_discrete else previous_action)
+            parts.append(_one_hot(previous_action, self.spec.num_actions) if self.spec.is_discrete else previous_action)
         if config.use_previous_reward:
             parts.append(previous_reward.clamp(-1, 1).unsqueeze(-1))
         extras = torch.cat([part.to(dtype) for part in parts], dim=-1)
@@ -254,6 +252,11 @@ def _joined(features: Tensor, extras: Tensor | None) -> Tensor:
     if features.dtype in (torch.bfloat16, torch.float16):
         features = features.float()
     return features if extras is None else torch.cat((features, extras), dim=-1)
+
+
+def _one_hot(action: Tensor, num_actions: int) -> Tensor:
+    """Return whether an action is the k-th, along a new last axis; unlike torch's, without a look at the values."""
+    return action.unsqueeze(-1) == torch.arange(num_actions, device=action.device)
 
 
 def _full_precision(device: str) -> torch.autocast | _NoContext:

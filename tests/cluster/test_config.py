@@ -8,6 +8,7 @@ from cluster import overrides, presets
 from cluster.config import RolloutConfig, RunConfig, check
 from envs.errors import InvalidInputError
 from envs.registry import resolve
+from learners.networks.agent import NetworkConfig
 
 
 @pytest.mark.parametrize("key", overrides.keys(RunConfig).values(), ids=lambda key: key.name)
@@ -50,3 +51,10 @@ def test_a_deterministic_round_holds_whole_batches() -> None:
     with pytest.raises(InvalidInputError, match="must divide the 96 environments of a round"):
         check(config)
     check(dataclasses.replace(config, num_actors=4))
+
+
+@pytest.mark.parametrize("config", [RunConfig(eta=("gamma",)), RunConfig(network=NetworkConfig(core="gru"))])
+def test_what_cannot_be_compiled_is_refused(config: RunConfig) -> None:
+    check(config)
+    with pytest.raises(InvalidInputError, match=r"allowed without eta and with network\.core = none"):
+        check(dataclasses.replace(config, learner_compile=True))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -166,3 +168,13 @@ def test_the_return_goal_stops_a_run() -> None:
     result = run(replace(CONFIG, stop_return=5.0, total_env_steps=100_000))
     assert result.reason == "return reached"
     assert result.env_steps < 100_000
+
+
+def test_a_compiled_run_is_the_same_twice_and_learns_what_an_eager_one_does() -> None:
+    if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("needs a C++ compiler")
+    config = replace(CONFIG, network=NetworkConfig(hidden_sizes=(16,)), total_env_steps=320)
+    eager, first, second = (run(replace(config, learner_compile=compiled)) for compiled in (False, True, True))
+    assert digest(first) == digest(second) != digest(eager)
+    for name, parameter in eager.parameters.items():
+        np.testing.assert_allclose(first.parameters[name], parameter, rtol=1e-3, atol=1e-4)
