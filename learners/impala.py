@@ -244,12 +244,7 @@ Gradient = Callable[[Agent, ImpalaConfig, dict[str, Tensor], Batch], tuple[dict[
 
 
 def update(
-    agent: Agent,
-    config: ImpalaConfig,
-    state: LearnerState,
-    batch: Batch,
-    total_env_steps: int,
-    gradient_of: Gradient = gradient,
+    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int, gradient_of: Gradient = gradient
 ) -> tuple[LearnerState, dict[str, Tensor]]:
     """One gradient step on one batch; pure in `state`.
 
