@@ -80,7 +80,7 @@ class RunConfig:
     ] = "auto"
     learner_compile: Annotated[
         bool,
-        Meta(description="compile the gradient to machine code before training (needs a C++ compiler; tens of seconds, once)"),
+        Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)"),
     ] = False
     eta: Annotated[
         tuple[str, ...],

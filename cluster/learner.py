@@ -58,7 +58,7 @@ class Algorithm:
         iterate: (agent, state=, trajectories=, ...) -> the state after their updates, mean scalars, seconds.
         network_arrays: state -> what a snapshot holds.
         to_arrays, from_arrays: state -> what a checkpoint holds, and back.
-        prepare: (agent, network arrays) -> what takes long and should be done before training's clock runs.
+        prepare: (agent, state) -> nothing: does what takes long and should be done before training's clock runs.
     """
 
     init: Callable[..., tuple[Agent, Any]]
@@ -66,7 +66,7 @@ class Algorithm:
     network_arrays: Callable[[Any], dict[str, Tensor]]
     to_arrays: Callable[[Any], dict[str, Any]]
     from_arrays: Callable[..., Any]
-    prepare: Callable[[Agent, dict[str, Tensor]], None] = lambda agent, arrays: None
+    prepare: Callable[[Agent, Any], None] = lambda agent, state: None
 
 
 def algorithm_of(config: RunConfig) -> Algorithm:
@@ -91,15 +91,15 @@ def algorithm_of(config: RunConfig) -> Algorithm:
 
 
 def _compiled(plain: Algorithm, config: RunConfig) -> Algorithm:
-    """IMPALA with its gradient compiled."""
-    from learners.compiled import CompiledGradient
+    """IMPALA with its update compiled."""
+    from learners.compiled import CompiledUpdate
 
-    gradient = CompiledGradient()
+    update = CompiledUpdate()
 
-    def prepare(agent: Agent, arrays: dict[str, Tensor]) -> None:
-        gradient.prepare(agent, config.learner, arrays, unroll_length=config.rollout.unroll_length, num_envs=config.batch_unrolls)
+    def prepare(agent: Agent, state: impala.LearnerState) -> None:
+        update.prepare(agent, config.learner, state, unroll_length=config.rollout.unroll_length, num_envs=config.batch_unrolls)
 
-    return replace(plain, iterate=partial(plain.iterate, gradient_of=gradient), prepare=prepare)
+    return replace(plain, iterate=partial(plain.iterate, update_with=update), prepare=prepare)
 
 
 class LearnerHost:
@@ -110,7 +110,7 @@ class LearnerHost:
         self._config, self._device, self._algorithm = config, device_of(config), algorithm_of(config)
         seed = integer_seed(config.seed, Stream.PARAMETERS)
         self._agent, self._state = self._algorithm.init(spec, config.network, seed=seed, device=self._device)
-        self._algorithm.prepare(self._agent, self._algorithm.network_arrays(self._state))
+        self._algorithm.prepare(self._agent, self._state)
 
     def learn(self, trajectories: Sequence[Trajectory]) -> tuple[LearnReport, Snapshot]:
         """Make the updates that these trajectories hold, and return the weights after the last one."""

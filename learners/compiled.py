@@ -1,6 +1,6 @@
-"""The gradient of IMPALA's loss as one piece of machine code.
+"""IMPALA's update as one piece of machine code.
 
-    loss, gradient --traced once--> graph of tensor operations --torch's inductor--> C++, fused --compiler--> one call an update
+    update --traced once, its gradient included--> graph of tensor operations --torch's inductor--> C++ --compiler--> one call
 
 A small network spends most of an update on getting from one operation to the next. Traced with the gradient in it, the same operations
 run without Python and without a tape, and what is elementwise runs fused. Needs a C++ compiler; takes about ten seconds for a small
@@ -11,7 +11,7 @@ Feed-forward networks only: a recurrent core looks at where episodes end to choo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -21,55 +21,104 @@ from torch import Tensor
 from envs.errors import InvalidInputError
 from learners import impala
 from learners.batch import Batch
-from learners.impala import ImpalaConfig, LossTerms
+from learners.impala import ImpalaConfig, LearnerState
 from learners.networks.agent import Agent
+from learners.ops.normaliser import RunningMoments
+from learners.ops.optimisers import OptimiserState
 
 _BATCH = tuple(field.name for field in fields(Batch) if field.name not in ("initial_state", "env_steps"))
-_TERMS = tuple(field.name for field in fields(LossTerms))
 
 
-class CompiledGradient:
-    """`impala.gradient` for one network and one config, compiled for each shape of batch at the first of that shape."""
+class CompiledUpdate:
+    """`impala.update` for one network and one config, compiled for each shape of batch at the first of that shape."""
 
     def __init__(self) -> None:
         self._compiled: dict[torch.Size, Callable[..., tuple[Tensor, ...]]] = {}
+        self._watched: list[str] = []
 
-    def prepare(
-        self, agent: Agent, config: ImpalaConfig, arrays: dict[str, Tensor], *, unroll_length: int, num_envs: int
-    ) -> None:
+    def prepare(self, agent: Agent, config: ImpalaConfig, state: LearnerState, *, unroll_length: int, num_envs: int) -> None:
         """Compile for batches of this shape now, before training's clock runs.
 
         Raises:
             InvalidInputError: there is no C++ compiler that works.
         """
-        self(agent, config, arrays, _blank(agent, unroll_length, num_envs))
+        self(agent, config, state, _blank(agent, unroll_length, num_envs), 1)
 
     def __call__(
-        self, agent: Agent, config: ImpalaConfig, arrays: dict[str, Tensor], batch: Batch
-    ) -> tuple[dict[str, Tensor], LossTerms]:
-        """See `impala.gradient`.
+        self, agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int
+    ) -> tuple[LearnerState, dict[str, Tensor]]:
+        """See `impala.update`.
 
         Raises:
             InvalidInputError: at the first batch of a shape: there is no C++ compiler that works.
         """
-        inputs = [*arrays.values(), *(getattr(batch, name) for name in _BATCH), *batch.initial_state]
+        rate = impala.learning_rate(config, state.env_steps, total_env_steps)
+        # what changes from update to update travels as tensors: a number would be compiled in
+        numbers = torch.tensor([rate, state.optimiser.step], dtype=torch.float64, device=batch.obs.device)
+        inputs = [numbers, *(getattr(batch, name) for name in _BATCH), *_tensors(state)]
         compiled = self._compiled.get(batch.obs.shape)
         if compiled is None:
-            compiled = self._compiled[batch.obs.shape] = _compile(agent, config, list(arrays), batch, inputs)
+            compiled = self._compiled[batch.obs.shape] = self._compile(agent, config, state, batch, inputs)
         with torch.no_grad():
-            found = compiled(*inputs)
-        names = [name for name, _ in agent.named_parameters()]
-        terms = dict(zip(_TERMS, found[len(names) :], strict=True))
-        return dict(zip(names, found, strict=False)), LossTerms(**terms)
+            found = iter(compiled(*inputs))
+        after = replace(
+            _rebuilt(state, found, step=state.optimiser.step + 1),
+            version=state.version + 1,
+            env_steps=state.env_steps + batch.env_steps,
+        )
+        return after, dict(zip(self._watched, found, strict=True))
+
+    def _compile(
+        self, agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, inputs: list[Tensor]
+    ) -> Callable[..., tuple[Tensor, ...]]:
+        """Trace and compile the update as a function of tensors alone, in the order of `inputs`."""
+
+        def flat(numbers: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+            given: dict[str, Any] = dict(zip(_BATCH, tensors, strict=False))
+            rate, step = numbers.unbind()
+            before = _rebuilt(state, iter(tensors[len(_BATCH) :]), step=step)
+            gradients, terms = impala.gradient(agent, config, before, replace(batch, **given))
+            after, norm = impala.descend(config, before, gradients, batch, rate)
+            watched = impala.scalars(terms, norm, rate)
+            self._watched = list(watched)
+            return (*_tensors(after), *watched.values())
+
+        return _machine_code(flat, inputs)
+
+
+def _tensors(state: LearnerState) -> list[Tensor]:
+    """Return the tensors of a state, in the order that `_rebuilt` takes them in."""
+    moments, optimiser = state.moments, state.optimiser
+    return [
+        *state.params.values(),
+        *([] if moments is None else [moments.mean, moments.m2, moments.count]),
+        *(optimiser.second_moment[name] for name in state.params),
+        *(optimiser.first_moment[name] for name in state.params if optimiser.first_moment),
+    ]
+
+
+def _rebuilt(like: LearnerState, tensors: Iterator[Tensor], step: int | Tensor) -> LearnerState:
+    """Return the state whose tensors come next."""
+
+    def by_name() -> dict[str, Tensor]:
+        return {name: next(tensors) for name in like.params}
+
+    return replace(
+        like,
+        params=by_name(),
+        moments=None if like.moments is None else RunningMoments(mean=next(tensors), m2=next(tensors), count=next(tensors)),
+        optimiser=OptimiserState(
+            second_moment=by_name(), first_moment=by_name() if like.optimiser.first_moment else {}, step=step
+        ),
+    )
 
 
 def _blank(agent: Agent, length: int, num_envs: int) -> Batch:
     """Return a batch of zeros as the actors' batches will be."""
     spec, device = agent.spec, agent.policy_head.weight.device
     obs_dtype = torch.uint8 if spec.obs_dtype == "uint8" else torch.float32
-    action = torch.zeros(
-        length + 1, num_envs, *spec.action_shape, dtype=torch.int64 if spec.is_discrete else torch.float32, device=device
-    )
+    action_dtype = torch.int64 if spec.is_discrete else torch.float32
+    action = torch.zeros(length + 1, num_envs, *spec.action_shape, dtype=action_dtype, device=device)
     reward = torch.zeros(length + 1, num_envs, device=device)
     return Batch(
         obs=torch.zeros(length + 1, num_envs, *spec.obs_shape, dtype=obs_dtype, device=device),
@@ -78,32 +127,27 @@ def _blank(agent: Agent, length: int, num_envs: int) -> Batch:
         reward=reward[1:],
         terminated=torch.zeros(length, num_envs, dtype=torch.bool, device=device),
         weight=torch.ones(length, num_envs, device=device),
-        behaviour_log_prob=reward[1:],
+        behaviour_log_prob=torch.zeros(length, num_envs, device=device),
         previous_action=action,
         previous_reward=reward,
-        initial_state=tuple(state.detach() for state in agent.initial_state(num_envs)),
+        initial_state=(),
         env_steps=0,
     )
 
 
-def _compile(
-    agent: Agent, config: ImpalaConfig, names: list[str], batch: Batch, inputs: list[Tensor]
-) -> Callable[..., tuple[Tensor, ...]]:
-    """Trace and compile the gradient as a function of tensors alone, in the order of `inputs`."""
+def _machine_code(function: Callable[..., tuple[Tensor, ...]], inputs: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    """Trace `function` on `inputs` and compile the trace; no branch of it may depend on a tensor's values.
+
+    Raises:
+        InvalidInputError: there is no C++ compiler that works.
+    """
     # loaded here: a run that compiles nothing need not wait for the compiler to load
     from torch._inductor import compile as inductor
     from torch._inductor import config as inductor_config
     from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
-        arrays, rest = dict(zip(names, tensors, strict=False)), tensors[len(names) :]
-        fields_of_batch: dict[str, Any] = dict(zip(_BATCH, rest, strict=False))
-        given = replace(batch, **fields_of_batch, initial_state=rest[len(_BATCH) :])
-        gradients, terms = impala.gradient(agent, config, arrays, given)
-        return (*gradients.values(), *(getattr(terms, name) for name in _TERMS))
-
-    graph = make_fx(flat)(*inputs)
+    graph = make_fx(function)(*inputs)
     try:
         # one thread: a pool of compiling processes would stay and take memory for as long as the run
         with inductor_config.patch(compile_threads=1):

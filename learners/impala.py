@@ -231,34 +231,30 @@ def learning_rate(config: ImpalaConfig, env_steps: int, total_env_steps: int) ->
     return config.learning_rate * left
 
 
-def gradient(agent: Agent, config: ImpalaConfig, arrays: dict[str, Tensor], batch: Batch) -> tuple[dict[str, Tensor], LossTerms]:
-    """The loss on a batch, its total without a graph, and its gradient by every parameter of the network."""
-    params = {name: arrays[name].detach().requires_grad_() for name, _ in agent.named_parameters()}
-    terms = loss(agent, arrays | params, batch, config)
+def gradient(agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch) -> tuple[dict[str, Tensor], LossTerms]:
+    """The gradient of the loss on a batch by every parameter, and the loss."""
+    params = {name: parameter.detach().requires_grad_() for name, parameter in state.params.items()}
+    terms = loss(agent, network_arrays(state) | params, batch, config)
     slopes = torch.autograd.grad(terms.total, list(params.values()))
-    return dict(zip(params, slopes, strict=True)), replace(terms, total=terms.total.detach())
-
-
-Gradient = Callable[[Agent, ImpalaConfig, dict[str, Tensor], Batch], tuple[dict[str, Tensor], LossTerms]]
-"""`gradient`, or the same compiled."""
+    return dict(zip(params, slopes, strict=True)), terms
 
 
 def update(
-    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int, gradient_of: Gradient = gradient
+    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int
 ) -> tuple[LearnerState, dict[str, Tensor]]:
     """One gradient step on one batch; pure in `state`.
 
     Returns:
         The next state, and scalars to watch, by metric name, still on the device.
     """
-    gradients, terms = gradient_of(agent, config, network_arrays(state), batch)
+    gradients, terms = gradient(agent, config, state, batch)
     rate = learning_rate(config, state.env_steps, total_env_steps)
     next_state, norm = descend(config, state, gradients, batch, rate)
     return next_state, scalars(terms, norm, rate)
 
 
 def descend(
-    config: ImpalaConfig, state: LearnerState, gradients: dict[str, Tensor], batch: Batch, rate: float
+    config: ImpalaConfig, state: LearnerState, gradients: dict[str, Tensor], batch: Batch, rate: float | Tensor
 ) -> tuple[LearnerState, Tensor]:
     """Clip the gradient and step along it; return the next state and the norm before the clip."""
     clipped, norm = clip_by_global_norm(gradients, config.max_gradient_norm)
@@ -275,7 +271,7 @@ def descend(
     return next_state, norm
 
 
-def scalars(terms: LossTerms, norm: Tensor, rate: float) -> dict[str, Tensor]:
+def scalars(terms: LossTerms, norm: Tensor, rate: float | Tensor) -> dict[str, Tensor]:
     """What is worth watching of an update, by metric name."""
     return {
         "loss/total": terms.total.detach(),
@@ -285,7 +281,7 @@ def scalars(terms: LossTerms, norm: Tensor, rate: float) -> dict[str, Tensor]:
         "vtrace/rho": terms.rho,
         "value/mean": terms.mean_value,
         "gradient/norm": norm,
-        "learning_rate": torch.tensor(rate),
+        "learning_rate": torch.as_tensor(rate),
     }
 
 
@@ -298,7 +294,7 @@ def iterate(
     batch_unrolls: int,
     total_env_steps: int,
     device: torch.device,
-    gradient_of: Gradient = gradient,
+    update_with: Callable[..., tuple[LearnerState, dict[str, Tensor]]] = update,
 ) -> tuple[LearnerState, dict[str, float], float]:
     """The learner's inner loop: one update for each batch that `trajectories` hold.
 
@@ -308,7 +304,7 @@ def iterate(
     started = time.perf_counter()
     watched: list[dict[str, Tensor]] = []
     for batch in batches(trajectories, batch_unrolls, device):
-        state, found = update(agent, config, state, batch, total_env_steps, gradient_of)
+        state, found = update_with(agent, config, state, batch, total_env_steps)
         watched.append(found)
     return state, means(watched), time.perf_counter() - started
 

@@ -48,12 +48,12 @@ class OptimiserState:
     Attributes:
         second_moment: running mean of squared gradients, by parameter name.
         first_moment: running mean of gradients (Adam) or momentum buffer (RMSProp); empty without momentum.
-        step: number of updates made.
+        step: number of updates made; a tensor where an update is traced.
     """
 
     second_moment: dict[str, Tensor]
     first_moment: dict[str, Tensor] = field(default_factory=dict)
-    step: int = 0
+    step: int | Tensor = 0
 
 
 def init(config: OptimiserConfig, params: dict[str, Tensor]) -> OptimiserState:
@@ -127,7 +127,7 @@ def _rmsprop(
 
 
 def _adam(
-    config: OptimiserConfig, grad: Tensor, first: Tensor, second: Tensor, learning_rate: float | Tensor, step: int
+    config: OptimiserConfig, grad: Tensor, first: Tensor, second: Tensor, learning_rate: float | Tensor, step: int | Tensor
 ) -> _Update:
     first = _decayed(first, grad, config.beta1)
     second = _decayed(second, grad * grad, config.beta2)
