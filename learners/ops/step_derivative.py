@@ -37,10 +37,7 @@ def pull_back(
 
     Gradient: none is kept.
     """
-    flat = _Flat(grads)
-    gradient, vector = flat.join(grads), flat.join(cotangent)
-    step = _through_step(config, flat.state(state), _clipped(gradient, max_norm), learning_rate, vector)
-    return flat.split(_through_clip(gradient, max_norm, step))
+    return _through_clip(grads, max_norm, _through_step(config, state, grads, max_norm, learning_rate, cotangent))
 
 
 def push_forward(
@@ -58,49 +55,29 @@ def push_forward(
 
     Gradient: none is kept.
     """
-    flat = _Flat(grads)
-    gradient, vector = flat.join(grads), flat.join(tangent)
-    after_clip = _through_clip(gradient, max_norm, vector)
-    return flat.split(_through_step(config, flat.state(state), _clipped(gradient, max_norm), learning_rate, after_clip))
+    return _through_step(config, state, grads, max_norm, learning_rate, _through_clip(grads, max_norm, tangent))
 
 
-_ALL = "all"
-"""Name of the one flat parameter that stands for all of them: elementwise arithmetic on one vector costs less than on twenty tensors."""
-
-
-class _Flat:
-    """Tensors by name, joined into one vector and split again."""
-
-    def __init__(self, like: Tensors) -> None:
-        self._shapes = {name: tensor.shape for name, tensor in like.items()}
-
-    def join(self, tensors: Tensors) -> Tensor:
-        return torch.cat([tensors[name].detach().flatten() for name in self._shapes])
-
-    def split(self, vector: Tensor) -> Tensors:
-        parts = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
-
-    def state(self, state: OptimiserState) -> OptimiserState:
-        first = {_ALL: self.join(state.first_moment)} if state.first_moment else {}
-        return OptimiserState(second_moment={_ALL: self.join(state.second_moment)}, first_moment=first, step=state.step)
-
-
-def _clipped(gradient: Tensor, max_norm: float) -> Tensor:
-    return clip_by_global_norm({_ALL: gradient}, max_norm)[0][_ALL]
-
-
-def _through_clip(gradient: Tensor, max_norm: float, vector: Tensor) -> Tensor:
-    leaf = gradient.detach().requires_grad_()
+def _through_clip(grads: Tensors, max_norm: float, vector: Tensors) -> Tensors:
+    leaves = _leaves(grads)
     with torch.enable_grad():
-        return torch.autograd.grad(_clipped(leaf, max_norm), leaf, vector)[0]
+        return _vjp(clip_by_global_norm(leaves, max_norm)[0], leaves, vector)
 
 
 def _through_step(
-    config: OptimiserConfig, state: OptimiserState, clipped: Tensor, learning_rate: float, vector: Tensor
-) -> Tensor:
-    leaf = clipped.detach().requires_grad_()
+    config: OptimiserConfig, state: OptimiserState, grads: Tensors, max_norm: float, learning_rate: float, vector: Tensors
+) -> Tensors:
+    leaves = _leaves(clip_by_global_norm(grads, max_norm)[0])
     with torch.enable_grad():
         # where the parameters are changes nothing of how far they move
-        moved, _ = optimisers.apply(config, state, {_ALL: torch.zeros_like(clipped)}, {_ALL: leaf}, learning_rate)
-        return torch.autograd.grad(moved[_ALL], leaf, vector)[0]
+        still = {name: torch.zeros_like(grad) for name, grad in grads.items()}
+        return _vjp(optimisers.apply(config, state, still, leaves, learning_rate)[0], leaves, vector)
+
+
+def _leaves(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
+
+
+def _vjp(outputs: Tensors, inputs: Tensors, vector: Tensors) -> Tensors:
+    found = torch.autograd.grad([outputs[name] for name in inputs], list(inputs.values()), [vector[name] for name in inputs])
+    return dict(zip(inputs, found, strict=True))
