@@ -40,8 +40,12 @@ def _print_list(console: Console) -> None:
     family_width = max(len(preset.family) for preset in PRESETS.values()) + 2
     console.print(f"[bold]{'preset':{name_width}}{'task family':{family_width}}time, 2 cores[/]")
     for preset in PRESETS.values():
-        console.print(f"[cyan]{preset.name:{name_width}}[/]{preset.family:{family_width}}{preset.time}", soft_wrap=True)
-        console.print(Padding(preset.shows, (0, 0, 0, 2)))
+        head = f"[cyan]{preset.name:{name_width}}[/]{preset.family:{family_width}}{preset.time}"
+        if console.is_terminal:
+            console.print(head, soft_wrap=True)
+            console.print(Padding(preset.shows, (0, 0, 0, 2)))
+        else:  # a preset a line, for `grep`
+            console.print(f"{head}  {preset.shows}", soft_wrap=True)
     console.print(
         "\n[cyan]metaray train impala --preset NAME[/]  trains one; [cyan]metaray presets NAME[/]  shows all its settings"
     )
