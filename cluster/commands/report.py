@@ -37,12 +37,10 @@ class Report:
         from cluster.atari_report import make_report, read_run
 
         report = make_report([read_run(Path(run), protocol) for run in dict.fromkeys(self.runs)], protocol)
-        from rich.console import Console
-
         from cluster.atari_tables import show, write
+        from cluster.progress import table_console
 
-        console = Console(highlight=False)
-        show(report, console)
+        show(report, table_console())
         beside = write(report, file, command=command)
         print(f"written  {file} and {beside}")
         return 0
