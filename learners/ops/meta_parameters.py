@@ -31,7 +31,7 @@ META_PARAMETERS: dict[str, str] = {
 }
 """Name -> the field of the learner's config whose value it starts from and takes the place of."""
 
-BORDER = 0.01
+BORDER = 0.005
 """A start on the border of its range begins this share of the range inside of it: on the border the sigmoid's slope is zero."""
 
 Range = tuple[float, float]
