@@ -7,6 +7,7 @@ The loop (`cluster.loop`) computes and tells; an observer shows and writes, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -56,6 +57,7 @@ class Status:
         elapsed_s: wall time of training in this process.
         eta_s: seconds to `total_env_steps` at the present rate, or to the time limit; None while neither is known.
         time_share: part of the time limit that has passed, 0 where there is none.
+        tuned: the meta-parameters and where the newest update left them; empty where none is tuned.
         last_event: newest line given to `on_event`, empty before the first.
     """
 
@@ -73,6 +75,7 @@ class Status:
     elapsed_s: float
     eta_s: float | None = None
     time_share: float = 0.0
+    tuned: Mapping[str, float] = field(default_factory=dict)
     last_event: str = ""
 
     @property

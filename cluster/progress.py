@@ -10,7 +10,7 @@ Colours follow the NO_COLOR convention (rich honours it).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -162,6 +162,8 @@ def panel(status: Status, returns: Sequence[float], title: str, run: str) -> Pan
     at_work = f"actors {busy.actors:.0%}, learner {busy.learner:.0%}"
     rows.add_row("actors", f"{missing}{status.actors_alive} of {status.num_actors}", "at work", at_work)
     rows.add_row("waiting", busy.in_words())
+    if status.tuned:
+        rows.add_row("tuned", in_words(status.tuned))
     parts: list[Table | Text] = [head, rows]
     if status.last_event:
         parts.append(Text(status.last_event, style="yellow", no_wrap=True, overflow="ellipsis"))
@@ -184,7 +186,13 @@ def plain_line(status: Status) -> str:
         f"{clock(status.elapsed_s):>7}  {status.env_steps:>12,} steps {share:4.0%}  {status.env_steps_per_s:>9,.0f} steps/s  "
         f"return {mean:>8}  lag {status.mean_lag:4.1f} (max {status.max_lag})  "
         f"actors {status.actors_alive}/{status.num_actors}  {status.waiting.in_words()}"
+        + (f"  {in_words(status.tuned)}" if status.tuned else "")
     )
+
+
+def in_words(tuned: Mapping[str, float]) -> str:
+    """Write meta-parameters: `gamma 0.9812, lambda 0.95`."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in tuned.items())
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -60,6 +60,7 @@ class Statistics:
         self._started = time.perf_counter()
         self._last_update = self._started
         self._interval = Interval(self._started)
+        self._tuned: dict[str, float] = {}
         self._rates: deque[tuple[float, int]] = deque([(self._started, self.env_steps)], maxlen=12)
 
     def state(self) -> dict[str, Any]:
@@ -132,6 +133,7 @@ class Statistics:
         self._learner_busy_s += report.busy_s
         self._interval.learner_busy_s += report.busy_s
         self._interval.scalars.append(report.scalars)
+        self._tuned = {name.removeprefix("eta/"): value for name, value in report.scalars.items() if name.startswith("eta/")}
 
     @property
     def interval_s(self) -> float:
@@ -194,6 +196,7 @@ class Statistics:
             elapsed_s=now - self._started,
             eta_s=left if math.isfinite(left) else None,
             time_share=passed / limit,
+            tuned=self._tuned,
             last_event=last_event,
         )
 

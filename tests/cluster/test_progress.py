@@ -57,6 +57,16 @@ def test_a_pipe_gets_plain_lines_not_too_many_and_always_the_last(monkeypatch: p
     assert "\x1b" not in printed(target)
 
 
+def test_what_is_tuned_is_shown_where_anything_is() -> None:
+    tuned = replace(STATUS, tuned={"gamma": 0.98123, "entropy_cost": 0.01})
+    assert plain_line(tuned).endswith("gamma 0.9812, entropy cost 0.01")
+    assert "gamma" not in plain_line(STATUS)
+    for status, is_shown in ((tuned, True), (STATUS, False)):
+        target = console(terminal=True)
+        target.print(panel(status, [], "title", "runs/x"))
+        assert ("gamma 0.9812, entropy cost 0.01" in printed(target)) == is_shown
+
+
 def test_a_run_that_ends_by_the_clock_is_measured_by_the_clock() -> None:
     line = plain_line(replace(STATUS, time_share=0.75))
     assert "250,000 steps  75%" in line
