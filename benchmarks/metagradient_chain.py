@@ -1,11 +1,15 @@
 """Whether the meta-gradient finds the far-sighted choice in the Discounting Chain, with an outer critic and without.
 
     python benchmarks/metagradient_chain.py --local
-    python benchmarks/metagradient_chain.py --local --set meta.learning_rate=0.1 --out docs/metagradient_chain.png
+    python benchmarks/metagradient_chain.py --local --seeds 3 --out docs/metagradient_chain.png
 
     gamma 0.95, gamma 1    plain IMPALA with these discounts: what the start is worth, and what is possible
     outer                  the meta-gradient from 0.95 towards the undiscounted return, judged by a critic trained on that return
     inner                  the same judged by the critic of the discounted return: the form of 2018, biased to what is near
+
+All four rows have the same learner: large batches, and an RMSProp whose epsilon leaves small gradients small, so that values are
+learned before the policy gives the far chain up. The outer return has lambda-bar 0.95, so that the critic has a say (at 1 a wrong
+critic would only be a baseline, since an unroll is a whole episode).
 
 The optimum is 1.1, by the chain of 30 steps; every other chain returns 1. Returns are means over the last 100 training episodes, and a run
 has reached the optimum at 1.09. Prints one JSON line; --set goes to the meta-gradient's runs only; --out draws return and gamma.
@@ -34,7 +38,30 @@ ENOUGH = (1 / 1.1) ** (1 / 29)
 
 REACHED = 1.09
 
-_META = [f"learner.gamma={START_GAMMA}", "eta=gamma", f"meta.outer_gamma={OUTER_GAMMA}", f"meta.gamma_range={GAMMA_RANGE}"]
+LEARNER = [
+    "rollout.envs_per_actor=128",
+    "batch_unrolls=128",
+    "learner.optimiser.kind=rmsprop_inside_sqrt",
+    "learner.optimiser.epsilon=10",
+    "learner.learning_rate=0.05",
+    "learner.reward_scale=0.5",
+    "learner.policy_cost=0.3",
+    "learner.baseline_cost=1.0",
+    "learner.entropy_cost=0.001",
+]
+"""Of every row."""
+
+_META = [
+    f"learner.gamma={START_GAMMA}",
+    "eta=gamma",
+    f"meta.outer_gamma={OUTER_GAMMA}",
+    "meta.outer_lambda=0.95",
+    f"meta.gamma_range={GAMMA_RANGE}",
+    "meta.learning_rate=0.2",
+    "meta.batch_unrolls=128",
+    "meta.normalise_advantages=true",
+    "meta.max_gradient_norm=1e-5",
+]
 
 ROWS = {
     "gamma 0.95": ([f"learner.gamma={START_GAMMA}"], "#999999"),
@@ -61,7 +88,7 @@ def trained(row: str, options: argparse.Namespace) -> dict[str, Any]:
     for seed in range(options.seeds):
         out = folder_of(row, seed, options)
         extra = options.set if is_meta else []
-        arguments = ("--seed", str(seed), *where, *steps, "--set", *settings, *extra)
+        arguments = ("--seed", str(seed), *where, *steps, "--set", *LEARNER, *settings, *extra)
         summary = train_or_take(options.preset, *arguments, out=out)
         found.append(round(float(summary["final_return"]), 4))
         if is_meta:
@@ -117,7 +144,7 @@ def main() -> None:
     )
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the meta-gradient's runs")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", default="", help="environment steps of a run (default: the preset's)")
+    parser.add_argument("--steps", default="4e6", help="environment steps of a run")
     parser.add_argument("--local", action="store_true", help="in one process, without Ray")
     parser.add_argument("--runs", type=Path, help="keep the runs here, and take finished ones that are there as they are")
     parser.add_argument("--out", type=Path, help="file of the picture")
