@@ -7,9 +7,9 @@
     outer                  the meta-gradient from 0.95 towards the undiscounted return, judged by a critic trained on that return
     inner                  the same judged by the critic of the discounted return: the form of 2018, biased to what is near
 
-All four rows have the same learner: large batches, and an RMSProp whose epsilon leaves small gradients small, so that values are
-learned before the policy gives the far chain up. The outer return has lambda-bar 0.95, so that the critic has a say (at 1 a wrong
-critic would only be a baseline, since an unroll is a whole episode).
+The first two have the preset's learner; the other two large batches and an RMSProp whose epsilon leaves small gradients small, so that
+values are learned before the policy gives the far chain up. Their outer return has lambda-bar 0.95, so that the critic has a say (at 1 a
+wrong critic would only be a baseline, since an unroll is a whole episode).
 
 The optimum is 1.1, by the chain of 30 steps; every other chain returns 1. Returns are means over the last 100 training episodes, and a run
 has reached the optimum at 1.09. Prints one JSON line; --set goes to the meta-gradient's runs only; --out draws return and gamma.
@@ -38,7 +38,9 @@ ENOUGH = (1 / 1.1) ** (1 / 29)
 
 REACHED = 1.09
 
-LEARNER = [
+_META = [
+    f"learner.gamma={START_GAMMA}",
+    "total_env_steps=12_000_000",
     "rollout.envs_per_actor=128",
     "batch_unrolls=128",
     "learner.optimiser.kind=rmsprop_inside_sqrt",
@@ -48,11 +50,6 @@ LEARNER = [
     "learner.policy_cost=0.3",
     "learner.baseline_cost=1.0",
     "learner.entropy_cost=0.001",
-]
-"""Of every row."""
-
-_META = [
-    f"learner.gamma={START_GAMMA}",
     "eta=gamma",
     f"meta.outer_gamma={OUTER_GAMMA}",
     "meta.outer_lambda=0.95",
@@ -83,12 +80,11 @@ def trained(row: str, options: argparse.Namespace) -> dict[str, Any]:
     settings, _ = ROWS[row]
     is_meta = row in ("outer", "inner")
     where = ["--local"] if options.local else []
-    steps = ["--steps", options.steps] if options.steps else []
     found, gammas = [], []
     for seed in range(options.seeds):
         out = folder_of(row, seed, options)
         extra = options.set if is_meta else []
-        arguments = ("--seed", str(seed), *where, *steps, "--set", *LEARNER, *settings, *extra)
+        arguments = ("--seed", str(seed), *where, "--set", *settings, *extra)
         summary = train_or_take(options.preset, *arguments, out=out)
         found.append(round(float(summary["final_return"]), 4))
         if is_meta:
@@ -109,7 +105,7 @@ def draw(options: argparse.Namespace) -> None:
     with mpl.rc_context(style):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
         figure = Figure(figsize=(10.0, 4.0), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for row, (_, colour) in ROWS.items():
+        for row, (_, colour) in ((row, ROWS[row]) for row in options.rows):
             folders = [folder_of(row, seed, options) for seed in range(options.seeds)]
             _draw_courses(left, [metrics(folder, "return/mean_100") for folder in folders], colour, row)
             if row in ("outer", "inner"):
@@ -144,13 +140,13 @@ def main() -> None:
     )
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the meta-gradient's runs")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", default="4e6", help="environment steps of a run")
+    parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), default=list(ROWS), help="which rows (default: all)")
     parser.add_argument("--local", action="store_true", help="in one process, without Ray")
     parser.add_argument("--runs", type=Path, help="keep the runs here, and take finished ones that are there as they are")
     parser.add_argument("--out", type=Path, help="file of the picture")
     options = parser.parse_args()
     options.runs = options.runs or Path(tempfile.mkdtemp(prefix="metaray-bench-"))
-    rows = {row: trained(row, options) for row in ROWS}
+    rows = {row: trained(row, options) for row in options.rows}
     if options.out is not None:
         draw(options)
     print_line(
