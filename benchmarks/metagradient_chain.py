@@ -40,7 +40,7 @@ REACHED = 1.09
 
 _META = [
     f"learner.gamma={START_GAMMA}",
-    "total_env_steps=12_000_000",
+    "total_env_steps=15_000_000",
     "rollout.envs_per_actor=128",
     "batch_unrolls=128",
     "learner.optimiser.kind=rmsprop_inside_sqrt",
