@@ -1,6 +1,6 @@
 """Learning curves as a picture: return over environment steps, beneath it each meta-parameter that was tuned, throughput and policy lag.
 
-Runs of one preset and family stand together as seeds of one experiment: their mean, each of them as a thin line, and a band from the lowest
+Runs of one preset, family and eta stand together as seeds of one experiment: their mean, each of them as a thin line, and a band from the lowest
 seed to the highest. A single run has a band from the 10th to the 90th percentile of its last 100 episodes.
 """
 
@@ -75,6 +75,8 @@ def read_curve(directory: RunDirectory) -> Curve:
     config = read_json(directory.config_file)
     preset, family = config.get("preset", "custom"), config.get("family", "")
     group = family if preset in (family, "custom") else f"{family}, preset {preset}"
+    if config.get("eta"):
+        group += f", eta = {{{', '.join(config['eta'])}}}"
     return Curve(name=directory.path.name, group=group, seed=int(config.get("seed", 0)), records=records)
 
 

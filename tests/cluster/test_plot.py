@@ -91,6 +91,13 @@ def test_nothing_to_plot_and_nowhere_to_put_it_are_lines(tmp_path: Path) -> None
         plot.draw([curve], tmp_path / "a.docx")
 
 
+def test_runs_that_tune_other_things_are_no_seeds_of_one_experiment(tmp_path: Path) -> None:
+    plain, tuned = run_of(tmp_path / "a", "cartpole", 0), run_of(tmp_path / "b", "cartpole", 1)
+    config = json.loads(tuned.config_file.read_text()) | {"eta": ["gamma", "lambda"]}
+    tuned.config_file.write_text(json.dumps(config))
+    assert [plot.read_curve(run).group for run in (plain, tuned)] == ["cartpole", "cartpole, eta = {gamma, lambda}"]
+
+
 def test_each_tuned_meta_parameter_has_a_row_of_its_own_course(tmp_path: Path, figures: list[Figure]) -> None:
     directory = run_of(tmp_path / "a", "cartpole", 3)
     records = [json.loads(line) for line in directory.metrics_file.read_text().splitlines()]
