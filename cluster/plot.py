@@ -1,7 +1,7 @@
 """Learning curves as a picture: return over environment steps, beneath it each meta-parameter that was tuned, throughput and policy lag.
 
-Runs of one preset, family and eta stand together as seeds of one experiment: their mean, each of them as a thin line, and a band from the lowest
-seed to the highest. A single run has a band from the 10th to the 90th percentile of its last 100 episodes.
+Runs of one preset, family and eta stand together as seeds of one experiment: their mean, each of them as a thin line, and a band from the
+lowest seed to the highest. A single run has a band from the 10th to the 90th percentile of its last 100 episodes.
 """
 
 from __future__ import annotations
