@@ -64,7 +64,8 @@ ROWS = {
     "gamma 0.95": ([f"learner.gamma={START_GAMMA}"], "#999999"),
     "gamma 1": ([f"learner.gamma={OUTER_GAMMA}"], "#000000"),
     "outer": ([*_META, "meta.outer_critic=outer"], "#0072B2"),
-    "inner": ([*_META, "meta.outer_critic=inner"], "#D55E00"),
+    # its gamma is at the bottom of the range, and its policy has settled, long before
+    "inner": ([*_META, "meta.outer_critic=inner", "total_env_steps=5_000_000"], "#D55E00"),
 }
 """Settings and colour (Okabe and Ito 2008) of each row."""
 
