@@ -9,6 +9,14 @@ not counted as an environment step, and the learner gives it no weight.
     step t + 1: action is ignored -> first observation of the next episode, reward 0, is_first
 
 A slot takes up a new task at its next reset: `assign(slot, task)` between the two steps above, or at any time before.
+
+A caller whose episodes are lives of equal length cannot spend a step on a reset. Where `can_restart`, it calls `restart` on the slots that
+have just ended, and every following step is a real one for every slot; `rest` says that nobody looks at a slot any more; and `seed_slots`
+gives each slot randomness of its own, so that what it plays depends on no other slot:
+
+    step t      : action a_t     -> final observation, r_t, terminated or truncated
+    restart     : no action      -> first observation of the next episode
+    step t + 1  : action a_{t+1} -> its second observation, r_{t+1}
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from envs.slots import SlotGenerators, SlotSeed
 from envs.task import Task
 
 Saved = dict[str, Any]
@@ -34,10 +43,12 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
         tasks: the task that each slot plays now.
         frame_stack: how many of the newest frames an observation stacks along its first axis; 1 where nothing is stacked.
         can_save: whether `save` and `restore` work; where not, a caller replays the actions since the last `reset`.
+        can_restart: whether `seed_slots`, `restart` and `rest` work.
     """
 
     frame_stack: int = 1
     can_save: bool = True
+    can_restart: bool = False
 
     def __init__(
         self, tasks: Sequence[Task], observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], **metadata: Any
@@ -49,6 +60,9 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
         self.single_action_space = action_space
         self.observation_space = gymnasium.vector.utils.batch_space(observation_space, self.num_envs)
         self.action_space = gymnasium.vector.utils.batch_space(action_space, self.num_envs)
+        self._slot_generators: SlotGenerators | None = None  # one for all slots, the engine's own, until `seed_slots`
+        self._is_resting = np.zeros(self.num_envs, np.bool_)
+        self._has_resting = False
 
     @abc.abstractmethod
     def assign(self, slot: int, task: Task) -> None:
@@ -73,6 +87,56 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
             Observations [B, *O] that the caller may keep (later steps do not write to them), reward [B] float64, terminated [B] bool,
             truncated [B] bool, and an info with `is_first` [B] bool: the slots that were reset by this call.
         """
+
+    def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
+        """Let each slot draw its episode starts, from its next one on, from a generator of its own.
+
+        The k-th start of a slot since then depends on its seed, its task and k alone: not on the other slots, nor on their number.
+        A later `reset(seed=...)` goes back to one generator for all slots; a `reset` without a seed does not.
+
+        Args:
+            seeds: one a slot, [B]; slots with equal seeds and tasks start equal episodes.
+
+        Raises:
+            InvalidInputError: there are not B seeds, or one is negative.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot seed its slots one by one (can_restart is false)")
+
+    def restart(self, slots: np.ndarray) -> np.ndarray:
+        """Start the next episode of `slots` now, each with its pending task where it has one, and end their rest.
+
+        The following `step` steps them as any other (`is_first` false). What is drawn, and in which order, is what the reset by the next
+        step would have drawn; a slot in the middle of an episode leaves it.
+
+        Args:
+            slots: [n], each at most once.
+
+        Returns:
+            Their first observations [n, *O], in the order of `slots`, in a new array.
+
+        Raises:
+            InvalidInputError: a slot is out of range or named twice.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot start an episode between two steps (can_restart is false)")
+
+    def rest(self, slots: np.ndarray) -> None:
+        """Stop playing `slots` until they are restarted or `reset` is called; an engine need not simulate them.
+
+        Until then `step` ignores their actions and returns for them a finite observation without meaning, reward 0 and every flag false.
+        No bit of the other slots changes, given that slots have generators of their own: with one for all, a slot that rests draws nothing.
+
+        Args:
+            slots: [n], each at most once.
+
+        Raises:
+            InvalidInputError: a slot is out of range or named twice.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot leave slots out of a step (can_restart is false)")
+
+    def _set_resting(self, slots: np.ndarray, is_resting: bool | np.ndarray) -> None:
+        """Note whether `slots` rest."""
+        self._is_resting[slots] = is_resting
+        self._has_resting = bool(self._is_resting.any())
 
     def save(self) -> Saved:
         """Return everything that the future of this environment depends on (simulators, tasks, generators, counters)."""

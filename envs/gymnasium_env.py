@@ -12,19 +12,20 @@ what we accept (Box and Discrete spaces) nothing else is asked of it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError
+from envs.slots import SlotSeed, check_seeds, checked_slots
 from envs.task import Mode, Split, Task, TaskFamily
+
+Instance = gymnasium.Env[Any, Any]
 
 
 class GymnasiumFamily(TaskFamily):
@@ -54,26 +55,33 @@ class GymnasiumFamily(TaskFamily):
 class GymnasiumEnv(BatchedEnv):
     """Instances of one registered environment in lockstep.
 
+    Args:
+        env_id: what `gymnasium.make` takes.
+        tasks: one a slot.
+        wrap: what is put around each instance.
+
     Raises:
         InvalidInputError: a space is neither Box nor Discrete, or the environment cannot be made here.
     """
 
     can_save = False
+    can_restart = True
 
-    def __init__(self, env_id: str, tasks: Sequence[Task]) -> None:
+    def __init__(self, env_id: str, tasks: Sequence[Task], wrap: Callable[[Instance], Instance] = lambda env: env) -> None:
         # The checker of `gymnasium.make` costs more than many environments, and warns about what is none of the user's making.
-        make = partial(gymnasium.make, env_id, disable_env_checker=True)
         try:
-            self._slots = SyncVectorEnv([make] * len(tasks), copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+            self._instances = [wrap(gymnasium.make(env_id, disable_env_checker=True)) for _ in tasks]
         except gymnasium.error.Error as error:
             raise InvalidInputError(f"gym:{env_id} cannot be made: {' '.join(str(error).split())}") from error
-        self._observed, self._acted = self._slots.single_observation_space, self._slots.single_action_space
+        self._observed, self._acted = self._instances[0].observation_space, self._instances[0].action_space
         try:
             super().__init__(tasks, _observation_space(env_id, self._observed), _action_space(env_id, self._acted))
         except InvalidInputError:
-            self._slots.close()
+            self.close_extras()
             raise
+        self._obs = np.zeros((self.num_envs, *(self._observed.shape or ())), self._observed.dtype)
         self._is_over = np.zeros(self.num_envs, np.bool_)
+        self._seeds: dict[int, int] = {}  # what the next reset of a slot is seeded with; then its own generator goes on
 
     def assign(self, slot: int, task: Task) -> None:
         """Give `slot` a task; there is only the one."""
@@ -81,14 +89,16 @@ class GymnasiumEnv(BatchedEnv):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start every slot's next episode; see `BatchedEnv.reset`."""
-        seeds: list[int | None] = [None] * self.num_envs
-        if seed is not None or self._np_random is None:
+        if seed is not None or (self._np_random is None and not self._seeds):
             self._np_random, self._np_random_seed = seeding.np_random(seed)
             # Not consecutive, as `SyncVectorEnv` would make them, so that environments with neighbouring seeds share no episode.
-            seeds = self.np_random.integers(2**31, size=self.num_envs).tolist()
-        obs, _ = self._slots.reset(seed=seeds)
+            self._seeds = dict(enumerate(self.np_random.integers(2**31, size=self.num_envs).tolist()))
+        everyone = np.arange(self.num_envs)
+        for slot in everyone.tolist():
+            self._start(slot)
         self._is_over = np.zeros(self.num_envs, np.bool_)
-        return self._convert(obs), {"is_first": np.ones(self.num_envs, np.bool_)}
+        self._set_resting(everyone, False)
+        return self._convert(self._obs), {"is_first": np.ones(self.num_envs, np.bool_)}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance every slot by one step; see `BatchedEnv.step`."""
@@ -97,12 +107,47 @@ class GymnasiumEnv(BatchedEnv):
         elif isinstance(self._acted, Box):
             actions = np.clip(actions, self._acted.low, self._acted.high).astype(self._acted.dtype)
         is_first = self._is_over
-        obs, reward, terminated, truncated, _ = self._slots.step(actions)
+        reward = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
+        for slot, instance in enumerate(self._instances):
+            if is_first[slot]:
+                self._start(slot)
+            elif not self._is_resting[slot]:
+                self._obs[slot], reward[slot], terminated[slot], truncated[slot], _ = instance.step(actions[slot])
         self._is_over = terminated | truncated
-        return self._convert(obs), reward, terminated, truncated, {"is_first": is_first}
+        return self._convert(self._obs), reward, terminated, truncated, {"is_first": is_first}
+
+    def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
+        """Seed each slot's next reset with an integer drawn from its own seed; the instance's generator goes on from there.
+
+        See `BatchedEnv.seed_slots`. Episodes are as equal as the environment makes them: one that draws while it is stepped, or keeps
+        something of an episode in the next, goes on with that.
+        """
+        check_seeds(seeds, self.num_envs)
+        self._seeds = {slot: int(np.random.default_rng(seed).integers(2**31)) for slot, seed in enumerate(seeds)}
+
+    def restart(self, slots: np.ndarray) -> np.ndarray:
+        """Start the next episode of `slots` now; see `BatchedEnv.restart`."""
+        slots = checked_slots(slots, self.num_envs)
+        for slot in slots.tolist():
+            self._start(slot)
+        self._is_over[slots] = False
+        if self._has_resting:
+            self._set_resting(slots, False)
+        return self._convert(self._obs[slots])
+
+    def rest(self, slots: np.ndarray) -> None:
+        """Leave `slots` out of `step`, which returns their last observation; see `BatchedEnv.rest`."""
+        slots = checked_slots(slots, self.num_envs)
+        self._is_over[slots] = False
+        self._set_resting(slots, True)
+
+    def _start(self, slot: int) -> None:
+        """Reset the instance of `slot`."""
+        self._obs[slot], _ = self._instances[slot].reset(seed=self._seeds.pop(slot, None))
 
     def _convert(self, obs: np.ndarray) -> np.ndarray:
-        """The observations of the slots in our observation space; always a new array."""
+        """The observations of some slots in our observation space; always a new array."""
         if isinstance(self._observed, Discrete):
             one_hot: np.ndarray = np.eye(int(self._observed.n), dtype=np.float32)[obs - self._observed.start]
             return one_hot
@@ -110,7 +155,8 @@ class GymnasiumEnv(BatchedEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the instances."""
-        self._slots.close()
+        for instance in self._instances:
+            instance.close()
 
 
 def _registered_id(env_id: str) -> str:

@@ -26,6 +26,9 @@ def _engines(with_mujoco: bool = True) -> Iterator[Factories]:
     from envs.atari.families import ATARI_FAMILIES
 
     yield ATARI_FAMILIES
+    from envs.fetch import FETCH_FAMILIES
+
+    yield FETCH_FAMILIES
     if not with_mujoco:
         return
     from envs.mujoco.families import MUJOCO_FAMILIES

@@ -1,7 +1,8 @@
 """The base of every environment whose dynamics are a few lines of numpy: next-step autoreset, time limit, tasks, save and restore.
 
 A subclass writes three pure functions over all slots at once (`initial_state`, `advance`, `observe`) and names the task parameters
-that they read in `defaults`. There is no Python per slot in `step`; a slot costs Python only when it takes up a new task.
+that they read in `defaults`. There is no Python per slot in `step`; a slot costs Python only when it takes up a new task, and at its
+resets once slots are seeded one by one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gymnasium.utils import seeding
 
 from envs.batched import BatchedEnv, Saved
 from envs.errors import unknown
+from envs.slots import SlotGenerators, SlotSeed, checked_slots
 from envs.task import Task, Value
 
 
@@ -31,6 +33,7 @@ class NumpyEnv(BatchedEnv):
 
     observation: ClassVar[gymnasium.Space[Any]]
     action: ClassVar[gymnasium.Space[Any]]
+    can_restart = True
     max_steps: ClassVar[int | None] = None
     defaults: ClassVar[Mapping[str, float]] = {}
 
@@ -82,18 +85,22 @@ class NumpyEnv(BatchedEnv):
         """Start every slot's next episode; see `BatchedEnv.reset`."""
         if seed is not None or self._np_random is None:
             self._np_random, self._np_random_seed = seeding.np_random(seed)
+        if seed is not None:
+            self._slot_generators = None
+        everyone = np.arange(self.num_envs)
         self._is_over = np.zeros(self.num_envs, np.bool_)
+        self._set_resting(everyone, False)
         self._elapsed[:] = 0
         self._take_up_tasks()
-        self._state = self.initial_state(np.arange(self.num_envs), self.np_random)
+        self._state = self._drawn_state(everyone)
         return self.observe(self._state), {"is_first": np.ones(self.num_envs, np.bool_)}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance every slot by one step; a slot whose episode is over is reset instead; see `BatchedEnv.step`."""
         if self._state is None:
             raise gymnasium.error.ResetNeeded("call reset() before the first step()")
-        is_first = self._is_over
-        self._state, step_reward, step_terminated = self.advance(self._state, actions)
+        is_first, before = self._is_over, self._state
+        self._state, step_reward, step_terminated = self.advance(before, actions)
         reward, terminated = np.array(step_reward, np.float64), np.array(step_terminated, np.bool_)
         self._elapsed += 1
         slots = np.flatnonzero(is_first)
@@ -101,15 +108,50 @@ class NumpyEnv(BatchedEnv):
             self._start(slots, self._state)
             reward[slots] = 0.0
             terminated[slots] = False
+        if self._has_resting:
+            resting = self._is_resting
+            self._state[resting] = before[resting]  # frozen, so that nothing grows without bound
+            reward[resting] = 0.0
+            terminated[resting] = False
+            self._elapsed[resting] = 0
         truncated = np.zeros_like(terminated) if self.max_steps is None else self._elapsed >= self.max_steps
         self._is_over = terminated | truncated
         return self.observe(self._state), reward, terminated, truncated, {"is_first": is_first}
+
+    def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
+        """Give each slot a generator of its own; see `BatchedEnv.seed_slots`."""
+        self._slot_generators = SlotGenerators(seeds, self.num_envs)
+
+    def restart(self, slots: np.ndarray) -> np.ndarray:
+        """Start the next episode of `slots` now; see `BatchedEnv.restart`."""
+        slots = checked_slots(slots, self.num_envs)
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before the first restart()")
+        self._start(np.sort(slots), self._state)
+        self._is_over[slots] = False
+        if self._has_resting:
+            self._set_resting(slots, False)
+        first: np.ndarray = self.observe(self._state)[slots]
+        return first
+
+    def rest(self, slots: np.ndarray) -> None:
+        """Freeze `slots` where they are; see `BatchedEnv.rest`."""
+        slots = checked_slots(slots, self.num_envs)
+        self._is_over[slots] = False
+        self._set_resting(slots, True)
 
     def _start(self, slots: np.ndarray, state: np.ndarray) -> None:
         """Write the first states of the next episodes of `slots` into `state`."""
         self._take_up_tasks(slots)
         self._elapsed[slots] = 0
-        state[slots] = self.initial_state(slots, self.np_random)
+        state[slots] = self._drawn_state(slots)
+
+    def _drawn_state(self, slots: np.ndarray) -> np.ndarray:
+        """Draw the first states of `slots`, from each one's own generator where they have one."""
+        if self._slot_generators is None or not slots.size:
+            return self.initial_state(slots, self.np_random)
+        generators = self._slot_generators
+        return np.concatenate([self.initial_state(slots[i : i + 1], generators[slot]) for i, slot in enumerate(slots.tolist())])
 
     def _take_up_tasks(self, slots: np.ndarray | None = None) -> None:
         """Make the assigned tasks of `slots` (all, when None) the tasks that they play."""
@@ -132,6 +174,8 @@ class NumpyEnv(BatchedEnv):
             "pending": [(slot, _plain(task)) for slot, task in sorted(self._pending.items())],
             # As text: the words of PCG64 are 128 bits wide, which not every checkpoint format holds as integers.
             "generator": json.dumps(self.np_random.bit_generator.state),
+            "is_resting": self._is_resting.copy(),
+            "slot_generators": None if self._slot_generators is None else self._slot_generators.save(),
         }
 
     def restore(self, saved: Saved) -> None:
@@ -143,6 +187,9 @@ class NumpyEnv(BatchedEnv):
         self._take_up_tasks()
         self._pending = {int(slot): _task(plain) for slot, plain in saved["pending"]}
         self.np_random.bit_generator.state = json.loads(saved["generator"])
+        self._set_resting(np.arange(self.num_envs), saved["is_resting"])
+        states = saved["slot_generators"]
+        self._slot_generators = None if states is None else SlotGenerators.restored(states)
 
 
 def _plain(task: Task) -> tuple[str, tuple[tuple[str, Value], ...]]:

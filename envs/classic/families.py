@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from envs.classic.acrobot import Acrobot
 from envs.classic.cartpole import PHYSICS, CartPole
@@ -11,7 +12,19 @@ from envs.classic.discounting_chain import DiscountingChain, TabularDiscountingC
 from envs.classic.family import NumpyFamily
 from envs.classic.mountain_car import MountainCar, MountainCarContinuous
 from envs.classic.pendulum import Pendulum
+from envs.classic.point_goal import CIRCLE, HALVES, PointGoal, VisiblePointGoal
+from envs.goals import GoalRing
 from envs.task import TaskFamily
+
+
+def _point(name: str, doc: str, goals: GoalRing) -> dict[str, Callable[[], TaskFamily]]:
+    """Return the entries of a family of goals: hidden, and visible to the policy."""
+    make = partial(NumpyFamily, goals=goals, is_endless=True)
+    return {
+        name: partial(make, name=name, doc=doc, env=PointGoal),
+        f"{name}-visible": partial(make, name=f"{name}-visible", doc=f"{doc}; the policy sees the task", env=VisiblePointGoal),
+    }
+
 
 CLASSIC_FAMILIES: dict[str, Callable[[], TaskFamily]] = {
     "cartpole": lambda: NumpyFamily(name="cartpole", doc="balance a pole on a cart (CartPole-v1)", env=CartPole),
@@ -45,4 +58,6 @@ CLASSIC_FAMILIES: dict[str, Callable[[], TaskFamily]] = {
         doc="the same, observed as one of its 501 states, so that a linear critic can be exact",
         env=TabularDiscountingChain,
     ),
+    **_point("point-goal", "a point on a plane finds a goal on a circle", CIRCLE),
+    **_point("point-goal-halves", "the same: goals to the right for training, to the left for testing", HALVES),
 }

@@ -1,4 +1,4 @@
-"""A task family over a `NumpyEnv`: its parameters drawn uniformly from their ranges."""
+"""A task family over a `NumpyEnv`: its parameters drawn uniformly from their ranges, or goals on a plane."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from envs.batched import BatchedEnv
+from envs.goals import GoalRing
 from envs.task import Mode, Parameter, Split, Task, TaskFamily, uniform_tasks
 
 
 class NumpyFamily(TaskFamily):
-    """Tasks whose parameters are independent and uniform; without parameters, a family of one task.
+    """Tasks whose parameters are independent and uniform, or are those of `goals`; without either, a family of one task.
 
     Training and test tasks come from the same ranges by generators that are kept apart, so that the same seed never
     yields the same task on both sides.
@@ -24,18 +25,21 @@ class NumpyFamily(TaskFamily):
         doc: str,
         env: Callable[[Sequence[Task]], BatchedEnv],
         parameters: tuple[Parameter, ...] = (),
+        goals: GoalRing | None = None,
         is_endless: bool = False,
     ) -> None:
         self.name = name
         self.doc = doc
-        self.parameters = parameters
+        self.parameters = parameters if goals is None else goals.parameters
+        self.goals = goals
         self.is_endless = is_endless
         self._env = env
 
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
         """Draw `num_tasks` tasks; all randomness comes from `rng`."""
         words = rng.integers(2**32, size=4, dtype=np.uint64)
-        return uniform_tasks(self, num_tasks, np.random.default_rng([0 if split == "train" else 1, *words.tolist()]))
+        own = np.random.default_rng([0 if split == "train" else 1, *words.tolist()])
+        return uniform_tasks(self, num_tasks, own) if self.goals is None else self.goals.draw(self.name, num_tasks, own, split)
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
         """Make one batched environment; numpy steps it on the calling thread, and both modes play the same episodes."""

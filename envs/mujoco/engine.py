@@ -1,8 +1,8 @@
 """The batched MuJoCo environment: many simulations of one robot, stepped by `mujoco.batch.Batch` on a C++ thread pool.
 
 One call of `Batch.step` advances every simulation; observation, reward and termination are a few numpy calls over all of them, and so
-is a reset. Nothing depends on the number of threads: the physics is bit-identical at any, and all randomness comes from one generator
-that only this object draws from.
+is a reset (slots seeded one by one draw one by one). Nothing depends on the number of threads: the physics is bit-identical at any, and
+all randomness comes from generators that only this object draws from. Slots that rest are left out of `Batch.step` and cost no physics.
 
 A simulation that diverges (MuJoCo finds a non-finite or huge state or control and resets it by itself, or raises) ends its episode:
 terminated, reward 0, a finite observation, and a reset at the next step, as any other end. The logger `metaray.mujoco` gets a line at
@@ -25,6 +25,7 @@ from envs.batched import BatchedEnv, Saved
 from envs.errors import InvalidInputError, out_of_range
 from envs.mujoco.logs import LOGGER
 from envs.mujoco.robot import Robot, Slots
+from envs.slots import SlotGenerators, SlotSeed, checked_slots
 from envs.task import Parameter, Task, Value
 
 _BAD = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
@@ -42,6 +43,8 @@ class MujocoBatchedEnv(BatchedEnv):
         visible: task parameters that are appended to the observation, in this order.
         check: returns a task that this environment can play, or raises `InvalidInputError`; applied by `assign`.
     """
+
+    can_restart = True
 
     def __init__(
         self,
@@ -93,8 +96,11 @@ class MujocoBatchedEnv(BatchedEnv):
         """Start every slot's next episode; see `BatchedEnv.reset`."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)
-        self._start(np.arange(self.num_envs, dtype=np.int32))
+            self._slot_generators = None
+        everyone = np.arange(self.num_envs, dtype=np.int32)
+        self._start(everyone)
         self._has_ended[:] = False
+        self._set_resting(everyone, False)
         self._is_started = True
         return self._observe(), {"is_first": np.ones(self.num_envs, dtype=np.bool_)}
 
@@ -107,7 +113,7 @@ class MujocoBatchedEnv(BatchedEnv):
             raise InvalidInputError("step before reset: call reset first")
         is_first = self._has_ended
         has_resets = bool(is_first.any())
-        failed = self._advance(actions, np.flatnonzero(~is_first).astype(np.int32) if has_resets else None)
+        failed = self._advance(actions, self._in_play(is_first) if has_resets or self._has_resting else None)
         reward, terminated = self._robot.outcome(actions)
         if has_resets:
             self._start(np.flatnonzero(is_first).astype(np.int32))
@@ -117,11 +123,40 @@ class MujocoBatchedEnv(BatchedEnv):
             self._elapsed[is_first] = 0
             reward[is_first] = 0.0
             terminated[is_first] = False
+        if self._has_resting:
+            obs[self._is_resting] = 0.0
+            reward[self._is_resting] = 0.0
+            terminated[self._is_resting] = False
+            self._elapsed[self._is_resting] = 0
         truncated = self._elapsed >= self.max_episode_steps
         if failed.size or self._bad.any() or not math.isfinite(obs.sum() + reward.sum()):
             self._end_diverged(failed, obs, reward, terminated, truncated)
         self._has_ended = terminated | truncated
         return obs, reward, terminated, truncated, {"is_first": is_first}
+
+    def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
+        """Give each slot a generator of its own; see `BatchedEnv.seed_slots`."""
+        self._slot_generators = SlotGenerators(seeds, self.num_envs)
+
+    def restart(self, slots: np.ndarray) -> np.ndarray:
+        """Start the next episode of `slots` now; see `BatchedEnv.restart`."""
+        slots = checked_slots(slots, self.num_envs)
+        if not self._is_started:
+            raise InvalidInputError("restart before reset: call reset first")
+        self._start(np.sort(slots))
+        self._has_ended[slots] = False
+        if self._has_resting:
+            self._set_resting(slots, False)
+        first: np.ndarray = self._observe()[slots]
+        return first
+
+    def rest(self, slots: np.ndarray) -> None:
+        """Leave `slots` out of the physics; see `BatchedEnv.rest`."""
+        slots = checked_slots(slots, self.num_envs)
+        self._batch.state[slots] = self._default_row  # the last one may be that of a simulation that diverged
+        self._batch.warning[slots] = 0
+        self._has_ended[slots] = False
+        self._set_resting(slots, True)
 
     def save(self) -> Saved:
         """Return everything that the future of this environment depends on, as arrays and plain values."""
@@ -135,6 +170,8 @@ class MujocoBatchedEnv(BatchedEnv):
             "tasks": [_plain(task) for task in self.tasks],
             "pending": [(slot, _plain(task)) for slot, task in self._pending.items()],
             "rng": self._rng.bit_generator.state,
+            "is_resting": self._is_resting.copy(),
+            "slot_generators": None if self._slot_generators is None else self._slot_generators.save(),
         }
 
     def restore(self, saved: Saved) -> None:
@@ -153,9 +190,16 @@ class MujocoBatchedEnv(BatchedEnv):
         self._num_diverged = saved["num_diverged"]
         self._rng = np.random.default_rng()
         self._rng.bit_generator.state = saved["rng"]
+        self._set_resting(np.arange(self.num_envs), saved["is_resting"])
+        states = saved["slot_generators"]
+        self._slot_generators = None if states is None else SlotGenerators.restored(states)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: the batch's threads end with it."""
+
+    def _in_play(self, is_first: Bool[np.ndarray, " B"]) -> Slots:
+        """Return the slots that the step simulates: neither reset by it nor resting."""
+        return np.flatnonzero(~(is_first | self._is_resting)).astype(np.int32)
 
     def _advance(self, actions: np.ndarray, slots: Slots | None) -> Slots:
         """Step the simulations in `slots` (all where None); return those in which MuJoCo raised."""
@@ -174,7 +218,11 @@ class MujocoBatchedEnv(BatchedEnv):
             self._take_up({int(slot): self._pending.pop(int(slot)) for slot in slots if int(slot) in self._pending})
         self._batch.state[slots] = self._default_row
         self._batch.warning[slots] = 0
-        self._robot.draw_start(slots, self._rng)
+        if self._slot_generators is None:
+            self._robot.draw_start(slots, self._rng)
+        else:
+            for index, slot in enumerate(slots.tolist()):
+                self._robot.draw_start(slots[index : index + 1], self._slot_generators[slot])
         self._robot.settle(slots)
         self._elapsed[slots] = 0
 

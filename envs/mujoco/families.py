@@ -4,7 +4,8 @@ A family of a single robot has one task. The others hide their task from the obs
 appends the task's parameters to it, in the family's order, for a policy that is told which task it plays.
 
 Train and test: both splits draw from the same ranges, through generators that are kept apart, so the same seed gives different tasks,
-and a continuous parameter never takes a training value again. The direction families have two tasks in all: both splits hold both.
+and a continuous parameter never takes a training value again. The direction families have two tasks in all: both splits hold both. The
+goals of `goal-ant` lie to the right for training and to the left for testing.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import numpy as np
 
 from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError, out_of_range, unknown
+from envs.goals import GoalRing
 from envs.mujoco.engine import MujocoBatchedEnv
 from envs.mujoco.robot import Robot
-from envs.mujoco.robots import goals
+from envs.mujoco.robots import evolved, goal_ant, goals
 from envs.mujoco.robots.ant import Ant
 from envs.mujoco.robots.dynamics import HOPPER_LIMBS, WALKER_LIMBS, RandomisedHopper, RandomisedWalker2d, dynamics_parameters
+from envs.mujoco.robots.random_reacher import LENGTHS, RandomReacher
 from envs.mujoco.robots.small import InvertedPendulum, Reacher, Swimmer
 from envs.mujoco.robots.walkers import HalfCheetah, Hopper, Walker2d
 from envs.task import Mode, Parameter, Split, Task, TaskFamily, Value, uniform_tasks
@@ -39,6 +42,7 @@ class MujocoFamily(TaskFamily):
         robot: the robot, which takes a task's parameters up.
         parameters: in which numbers its tasks differ.
         max_episode_steps: time limit of an episode, the robot's own where None.
+        goals: what draws the tasks; None for parameters uniform in their ranges.
         is_visible: whether observations end with the task's parameters.
     """
 
@@ -50,6 +54,7 @@ class MujocoFamily(TaskFamily):
         robot: type[Robot],
         parameters: tuple[Parameter, ...] = (),
         max_episode_steps: int | None = None,
+        goals: GoalRing | None = None,
         is_visible: bool = False,
     ) -> None:
         self.name = name
@@ -57,16 +62,17 @@ class MujocoFamily(TaskFamily):
         self.robot = robot
         self.parameters = parameters
         self.max_episode_steps = max_episode_steps or robot.max_episode_steps
+        self.goals = goals
         self.is_visible = is_visible
         self.is_endless = robot.is_endless
 
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
-        """Draw tasks uniformly from the family's ranges; test tasks from a generator of their own."""
+        """Draw tasks uniformly from the family's ranges, or goals; test tasks from a generator of their own."""
         if split not in ("train", "test"):
             raise unknown("split", split, ("train", "test"))
         if split == "test":
             rng = np.random.default_rng([_TEST_KEY, int(rng.integers(2**63))])
-        return uniform_tasks(self, num_tasks, rng)
+        return uniform_tasks(self, num_tasks, rng) if self.goals is None else self.goals.draw(self.name, num_tasks, rng, split)
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
         """Make a batched environment; both modes play whole episodes, as MuJoCo robots have no other protocol for evaluation."""
@@ -118,10 +124,15 @@ def _plain(name: str, doc: str, robot: type[Robot]) -> dict[str, Callable[[], Ta
 
 
 def _varied(
-    name: str, doc: str, robot: type[Robot], parameters: tuple[Parameter, ...], max_episode_steps: int | None = None
+    name: str,
+    doc: str,
+    robot: type[Robot],
+    parameters: tuple[Parameter, ...],
+    max_episode_steps: int | None = None,
+    goals: GoalRing | None = None,
 ) -> dict[str, Callable[[], TaskFamily]]:
     """Return the entries of a family whose tasks differ: hidden, and visible to the policy."""
-    make = partial(MujocoFamily, robot=robot, parameters=parameters, max_episode_steps=max_episode_steps)
+    make = partial(MujocoFamily, robot=robot, parameters=parameters, max_episode_steps=max_episode_steps, goals=goals)
     return {
         name: partial(make, name=name, doc=doc),
         f"{name}-visible": partial(make, name=f"{name}-visible", doc=f"{doc}; the policy sees the task", is_visible=True),
@@ -164,4 +175,36 @@ MUJOCO_FAMILIES: dict[str, Callable[[], TaskFamily]] = {
     ),
     **_varied("ant-velocity", "Ant runs at a goal speed", goals.AntVelocity, (goals.VELOCITY,), goals.EPISODE_STEPS),
     **_varied("ant-direction", "Ant runs forward or backward", goals.AntDirection, (goals.DIRECTION,), goals.EPISODE_STEPS),
+    **_varied(
+        "random-hopper",
+        "RandomHopper of EPG: mass, friction, thickness and gravity drawn, paid by speed forward alone",
+        evolved.RandomHopper,
+        dynamics_parameters(HOPPER_LIMBS),
+    ),
+    **_varied(
+        "random-walker",
+        "RandomWalker of EPG: mass, friction, thickness and gravity drawn, paid by speed forward alone",
+        evolved.RandomWalker,
+        dynamics_parameters(WALKER_LIMBS),
+    ),
+    **_varied("random-reacher", "Reacher with links of random length", RandomReacher, LENGTHS),
+    **_varied(
+        "directional-hopper",
+        "Hopper paid by speed forward or backward alone",
+        evolved.DirectionalHopper,
+        (goals.DIRECTION,),
+    ),
+    **_varied(
+        "directional-halfcheetah",
+        "HalfCheetah paid by speed forward or backward alone, 1,000 steps",
+        evolved.DirectionalHalfCheetah,
+        (goals.DIRECTION,),
+    ),
+    **_varied(
+        "goal-ant",
+        "Ant goes to a position 2 to 5 m away: to the right for training, to the left for testing",
+        goal_ant.GoalAnt,
+        goal_ant.GOALS.parameters,
+        goals=goal_ant.GOALS,
+    ),
 }

@@ -21,6 +21,16 @@ ENDLESS = {
     "halfcheetah-velocity-visible",
     "halfcheetah-direction",
     "halfcheetah-direction-visible",
+    "directional-halfcheetah",
+    "directional-halfcheetah-visible",
+    "random-reacher",
+    "random-reacher-visible",
+    "point-goal",
+    "point-goal-visible",
+    "point-goal-halves",
+    "point-goal-halves-visible",
+    "fetch-reach",
+    "fetch-reach-visible",
 }
 
 NEAR_GOAL = {
@@ -58,6 +68,8 @@ def random_actions(env: BatchedEnv, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_the_flag_says_what_happens(family: TaskFamily) -> None:
+    if family.name.startswith("fetch"):
+        pytest.importorskip("gymnasium_robotics", reason="needs gymnasium-robotics: pip install 'metaray[fetch]'")
     num_terminated, num_truncated = terminations(family)
     assert (num_terminated == 0) == family.is_endless
     assert num_truncated > 0 or not family.is_endless  # episodes ended, and none by termination

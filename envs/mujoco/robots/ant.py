@@ -23,12 +23,28 @@ RESET_NOISE = 0.1
 FORCES_PER_BODY = 6
 
 
-class Ant(Robot):
-    """Healthy while its torso is between 0.2 m and 1 m high and its state is finite."""
+class AntBody(Robot):
+    """An ant of no purpose: healthy while its torso is between 0.2 m and 1 m high and its state is finite."""
 
     xml_file = "ant.xml"
     frame_skip = 5
     gymnasium_id = "Ant-v5"
+
+    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
+        """Write a first state to `slots`; see `Robot.draw_start`."""
+        gaussian_velocity_start(self, slots, rng, RESET_NOISE)
+
+    def healthy(self) -> Bool[np.ndarray, " B"]:
+        """Return which robots have their torso at a proper height and a finite state."""
+        is_finite = np.isfinite(self.qpos).all(axis=1) & np.isfinite(self.qvel).all(axis=1)
+        height = self.qpos[:, 2]
+        healthy: Bool[np.ndarray, " B"] = is_finite & (height >= 0.2) & (height <= 1.0)
+        return healthy
+
+
+class Ant(AntBody):
+    """Ant that runs forward, at a cost of control and of contact."""
+
     ctrl_cost_weight: ClassVar[float] = 0.5
     contact_cost_weight: ClassVar[float] = 5e-4
     healthy_reward: ClassVar[float] = 1.0
@@ -52,21 +68,10 @@ class Ant(Robot):
         """O, the length of an observation."""
         return int(self.qpos.shape[1] - 2 + self.qvel.shape[1] + self._forces.shape[1] - FORCES_PER_BODY)
 
-    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
-        """Write a first state to `slots`; see `Robot.draw_start`."""
-        gaussian_velocity_start(self, slots, rng, RESET_NOISE)
-
     def settle(self, slots: Slots) -> None:
         """Bring what is read besides qpos and qvel up to date; see `Robot.settle`."""
         self._forces[slots] = 0.0
         self._x[slots] = self.qpos[slots, 0]
-
-    def healthy(self) -> Bool[np.ndarray, " B"]:
-        """Return which robots have their torso at a proper height and a finite state."""
-        is_finite = np.isfinite(self.qpos).all(axis=1) & np.isfinite(self.qvel).all(axis=1)
-        height = self.qpos[:, 2]
-        healthy: Bool[np.ndarray, " B"] = is_finite & (height >= 0.2) & (height <= 1.0)
-        return healthy
 
     def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
         """Return what moving at `x_velocity` (m/s) is worth."""

@@ -42,10 +42,14 @@ class Reacher(Robot):
     def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
         """Write a first state to `slots`; see `Robot.draw_start`."""
         self.qpos[slots] = self.init_qpos + rng.uniform(-REACHER_ARM_NOISE, REACHER_ARM_NOISE, size=(len(slots), 4))
-        self.qpos[slots, 2:] = _uniform_on_disc(len(slots), REACHER_TARGET_RADIUS, rng)
+        self.qpos[slots, 2:] = self.draw_targets(slots, rng)
         velocity = rng.uniform(-REACHER_VELOCITY_NOISE, REACHER_VELOCITY_NOISE, size=(len(slots), 4))
         velocity[:, 2:] = 0.0
         self.qvel[slots] = velocity
+
+    def draw_targets(self, slots: Slots, rng: np.random.Generator) -> Float[np.ndarray, "K 2"]:
+        """Draw where the targets of `slots` are."""
+        return _uniform_on_disc(len(slots), REACHER_TARGET_RADIUS, rng)
 
     def settle(self, slots: Slots) -> None:
         """Bring what is read besides qpos and qvel up to date; see `Robot.settle`."""

@@ -120,11 +120,12 @@ class Hopper(UprightRobot):
     xml_file = "hopper.xml"
     frame_skip = 4
     gymnasium_id = "Hopper-v5"
+    max_angle: ClassVar[float] = 0.2
 
     def healthy(self) -> Bool[np.ndarray, " B"]:
         """Return which robots are upright and whole."""
         is_bounded = (np.abs(self.qpos[:, 2:]) < 100.0).all(axis=1) & (np.abs(self.qvel) < 100.0).all(axis=1)
-        healthy: Bool[np.ndarray, " B"] = is_bounded & (self._z > 0.7) & (np.abs(self._angle) < 0.2)
+        healthy: Bool[np.ndarray, " B"] = is_bounded & (self._z > 0.7) & (np.abs(self._angle) < self.max_angle)
         return healthy
 
 
