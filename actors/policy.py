@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from actors.bounds import ActionBounds
 from actors.buffers import UnrollBuffers
 from envs.batched import BatchedEnv
 from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
@@ -28,7 +29,7 @@ class Policy:
         self, spec: SpaceSpec, network: NetworkConfig, action_space: Any, conditioning: Conditioning | None = None
     ) -> None:
         self._spec = spec
-        self._centre, self._reach = (None, None) if spec.is_discrete else _centre_and_reach(action_space)
+        self._bounds = ActionBounds(action_space)
         self._agent = Agent(spec, network, conditioning).eval()
         self._arrays: dict[str, Tensor] = dict(self._agent.named_parameters()) | dict(self._agent.named_buffers())
         self._generator = torch.Generator()
@@ -81,16 +82,8 @@ class Policy:
         return action.numpy(), distribution.log_prob(action).numpy(), state
 
     def bounded(self, action: np.ndarray) -> np.ndarray:
-        """What the environment is given: a continuous action clipped to [-1, 1] and stretched to its space.
-
-        The Gaussian has no bounds, and simulators clamp what they do but not what they charge: MuJoCo's control cost is quadratic in
-        the action as given. The learner keeps the action as sampled, so the clip belongs to the environment and the log-probability
-        stays exact. A space without bounds gets the action as it is.
-        """
-        if self._centre is None or self._reach is None:
-            return action
-        given: np.ndarray = self._centre + self._reach * np.clip(action, -1.0, 1.0)
-        return given
+        """What the environment is given; see `actors.bounds`."""
+        return self._bounds.apply(action)
 
     def _cast(self, obs: np.ndarray) -> np.ndarray:
         return obs if obs.dtype == np.uint8 else obs.astype(np.float32, copy=False)
@@ -127,11 +120,3 @@ class Policy:
         shape = space.shape[1:] if self._spec.frame_stack > 1 else space.shape
         obs_dtype = np.dtype(np.uint8) if space.dtype == np.uint8 else np.dtype(np.float32)
         return UnrollBuffers(unroll_length, env.num_envs, shape, obs_dtype, self.no_action(env.num_envs))
-
-
-def _centre_and_reach(space: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The middle of a box and half of its width, or nothing where a side is open."""
-    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-        return None, None
-    low, high = space.low.astype(np.float32), space.high.astype(np.float32)
-    return (high + low) / 2, (high - low) / 2

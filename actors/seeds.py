@@ -15,6 +15,10 @@ class Stream(IntEnum):
     RESETS = 2
     ACTIONS = 3
     EVALUATION = 4
+    PERTURBED_LIVES = 5
+    EVALUATION_LIVES = 6
+    ADAPTATION = 7
+    LOSS = 8
 
 
 def seed_sequence(run_seed: int, stream: Stream, *path: int) -> np.random.SeedSequence:

@@ -1,0 +1,181 @@
+"""The outer loop's unit of work: a chunk of lives of one epoch, lived in lockstep.
+
+What a chunk comes to is a pure function of (setup, chunk, phi), so it does not matter who lives it, when, or how often. How an epoch is cut
+belongs to the run (`lives_per_chunk`), since the rounding of batched products may depend on how many lives stand side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from actors.lifetimes import LifeSeed, Stage, live
+from actors.seeds import Stream, generator, seed_sequence
+from envs.registry import resolve
+from envs.task import Task
+from learners.epg import EvolutionConfig, perturbed, vector_and_replica
+from learners.lives import LifeConfig, Objective
+from learners.networks.learned_loss import LossConfig, LossShape, draw_phi
+from learners.networks.spaces import SpaceSpec
+from learners.objectives import GuidedObjective, LearnedObjective, PpoObjective
+
+Kind = Literal["perturbed", "evaluation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Some lives of an epoch.
+
+    Attributes:
+        kind: lives under perturbed losses, whose fitness moves phi, or under phi itself, whose fitness judges it.
+        epoch: which epoch.
+        index: of the chunk, within its epoch and kind.
+        first, count: the lives [first, first + count) of the epoch.
+        num_workers, num_vectors: W and V of the epoch.
+        alpha: PPO's share of the inner loss.
+    """
+
+    kind: Kind
+    epoch: int
+    index: int
+    first: int
+    count: int
+    num_workers: int
+    num_vectors: int
+    alpha: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkResult:
+    """What the lives of a chunk came to.
+
+    Attributes:
+        kind, epoch, index: of the chunk.
+        fitness: of each life, in order.
+        env_steps: that they took, those of the fitness included.
+        busy_s: seconds that they took.
+        scalars: means over the lives.
+    """
+
+    kind: Kind
+    epoch: int
+    index: int
+    fitness: tuple[float, ...]
+    env_steps: int
+    busy_s: float
+    scalars: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifeSetup:
+    """All that a worker must know to live any chunk of a run."""
+
+    family: str
+    run_seed: int
+    life: LifeConfig
+    loss: LossConfig
+    evolution: EvolutionConfig
+
+
+def chunks_of(kind: Kind, epoch: int, num_workers: int, num_vectors: int, lives_per_chunk: int, alpha: float) -> list[Chunk]:
+    """Cut an epoch into chunks; the last one may be smaller."""
+    return [
+        Chunk(
+            kind=kind,
+            epoch=epoch,
+            index=index,
+            first=first,
+            count=min(lives_per_chunk, num_workers - first),
+            num_workers=num_workers,
+            num_vectors=num_vectors,
+            alpha=alpha,
+        )
+        for index, first in enumerate(range(0, num_workers, lives_per_chunk))
+    ]
+
+
+def spaces_of(family_name: str) -> SpaceSpec:
+    """Return the spaces of a family, read off an environment of one slot."""
+    family = resolve(family_name)
+    env = family.make(family.sample(1, np.random.default_rng(0)))
+    try:
+        return SpaceSpec.of(env)
+    finally:
+        env.close()
+
+
+def initial_phi(setup: LifeSetup) -> np.ndarray:
+    """Return the phi that a run starts from, float32."""
+    shape = LossShape.of(setup.loss, spaces_of(setup.family))
+    return draw_phi(shape, generator(setup.run_seed, Stream.LOSS)).astype(np.float32)
+
+
+class LifeRunner:
+    """Lives chunks, one after the other, in one process; keeps the environments of each size at hand."""
+
+    def __init__(self, setup: LifeSetup) -> None:
+        torch.set_num_threads(1)
+        self._setup, self._family = setup, resolve(setup.family)
+        self._stages: dict[int, Stage] = {}
+
+    def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
+        """Live the lives of `chunk`, under losses around `phi`."""
+        setup, stage = self._setup, self._stage(chunk.count)
+        numbers = range(chunk.first, chunk.first + chunk.count)
+        seeds = [self._seed(chunk, life) for life in numbers]
+        record = live(stage, setup.life, self._objective(stage, chunk, phi), self._tasks(seeds), seeds)
+        returns = [episode.episode_return for episode in record.episodes]
+        return ChunkResult(
+            kind=chunk.kind,
+            epoch=chunk.epoch,
+            index=chunk.index,
+            fitness=tuple(record.fitness.tolist()),
+            env_steps=record.env_steps,
+            busy_s=record.seconds,
+            scalars={"lives/training_return": float(np.mean(returns))} if returns else {},
+        )
+
+    def _stage(self, num_lives: int) -> Stage:
+        if num_lives not in self._stages:
+            self._stages[num_lives] = Stage(self._family, num_lives, self._setup.life.fitness_episodes)
+        return self._stages[num_lives]
+
+    def _tasks(self, seeds: list[LifeSeed]) -> list[Task]:
+        return [seed.draw_task(self._family, "train") for seed in seeds]
+
+    def _seed(self, chunk: Chunk, life: int) -> LifeSeed:
+        """The life's seed: that of its vector, or of its pair where the two share their random numbers."""
+        evolution, run_seed = self._setup.evolution, self._setup.run_seed
+        if chunk.kind == "evaluation":
+            return LifeSeed(seed_sequence(run_seed, Stream.EVALUATION_LIVES, chunk.epoch, life))
+        vector, replica = vector_and_replica(evolution, life, chunk.num_workers, chunk.num_vectors)
+        group = vector // 2 if evolution.antithetic and evolution.common_random_numbers else vector
+        return LifeSeed(seed_sequence(run_seed, Stream.PERTURBED_LIVES, chunk.epoch, group, replica))
+
+    def _objective(self, stage: Stage, chunk: Chunk, phi: np.ndarray) -> Objective:
+        setup = self._setup
+        if chunk.kind == "evaluation":
+            phis = np.broadcast_to(phi, (chunk.count, phi.size))
+        else:
+            vectors = [
+                vector_and_replica(setup.evolution, life, chunk.num_workers, chunk.num_vectors)[0]
+                for life in range(chunk.first, chunk.first + chunk.count)
+            ]
+            drawn = {v: perturbed(setup.evolution, phi, setup.run_seed, chunk.epoch, v) for v in dict.fromkeys(vectors)}
+            phis = np.stack([drawn[vector] for vector in vectors])
+        return objective(setup, stage.spec, phis, chunk.alpha)
+
+    def close(self) -> None:
+        """End the environments."""
+        for stage in self._stages.values():
+            stage.close()
+        self._stages.clear()
+
+
+def objective(setup: LifeSetup, spec: SpaceSpec, phis: np.ndarray, alpha: float, dtype: torch.dtype = torch.float32) -> Objective:
+    """Return what lives minimise under `phis` [L, P] with PPO's share `alpha`."""
+    learned = LearnedObjective(setup.loss, LossShape.of(setup.loss, spec), torch.from_numpy(np.array(phis)).to(dtype))
+    return learned if alpha == 0 else GuidedObjective(learned, PpoObjective(setup.life.ppo), alpha)

@@ -1,0 +1,133 @@
+"""What lives remember of their steps: the buffer of the newest rows, and the running moments that rows are normalised by.
+
+Every life takes a step at the same time, so one buffer serves them all. It grows until it is full and then forgets the oldest rows;
+while it is not full, its old end is padded with rows of zeros, normalised ones: a padded row says nothing, whatever was seen so far.
+
+The moments are those of the released code, which counts each step once for every update that still has it in its buffer:
+
+    count = 0.01 + n,  sum = Sum x,  squares = 0.01 + Sum x^2,  std = sqrt(max(squares / count - mean^2, 0.1^2))
+
+Reference: Houthooft et al. (2018), released code (rollout.py, agents.py). Letters: L lives, N rows, M newest rows, O observation, A action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+PRIOR_COUNT = 0.01
+MIN_STD = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """M steps of L lives, oldest first.
+
+    Attributes:
+        obs: what was acted on, raw.
+        action: what was done: components, or one-hot.
+        reward: raw.
+        is_terminated: whether the task ended the episode with this step.
+        is_truncated: whether a limit did.
+        next_obs: what the step led to, the episode's last observation where it ended.
+    """
+
+    obs: Float[Tensor, "L M O"]
+    action: Float[Tensor, "L M A"]
+    reward: Float[Tensor, "L M"]
+    is_terminated: Bool[Tensor, "L M"]
+    is_truncated: Bool[Tensor, "L M"]
+    next_obs: Float[Tensor, "L M O"]
+
+    @classmethod
+    def empty(cls, num_lives: int, num_steps: int, obs_size: int, action_size: int, dtype: torch.dtype) -> Steps:
+        """Return room for steps, to be written into."""
+        flags = torch.zeros((num_lives, num_steps), dtype=torch.bool)
+        obs = torch.zeros((num_lives, num_steps, obs_size), dtype=dtype)
+        return cls(
+            obs=obs,
+            action=torch.zeros((num_lives, num_steps, action_size), dtype=dtype),
+            reward=torch.zeros((num_lives, num_steps), dtype=dtype),
+            is_terminated=flags,
+            is_truncated=flags.clone(),
+            next_obs=obs.clone(),
+        )
+
+    @property
+    def is_last(self) -> Bool[Tensor, "L M"]:
+        """Whether the step ended its episode, one way or the other."""
+        return self.is_terminated | self.is_truncated
+
+
+class Moments:
+    """Running mean and standard deviation of L lives, each its own.
+
+    Attributes:
+        mean, inverse_std: as they stand, in the type of the rows.
+    """
+
+    def __init__(self, num_lives: int, size: int, dtype: torch.dtype) -> None:
+        self._count = PRIOR_COUNT
+        self._sum = torch.zeros((num_lives, size), dtype=torch.float64)
+        self._squares = torch.full((num_lives, size), PRIOR_COUNT, dtype=torch.float64)
+        self._dtype = dtype
+        self._settle()
+
+    def add(self, rows: Float[Tensor, "L N X"]) -> None:
+        """Count these rows in."""
+        wide = rows.double()
+        self._count += rows.shape[1]
+        self._sum += wide.sum(dim=1)
+        self._squares += wide.square().sum(dim=1)
+        self._settle()
+
+    def _settle(self) -> None:
+        mean = self._sum / self._count
+        variance = (self._squares / self._count - mean.square()).clamp(min=MIN_STD**2)
+        self.mean, self.inverse_std = mean.to(self._dtype), variance.rsqrt().to(self._dtype)
+
+    def normalised(self, rows: Float[Tensor, "L N X"]) -> Float[Tensor, "L N X"]:
+        """Return rows less the mean, in standard deviations."""
+        return (rows - self.mean.unsqueeze(1)).mul_(self.inverse_std.unsqueeze(1))
+
+
+class Buffer:
+    """The newest N rows of L lives, raw: observation and action side by side, then reward and episode end.
+
+    Attributes:
+        num_filled: how many rows hold a step; they are the newest ones.
+    """
+
+    def __init__(self, num_lives: int, num_rows: int, obs_size: int, action_size: int, dtype: torch.dtype) -> None:
+        self.num_filled = 0
+        self._rows = torch.zeros((num_lives, num_rows, obs_size + action_size), dtype=dtype)
+        self._ends = torch.zeros((num_lives, num_rows, 2), dtype=dtype)
+
+    def append(self, steps: Steps) -> None:
+        """Take in the newest steps and forget as many of the oldest rows."""
+        num_new, num_rows = steps.obs.shape[1], self._rows.shape[1]
+        kept = num_rows - num_new
+        self._rows[:, :kept] = self._rows[:, num_new:].clone()
+        self._ends[:, :kept] = self._ends[:, num_new:].clone()
+        self._rows[:, kept:] = torch.cat((steps.obs, steps.action), dim=-1)
+        self._ends[:, kept:, 0] = steps.reward
+        self._ends[:, kept:, 1] = steps.is_last.to(self._ends.dtype)
+        self.num_filled = min(num_rows, self.num_filled + num_new)
+
+    def filled(self) -> Float[Tensor, "L n OA"]:
+        """Return the rows that hold a step, raw."""
+        return self._rows[:, self._rows.shape[1] - self.num_filled :]
+
+    def normalised(self, moments: Moments) -> Float[Tensor, "L N OA"]:
+        """Return observations and actions of all rows, normalised; zeros where padded."""
+        rows = moments.normalised(self._rows)
+        rows[:, : rows.shape[1] - self.num_filled] = 0.0
+        return rows
+
+    @property
+    def ends(self) -> Float[Tensor, "L N 2"]:
+        """Reward and end of episode of all rows, raw; zeros where padded."""
+        return self._ends

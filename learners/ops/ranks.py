@@ -1,0 +1,34 @@
+"""Fitness shaping: what an evolution strategy makes of fitness, so that only the order of candidates counts.
+
+    centred    u_v = rank(f_v) / (V - 1) - 1/2                         in [-1/2, 1/2]; ties share their mean rank
+    pairwise   u_+ = P(f_+ > f_-) + P(f_+ = f_-) / 2 - 1/2 = -u_-       over the R lives that the two of a pair lived alike
+
+Reference: Wierstra et al. (2014), section 3.1 and Salimans et al. (2017), section 2 for ranks; Jackson et al. (2023) for pairs, which
+compare candidates on one task each and so are not moved by how hard the task was.
+
+Letters: V candidates, R lives of each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+
+def centred_ranks(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, " V"]:
+    """Return the centred rank of each candidate's mean fitness; a fitness that is not a number counts as the worst."""
+    means = np.where(np.isnan(fitness), -np.inf, fitness).mean(axis=1)
+    if means.size == 1:
+        return np.zeros(1)
+    _, which, counts = np.unique(means, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(counts) - (counts + 1) / 2  # of a group of ties, the lowest rank being 0
+    ranks: Float[np.ndarray, " V"] = mean_rank[which] / (means.size - 1) - 0.5
+    return ranks
+
+
+def pairwise_ranks(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, " V"]:
+    """Return how often each candidate beat the other of its pair, less 1/2; candidates 2p and 2p + 1 are a pair."""
+    worst = np.where(np.isnan(fitness), -np.inf, fitness)
+    first, second = worst[0::2], worst[1::2]
+    wins = np.where(first == second, 0.5, first > second).mean(axis=1) - 0.5
+    return np.stack((wins, -wins), axis=1).ravel()

@@ -1,0 +1,97 @@
+"""Proximal policy optimisation's loss for many lives side by side: what guides a learned loss while it is young, and what it is judged by.
+
+    delta_t = r_t + gamma V_{t+1} (1 - terminated_t) - V_t,      A_t = delta_t + gamma lambda A_{t+1} (1 - last_t),      R_t = A_t + V_t
+
+    L_ppo = -mean min(rho A, clip(rho, 1 - eps, 1 + eps) A) + c_kl mean KL(old || new) + c_v mean (V - R)^2,     rho = pi(a|s) / pi_old(a|s)
+
+with A standardised over the M steps of an update. A truncated step bootstraps from the value of the observation that it led to, and so
+does the last step of the M. Reference: Schulman et al. (2017), eq. 7-9; the constants are those of EPG's released code (agents.py).
+
+Letters: L lives, M steps, B rows of a minibatch, A action components or named actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from jaxtyping import Bool, Float
+from msgspec import Meta
+from torch import Tensor
+
+from learners.ops.distributions import Categorical, DiagonalGaussian
+from learners.ops.recurrence import backward_recurrence
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoConfig:
+    """Constants of the loss."""
+
+    gamma: Annotated[float, Meta(ge=0, le=1, description="discount of PPO")] = 0.99
+    lambda_: Annotated[float, Meta(ge=0, le=1, description="trace parameter of PPO's advantages")] = 0.95
+    clip: Annotated[float, Meta(gt=0, lt=1, description="epsilon: how far a probability ratio may gain from moving")] = 0.2
+    kl_cost: Annotated[float, Meta(ge=0, le=1000, description="cost of KL(old || new)")] = 0.001
+    value_cost: Annotated[float, Meta(ge=0, le=1000, description="cost of the squared error of the value")] = 1.0
+    entropy_cost: Annotated[float, Meta(ge=0, le=1000, description="reward for the policy's entropy")] = 0.0
+    reward_scale: Annotated[float, Meta(gt=0, le=1e6, description="factor on rewards before values are learned of them")] = 1.0
+
+
+def advantages(
+    config: PpoConfig,
+    *,
+    reward: Float[Tensor, "L M"],
+    value: Float[Tensor, "L M"],
+    next_value: Float[Tensor, "L M"],
+    is_terminated: Bool[Tensor, "L M"],
+    is_last: Bool[Tensor, "L M"],
+) -> tuple[Float[Tensor, "L M"], Float[Tensor, "L M"]]:
+    """Return standardised advantages, and the targets of the value.
+
+    Args:
+        config: gamma, lambda and the scale of rewards.
+        reward: received on leaving the step.
+        value: estimates of the observations acted on.
+        next_value: estimates of what the steps led to; after an episode's end, of its last observation.
+        is_terminated: the task ended the episode.
+        is_last: something did.
+    """
+    alive, within = 1.0 - is_terminated.to(value.dtype), 1.0 - is_last.to(value.dtype)
+    td_error = config.reward_scale * reward + config.gamma * alive * next_value - value
+    raw = backward_recurrence(td_error.T, (config.gamma * config.lambda_ * within).T).T
+    centred = raw - raw.mean(dim=1, keepdim=True)
+    scale = centred.square().mean(dim=1, keepdim=True).sqrt() + 1e-8
+    return centred / scale, raw + value
+
+
+def ppo_loss(
+    config: PpoConfig,
+    *,
+    new: Categorical | DiagonalGaussian,
+    old: Categorical | DiagonalGaussian,
+    action: Float[Tensor, "L B A"],
+    advantage: Float[Tensor, "L B"],
+    value: Float[Tensor, "L B"],
+    target: Float[Tensor, "L B"],
+) -> Float[Tensor, " L"]:
+    """Return each life's loss on a minibatch.
+
+    Args:
+        config: costs and the clip.
+        new: the policy now, on the minibatch's rows [L, B].
+        old: the policy that the steps were taken with, on the same rows.
+        action: what was done; named actions one-hot.
+        advantage: standardised.
+        value: estimates of the value network now.
+        target: what they should be.
+
+    Gradient: flows to `new` and `value`.
+    """
+    done = action.argmax(dim=-1) if isinstance(new, Categorical) else action
+    ratio = (new.log_prob(done) - old.log_prob(done)).exp()
+    gain = torch.minimum(ratio * advantage, ratio.clamp(1 - config.clip, 1 + config.clip) * advantage)
+    divergence = old.kl(new)  # type: ignore[arg-type]  # both are of one kind
+    cost = config.kl_cost * divergence + config.value_cost * (value - target).square() - gain
+    if config.entropy_cost:
+        cost = cost - config.entropy_cost * new.entropy()
+    return cost.mean(dim=1)

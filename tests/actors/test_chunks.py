@@ -1,0 +1,69 @@
+"""Chunks are pure functions: who lives them, when and how often changes no bit, and a pair differs by its losses alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from actors.chunks import Chunk, LifeRunner, LifeSetup, chunks_of, initial_phi
+from actors.lifetimes import Stage
+from envs.errors import InvalidInputError
+from envs.registry import resolve
+from learners.epg import EvolutionConfig
+from learners.lives import LifeConfig
+from learners.networks.learned_loss import LossConfig
+
+LIFE = LifeConfig(num_updates=2, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.05, fitness_episodes=2)
+SETUP = LifeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LossConfig(), evolution=EvolutionConfig(sigma=0.5))
+HOPPERS = replace(SETUP, family="hopper-dynamics")
+
+
+def lived(setup: LifeSetup, chunks: list[Chunk]) -> dict[int, tuple[float, ...]]:
+    runner, phi = LifeRunner(setup), initial_phi(setup)
+    try:
+        return {chunk.index: runner.live(chunk, phi).fitness for chunk in chunks}
+    finally:
+        runner.close()
+
+
+def test_an_epoch_is_cut_into_chunks_that_cover_it() -> None:
+    chunks = chunks_of("perturbed", 4, 10, 5, 4, 0.25)
+    assert [(chunk.first, chunk.count) for chunk in chunks] == [(0, 4), (4, 4), (8, 2)]
+    assert {(chunk.epoch, chunk.num_workers, chunk.num_vectors, chunk.alpha) for chunk in chunks} == {(4, 10, 5, 0.25)}
+
+
+@pytest.mark.parametrize("setup", [SETUP, HOPPERS], ids=["pendulum", "hopper-dynamics"])
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_order_and_repetition_change_no_bit(setup: LifeSetup, alpha: float) -> None:
+    chunks = chunks_of("perturbed", 1, 8, 4, 4, alpha)
+    there, back, twice = lived(setup, chunks), lived(setup, chunks[::-1]), lived(setup, [*chunks, *chunks])
+    assert there == back == twice
+    assert len({fitness for values in there.values() for fitness in values}) == 8
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_a_pair_shares_all_its_random_numbers(alpha: float) -> None:
+    """With next to no perturbation the two of a pair live the same life; without common random numbers they do not."""
+    still = replace(HOPPERS, evolution=EvolutionConfig(sigma=1e-30))
+    chunks = chunks_of("perturbed", 0, 4, 4, 4, alpha)
+    (plus, minus, other, _) = lived(still, chunks)[0]
+    assert plus == minus != other
+    apart = replace(still, evolution=replace(still.evolution, common_random_numbers=False))
+    (plus, minus, _, _) = lived(apart, chunks)[0]
+    assert plus != minus
+
+
+def test_epochs_and_evaluations_draw_apart() -> None:
+    still = replace(SETUP, evolution=EvolutionConfig(sigma=1e-30))
+    first = lived(still, chunks_of("perturbed", 0, 2, 2, 2, 0.0))[0]
+    second = lived(still, chunks_of("perturbed", 1, 2, 2, 2, 0.0))[0]
+    judged = lived(still, chunks_of("evaluation", 0, 2, 2, 2, 0.0))[0]
+    assert len({first[0], second[0], judged[0], judged[1]}) == 4
+
+
+def test_a_family_that_cannot_be_lived_in_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="a learned loss reads vectors only"):
+        initial_phi(replace(SETUP, family="atari:pong"))
+    with pytest.raises(InvalidInputError, match="family atari:pong cannot be lived in"):
+        Stage(resolve("atari:pong"), 1, 1)

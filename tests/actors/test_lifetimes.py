@@ -1,0 +1,104 @@
+"""Lives in lockstep are what they would be alone: the stacked code against the plain one, over whole short lives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from oracles.lifetime import OneLife
+
+from actors.chunks import LifeSetup, objective
+from actors.lifetimes import LifeRecord, LifeSeed, Stage, live
+from envs.registry import resolve
+from learners.epg import EvolutionConfig
+from learners.lives import LifeConfig, Lives
+from learners.networks.learned_loss import LossConfig, LossShape, draw_phi
+
+SHORT = LifeConfig(num_updates=5, update_every=16, buffer_rows=40, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
+"""A life whose buffer is padded at first, overflows later, and whose episodes end within updates and across them."""
+
+RELEASE, PAPER = LossConfig(), LossConfig(architecture="paper")
+CASES = {
+    "release": ("hopper-dynamics", SHORT, RELEASE, 0.0),
+    "paper, memory trained": ("hopper-dynamics", replace(SHORT, train_memory=True, buffer_rows=48), PAPER, 0.0),
+    "release, memory trained": ("hopper-dynamics", replace(SHORT, train_memory=True), RELEASE, 0.0),
+    "no reward": ("hopper-dynamics", SHORT, replace(RELEASE, reward_input=False), 0.0),
+    "guided by PPO": ("hopper-dynamics", SHORT, RELEASE, 0.6),
+    "PPO alone, two passes": ("pendulum", replace(SHORT, passes=2), RELEASE, 1.0),
+    "truncated episodes": ("pendulum", replace(SHORT, num_updates=14), RELEASE, 0.3),
+    "discrete": ("cartpole", SHORT, RELEASE, 0.0),
+    "discrete, paper, guided": ("cartpole", replace(SHORT, train_memory=True, buffer_rows=48), PAPER, 0.5),
+    "context without gradient": ("hopper-dynamics", SHORT, replace(RELEASE, context_gradient=False), 0.0),
+    "context once": ("hopper-dynamics", SHORT, replace(RELEASE, context_once=True), 0.0),
+}
+
+
+def seeds_of(count: int) -> list[LifeSeed]:
+    return [LifeSeed(np.random.SeedSequence(5, spawn_key=(life,))) for life in range(count)]
+
+
+def lived_together(
+    family_name: str, config: LifeConfig, loss: LossConfig, alpha: float, phis: np.ndarray, dtype: torch.dtype
+) -> tuple[LifeRecord, Lives]:
+    family = resolve(family_name)
+    stage = Stage(family, len(phis), config.fitness_episodes)
+    setup = LifeSetup(family=family_name, run_seed=0, life=config, loss=loss, evolution=EvolutionConfig())
+    seeds, last = seeds_of(len(phis)), []
+    tasks = [seed.draw_task(family, "train") for seed in seeds]
+    record = live(
+        stage,
+        config,
+        objective(setup, stage.spec, phis, alpha, dtype),
+        tasks,
+        seeds,
+        dtype=dtype,
+        on_update=lambda _, lives: last.append(lives),
+    )
+    stage.close()
+    return record, last[-1]
+
+
+def phis_for(family_name: str, loss: LossConfig, count: int) -> np.ndarray:
+    stage = Stage(resolve(family_name), 1, 1)
+    shape = LossShape.of(loss, stage.spec)
+    stage.close()
+    # large enough that every unit of the loss is on either side of its kink somewhere, and the policy moves far
+    return np.stack([3 * draw_phi(shape, np.random.default_rng(seed)) for seed in range(count)])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_lives_in_lockstep_are_what_they_are_alone(case: str) -> None:
+    family_name, config, loss, alpha = CASES[case]
+    phis = phis_for(family_name, loss, 3)
+    record, lives = lived_together(family_name, config, loss, alpha, phis, torch.float64)
+    family = resolve(family_name)
+    for index, seed in enumerate(seeds_of(3)):
+        alone = OneLife(family, seed.draw_task(family, "train"), seed, config, loss, phis[index], alpha)
+        fitness = alone.run()
+        for name, stacked in lives.parameters.items():
+            np.testing.assert_allclose(
+                stacked[index].numpy(), alone.agent.weights[name].detach().numpy(), rtol=1e-5, atol=1e-7, err_msg=name
+            )
+        assert record.fitness[index] == pytest.approx(fitness, rel=1e-5)
+    first = lives.parameters["policy.0.weight"]
+    assert not torch.allclose(first[0], first[1])
+
+
+@pytest.mark.parametrize("family_name", ["pendulum", "cartpole"])
+def test_single_precision_follows_double_over_a_short_life(family_name: str) -> None:
+    phis = phis_for(family_name, RELEASE, 4)
+    double, _ = lived_together(family_name, SHORT, RELEASE, 0.0, phis, torch.float64)
+    single, _ = lived_together(family_name, SHORT, RELEASE, 0.0, phis, torch.float32)
+    np.testing.assert_allclose(single.fitness, double.fitness, rtol=1e-3)
+
+
+def test_a_life_is_the_same_whatever_lives_beside_it() -> None:
+    phis = phis_for("hopper-dynamics", RELEASE, 4)
+    together, _ = lived_together("hopper-dynamics", SHORT, RELEASE, 0.0, phis, torch.float64)
+    fewer, _ = lived_together("hopper-dynamics", SHORT, RELEASE, 0.0, phis[:2], torch.float64)
+    np.testing.assert_allclose(together.fitness[:2], fewer.fitness, rtol=1e-9)
+    assert [e for e in together.episodes if e.life < 2] and len(fewer.episodes) == len(
+        [e for e in together.episodes if e.life < 2]
+    )
