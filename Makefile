@@ -17,7 +17,7 @@ run: install ## train the quick-start preset, with live progress and a learning 
 	$(BIN)/metaray train impala --preset quickstart --local
 
 test: install lint ## everything that a change must pass
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install ## the tests that learn, and those that kill
 	$(BIN)/python -m pytest -m slow

@@ -19,24 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cluster.bootstrap import NUM_RESAMPLES, Estimate, interval, resamples
+
 Scores = Mapping[str, Sequence[float]]
 """Game -> the score of each seed; games may have different numbers of seeds."""
 
-NUM_RESAMPLES = 10_000
-"""The ends of an interval then move by about a hundredth of its width from one root of the draws to the next."""
-
-CONFIDENCE = 0.95
 TRIMMED = 0.25
 """Of all scores, cut off at either end for the interquartile mean."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A figure and its 95 % interval; `low` and `high` are None where no game has a second seed."""
-
-    value: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,17 +77,11 @@ def interquartile_mean(games: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(ordered[:, cut : ordered.shape[1] - cut].mean(axis=1))
 
 
-def resamples(games: Sequence[np.ndarray], rng: np.random.Generator, num_resamples: int) -> list[np.ndarray]:
-    """Draw the scores of each game anew, from that game's own and as many as it has: G arrays [1, S] -> G arrays [R, S]."""
-    return [of_game[0, rng.integers(of_game.shape[1], size=(num_resamples, of_game.shape[1]))] for of_game in games]
-
-
 def _estimate(
     figure: Callable[[Sequence[np.ndarray]], np.ndarray], games: Sequence[np.ndarray], drawn: Sequence[np.ndarray] | None
 ) -> Estimate:
     value = float(figure(games)[0])
     if drawn is None:
         return Estimate(value=value, low=None, high=None)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(figure(drawn), (tail, 100 - tail))
+    low, high = interval(figure(drawn))
     return Estimate(value=value, low=float(low), high=float(high))

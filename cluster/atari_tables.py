@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from cluster.atari_report import Cell, Report, episodes, evaluate_command, frames, span
-from cluster.atari_scores import Estimate
+from cluster.bootstrap import Estimate
 from cluster.run_directory import write_json
 from envs.atari.games import GAMES, human_normalised
 from envs.atari.published import GAMMA_BARS, IMPALA

@@ -8,11 +8,14 @@ from typing import Annotated, Protocol
 import tyro
 from tyro.conf import FlagCreatePairsOff, subcommand
 
+from cluster.commands.adapt import Adapt
 from cluster.commands.evaluate import Evaluate
+from cluster.commands.journal import Journal
 from cluster.commands.plot import Plot
 from cluster.commands.presets import Presets
 from cluster.commands.report import Report
 from cluster.commands.resume import Resume
+from cluster.commands.scale import Scale
 from cluster.commands.tasks import Tasks
 from cluster.commands.train import Train
 from cluster.commands.version import Version
@@ -22,6 +25,7 @@ DESCRIPTION = """metaray: distributed actor-learner training over many sampled t
   metaray train impala --preset quickstart --local    train, in this process
   metaray train impala --preset quickstart            the same on Ray
   metaray evaluate RUN                                play held-out tasks
+  metaray train epg --preset point-goal --local       evolve a loss that agents learn from
 
 Exit codes: 0 done, 1 the run failed, 2 wrong input, 130 stopped by Ctrl-C after a checkpoint.
 """
@@ -37,7 +41,10 @@ class Command(Protocol):
 Commands = (
     Annotated[Train, subcommand("train")]
     | Annotated[Resume, subcommand("resume")]
+    | Annotated[Scale, subcommand("scale")]
+    | Annotated[Journal, subcommand("journal")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Adapt, subcommand("adapt")]
     | Annotated[Plot, subcommand("plot")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Presets, subcommand("presets")]

@@ -1,4 +1,4 @@
-"""The bar that an evaluation shows while its episodes are played."""
+"""The bar that a command shows while episodes are played, or lives lived."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextlib.contextmanager
-def episodes_bar(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar of `total` episodes on standard error; the block is given what to tell the number of finished ones."""
-    columns = (TextColumn("evaluate"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"), TimeRemainingColumn())
+def episodes_bar(total: int, what: str = "evaluate", unit: str = "episodes") -> Iterator[Callable[[int], None]]:
+    """Show a bar of `total` units on standard error; the block is given what to tell the number of finished ones."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        shown = bar.add_task("evaluate", total=total)
+        shown = bar.add_task(what, total=total)
         yield lambda finished: bar.update(shown, completed=finished)

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.config import RunConfig
-from cluster.observer import LoopResult, RunObserver, StopReason
+from cluster.observer import LoopResult, RunObserver, Status, StopReason
 from cluster.schedule import Call, FixedLagSchedule, FreeSchedule, Ready, Shape
 from cluster.statistics import Statistics
 from cluster.wiring import ActorLost, CallLost, Event, Handle, Learned, Notice, Unrolled, Wiring
@@ -43,7 +43,7 @@ class Loop:
     """
 
     def __init__(
-        self, config: RunConfig, wiring: Wiring, observer: RunObserver, checkpoint: Mapping[str, Any] | None = None
+        self, config: RunConfig, wiring: Wiring, observer: RunObserver[Status], checkpoint: Mapping[str, Any] | None = None
     ) -> None:
         self._config, self._wiring, self._observer = config, wiring, observer
         self._checkpoint = checkpoint

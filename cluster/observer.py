@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
+
+StatusT = TypeVar("StatusT", contravariant=True)
+"""Where a run stands; each kind of loop has a status of its own."""
 
 StopReason = Literal["total steps", "return reached", "time limit", "stopped by signal"]
 """Why a run ended. After `stopped by signal` there is something left to resume; the others are goals that the run reached."""
@@ -115,10 +118,10 @@ class LoopResult:
     parameters: dict[str, np.ndarray]
 
 
-class RunObserver(Protocol):
+class RunObserver(Protocol[StatusT]):
     """Whoever watches a run. Every method returns soon and is called from the loop's own thread."""
 
-    def on_status(self, status: Status) -> None:
+    def on_status(self, status: StatusT) -> None:
         """Show where the run stands; called about every `log_every_s` seconds."""
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
@@ -148,7 +151,7 @@ class RunObserver(Protocol):
 class SilentObserver:
     """Shows and writes nothing, and never stops a run: for benchmarks and for tests of the loop."""
 
-    def on_status(self, status: Status) -> None:
+    def on_status(self, status: object) -> None:
         """Ignore it."""
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:

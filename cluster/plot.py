@@ -27,7 +27,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GRID_POINTS = 400
 """Points at which the curves of several seeds are compared: finer than a picture shows."""
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.size": 10,
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
@@ -40,6 +40,7 @@ _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+"""Of every picture of the project."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,11 @@ def read_curve(directory: RunDirectory) -> Curve:
     return Curve(name=directory.path.name, group=group, seed=int(config.get("seed", 0)), records=records)
 
 
+def draw_runs(directories: Sequence[RunDirectory], file: Path) -> None:
+    """Draw the learning curves of runs; see `draw`."""
+    draw([read_curve(directory) for directory in directories], file)
+
+
 def draw(curves: Sequence[Curve], file: Path) -> None:
     """Draw all `curves` into one picture at `file`; the ending of its name says which format.
 
@@ -89,7 +95,7 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
         groups.setdefault(curve.group, []).append(curve)
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
         etas = _etas(curves)
         num_eta_rows = (len(etas) + 1) // 2
         figure = Figure(figsize=(8.5, 6.0 + 1.8 * num_eta_rows), layout="constrained")

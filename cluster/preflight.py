@@ -66,6 +66,14 @@ def check_family(name: str) -> None:
     resolve(name)
 
 
+def check_learner(config: RunConfig, is_local: bool) -> None:
+    """Make sure that a central learner can have what its config asks for; InvalidInputError when not."""
+    check_horizon(config)
+    check_network(config)
+    if is_local:
+        check_device(config)
+
+
 def check_horizon(config: RunConfig) -> None:
     """Make sure that what judges a meta-gradient has a value on this family.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -32,10 +32,24 @@ SPARK_WIDTH = 28
 LABEL_STYLE = "dim"
 
 
-class Progress(Protocol):
+StatusT = TypeVar("StatusT")
+SeenT = TypeVar("SeenT", contravariant=True)
+
+
+class Drawing(Protocol[SeenT]):
+    """How the status of one kind of loop looks."""
+
+    def line(self, status: SeenT) -> str:
+        """As one line, the parts in fixed places."""
+
+    def panel(self, status: SeenT) -> Panel:
+        """As a panel; may keep what it has seen, to show a course."""
+
+
+class Progress(Protocol[SeenT]):
     """Shows a run as it goes."""
 
-    def update(self, status: Status) -> None:
+    def update(self, status: SeenT) -> None:
         """Show where the run stands."""
 
     def event(self, line: str) -> None:
@@ -45,10 +59,18 @@ class Progress(Protocol):
         """Leave the terminal as a program should: cursor shown, the last state above it."""
 
 
-def make_progress(title: str, run: str, place: str, *, quiet: bool, console: Console | None = None) -> Progress:
+def make_progress(title: str, run: str, place: str, *, quiet: bool, console: Console | None = None) -> Progress[Status]:
+    """Return the progress display of a central learner; see `progress_of`."""
+    return progress_of(LearnerDrawing(title, run), title, run, place, quiet=quiet, console=console)
+
+
+def progress_of(
+    drawing: Drawing[StatusT], title: str, run: str, place: str, *, quiet: bool, console: Console | None = None
+) -> Progress[StatusT]:
     """Return the progress display that suits where the output goes.
 
     Args:
+        drawing: how a status looks.
         title: what is trained, for the panel's head.
         run: path of the run directory, for its foot.
         place: where it runs, for the first line: starting may take a while.
@@ -59,9 +81,9 @@ def make_progress(title: str, run: str, place: str, *, quiet: bool, console: Con
     if quiet:
         return Quiet(console)
     if console.is_terminal and not console.is_dumb_terminal:
-        return LivePanel(console, title, run, place)
+        return LivePanel(console, f"{title}: starting {place} ...", drawing)
     console.print(escape(f"{title}: starting {place} -> {run}"), soft_wrap=True)
-    return PlainLines(console)
+    return PlainLines(console, drawing)
 
 
 def table_console() -> Console:
@@ -78,7 +100,7 @@ class Quiet:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def update(self, status: Status) -> None:
+    def update(self, status: object) -> None:
         """Show nothing."""
 
     def event(self, line: str) -> None:
@@ -89,15 +111,16 @@ class Quiet:
         """Nothing to put back."""
 
 
-class PlainLines(Quiet):
+class PlainLines(Quiet, Generic[StatusT]):
     """A line every few seconds, and always one at the end."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, drawing: Drawing[StatusT]) -> None:
         super().__init__(console)
+        self._drawing = drawing
         self._next = 0.0
-        self._unprinted: Status | None = None
+        self._unprinted: StatusT | None = None
 
-    def update(self, status: Status) -> None:
+    def update(self, status: StatusT) -> None:  # type: ignore[override]  # what is quiet takes any
         """Print it, if the last line is old enough."""
         self._unprinted = status
         if time.monotonic() >= self._next:
@@ -110,24 +133,21 @@ class PlainLines(Quiet):
 
     def _print(self) -> None:
         if self._unprinted is not None:
-            self._console.print(plain_line(self._unprinted), soft_wrap=True)
+            self._console.print(escape(self._drawing.line(self._unprinted)), soft_wrap=True)
             self._unprinted = None
 
 
-class LivePanel:
+class LivePanel(Generic[StatusT]):
     """A panel that is redrawn in place."""
 
-    def __init__(self, console: Console, title: str, run: str, place: str) -> None:
-        self._console, self._title, self._run = console, title, run
-        self._returns: list[float] = []
-        self._live = Live(Text(f"{title}: starting {place} ..."), console=console, auto_refresh=False, transient=False)
+    def __init__(self, console: Console, first: str, drawing: Drawing[StatusT]) -> None:
+        self._drawing = drawing
+        self._live = Live(Text(first), console=console, auto_refresh=False, transient=False)
         self._live.start(refresh=True)
 
-    def update(self, status: Status) -> None:
+    def update(self, status: StatusT) -> None:
         """Redraw."""
-        if status.mean_return is not None:
-            self._returns.append(status.mean_return)
-        self._live.update(panel(status, self._returns, self._title, self._run), refresh=True)
+        self._live.update(self._drawing.panel(status), refresh=True)
 
     def event(self, line: str) -> None:
         """Print it above the panel."""
@@ -138,19 +158,29 @@ class LivePanel:
         self._live.stop()
 
 
+class LearnerDrawing:
+    """How a central learner's status looks."""
+
+    def __init__(self, title: str, run: str) -> None:
+        self._title, self._run = title, run
+        self._returns: list[float] = []
+
+    def line(self, status: Status) -> str:
+        """See `Drawing`."""
+        return plain_line(status)
+
+    def panel(self, status: Status) -> Panel:
+        """See `Drawing`."""
+        if status.mean_return is not None:
+            self._returns.append(status.mean_return)
+        return panel(status, self._returns, self._title, self._run)
+
+
 def panel(status: Status, returns: Sequence[float], title: str, run: str) -> Panel:
     """Draw the panel of a status, with the course of the mean return so far."""
     share = status.share
-    head = Table.grid(padding=(0, 1), expand=True)
-    head.add_column(ratio=1)
-    head.add_column(no_wrap=True)
-    head.add_row(
-        ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="green"),
-        f"[bold]{share:.0%}[/]  {short(status.env_steps)} of {short(status.total_env_steps)} steps",
-    )
-    rows = Table.grid(padding=(0, 2))
-    for style in (LABEL_STYLE, "", LABEL_STYLE, ""):
-        rows.add_column(style=style, no_wrap=True, min_width=7 if style else 24)
+    head = bar(share, f"[bold]{share:.0%}[/]  {short(status.env_steps)} of {short(status.total_env_steps)} steps")
+    rows = two_by_two()
     left = f", {clock(status.eta_s)} left" if status.eta_s is not None else ""
     rows.add_row("speed", f"[bold]{status.env_steps_per_s:,.0f}[/] steps/s", "time", clock(status.elapsed_s) + left)
     mean = "no episode yet" if status.mean_return is None else f"[bold green]{number(status.mean_return)}[/]"
@@ -164,15 +194,36 @@ def panel(status: Status, returns: Sequence[float], title: str, run: str) -> Pan
     rows.add_row("waiting", busy.in_words())
     if status.tuned:
         rows.add_row("tuned", in_words(status.tuned))
+    return framed(head, rows, status.last_event, title, f"{run} - Ctrl-C saves a checkpoint and stops")
+
+
+def bar(share: float, text: str) -> Table:
+    """The head of a panel: how much is done, and what that is."""
+    head = Table.grid(padding=(0, 1), expand=True)
+    head.add_column(ratio=1)
+    head.add_column(no_wrap=True)
+    head.add_row(ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="green"), text)
+    return head
+
+
+def two_by_two() -> Table:
+    """The body of a panel: rows of label, value, label, value."""
+    rows = Table.grid(padding=(0, 2))
+    for style in (LABEL_STYLE, "", LABEL_STYLE, ""):
+        rows.add_column(style=style, no_wrap=True, min_width=7 if style else 24)
+    return rows
+
+
+def framed(head: Table, rows: Table, last_event: str, title: str, foot: str) -> Panel:
+    """The whole panel."""
     parts: list[Table | Text] = [head, rows]
-    if status.last_event:
-        parts.append(Text(status.last_event, style="yellow", no_wrap=True, overflow="ellipsis"))
-    foot = f"[dim]{escape(run)} - Ctrl-C saves a checkpoint and stops[/]"
+    if last_event:
+        parts.append(Text(last_event, style="yellow", no_wrap=True, overflow="ellipsis"))
     return Panel(
         Group(*parts),
         title=f"[bold]{escape(title)}[/]",
         title_align="left",
-        subtitle=foot,
+        subtitle=f"[dim]{escape(foot)}[/]",
         subtitle_align="left",
         border_style="blue",
     )

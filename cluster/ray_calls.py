@@ -82,6 +82,23 @@ def resources(*, free: bool) -> dict[str, float]:
     return {"CPU": 0.0, "GPU": 0.0} | found
 
 
+def first_ready(refs: list[Any], timeout_s: float) -> list[Any]:
+    """Wait until one of `refs` is ready, at most `timeout_s`; return all that are, in the order in which they were given."""
+    if not refs:
+        time.sleep(min(timeout_s, 0.05))
+        return []
+    done, rest = ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
+    if done and rest:
+        done += ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]
+    return list(done)
+
+
+def pending_line(pending: int, total: int) -> str:
+    """That some of a run's actors have no place yet, and what the cluster has, for a person."""
+    free, cpus = resources(free=True)["CPU"], resources(free=False)["CPU"]
+    return f"{pending} of {total} actors wait for a place; the Ray cluster has {free:.0f} of {cpus:.0f} CPUs free"
+
+
 def kill(worker: Any) -> None:
     """End a worker's process, if it still has one."""
     with contextlib.suppress(RayError, ValueError):

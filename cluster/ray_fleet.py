@@ -1,35 +1,25 @@
-"""Actors and learner as Ray processes, each watched: what it was asked, whether it answers, and what takes its place when it does not.
+"""Actors and learner as Ray processes, each watched: what it was asked, whether it answers, and what becomes of it when it does not.
 
-    seat:  pending --a node has room--> building --environments made--> up --unroll--> up ...
-             ^                                                          |
-             +----- a new worker, when the old one died or hung <-------+
-
-No worker is restarted by Ray itself, which would run calls again in another order; a lost worker's seat gets a new one, and the loop is
-told which request was lost. An error raised by our own code on the far side is a defect of the program: it is raised here, as it was there.
+A lost actor's seat gets a new worker (`cluster.ray_seat`), and the loop is told which request was lost; a lost learner ends the run. An
+error raised by our own code on the far side is a defect of the program: it is raised here, as it was there.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from actors.messages import UnrollReport, UnrollRequest
 from cluster.config import RunConfig
 from cluster.ray_actors import Place, RemoteLearnerWorker, RemoteRolloutWorker
 from cluster.ray_calls import LostError, fetch, kill, named
+from cluster.ray_seat import OPTIONS, Answer, Loss, Seat
 from cluster.wiring import ActorLost, CallLost, Event, Handle, Learned, Unrolled
 
-log = logging.getLogger("metaray")
-
-BUILD_DEADLINE_S = 300.0
-"""For making an actor's environments, beside other actors that do the same on the same cores."""
-MAX_LOST_IN_A_ROW = 5
-"""Workers that one seat may lose with no unroll finished in between; then it is no accident."""
 LEARNER_PATIENCE = 10
 """A learner call may take so many actor deadlines; one that does not end counts as hung."""
 PING_S = 2.0
@@ -40,115 +30,51 @@ class LearnerLostError(RuntimeError):
     """The learner died or hung; the run ends with it."""
 
 
-class Seat:
-    """The place of one actor in the run: the worker that has it now, and what that is doing.
-
-    Attributes:
-        stage: see the module's docstring.
-        place: where the worker lives, once it is known.
-    """
+class ActorSeat:
+    """The seat of one actor, in the words of the loop."""
 
     def __init__(self, config: RunConfig, run_name: str, index: int, folder: str) -> None:
-        self._config, self._run_name, self._index, self._folder = config, run_name, index, folder
-        self._lost_in_a_row = 0
-        self._fill()
-
-    def _fill(self) -> None:
-        """Ask for a new worker."""
+        self._index = index
 
         def make(name: str) -> Any:
-            options = RemoteRolloutWorker.options(
-                name=name,
-                num_cpus=self._config.rollout.env_threads,
-                max_restarts=0,
-                max_task_retries=0,
-                scheduling_strategy="SPREAD",
-            )
-            return options.remote(self._config, self._run_name, self._index, self._folder)
+            options = RemoteRolloutWorker.options(name=name, num_cpus=config.rollout.env_threads, **OPTIONS)
+            return options.remote(config, run_name, index, folder)
 
-        self._worker = named(make, f"{self._run_name}/actor-{self._index}")
-        self.stage: Literal["pending", "building", "up"] = "pending"
-        self.place: Place | None = None
-        self._since = time.monotonic()
-        # calls to one worker are worked off in order, so both may be sent off, and an unroll behind them
-        self._gates = deque([self._worker.place.remote(), self._worker.build.remote()])
-        self._request: UnrollRequest | None = None
-        self._report: Any = None
-        self._trajectory: Any = None
+        name, role = f"{run_name}/actor-{index}", f"actor {index}"
+        self._seat = Seat(make, name=name, role=role, unit="an unroll", deadline_s=config.actor_deadline_s)
 
     @property
-    def _who(self) -> str:
-        return f"actor {self._index} ({self.place or 'not up yet'})"
+    def stage(self) -> str:
+        """See `cluster.ray_seat.Seat`."""
+        return self._seat.stage
 
     def unroll(self, request: UnrollRequest, weights: Any) -> None:
         """Start an unroll; one that is not up yet begins with it when it is."""
-        self._request = request
-        self._report, self._trajectory = self._worker.unroll.remote(request, weights)
-        if self.stage == "up":
-            self._since = time.monotonic()
+        self._seat.ask(request, lambda worker: worker.unroll.remote(request, weights))
 
     def watched(self) -> list[Any]:
         """References that say something when they are ready."""
-        return ([self._gates[0]] if self._gates else []) + ([self._report] if self._report is not None else [])
+        return self._seat.watched()
 
     def take_in(self, ref: Any) -> Event | None:
         """Take in a reference that is ready."""
-        try:
-            if self._gates and ref == self._gates[0]:
-                self._pass_gate(fetch(ref, self._who))
-                return None
-            if self._report is None or ref != self._report:
-                return None  # of a worker that is gone by now
-            report = fetch(ref, self._who)
-        except LostError as error:
-            return self._replace(f"died: {error}")
-        trajectory, self._request, self._report, self._trajectory = self._trajectory, None, None, None
-        self._lost_in_a_row = 0
-        return Unrolled(report=_owned(report), trajectory=trajectory)
-
-    def _pass_gate(self, answer: Place | None) -> None:
-        self._gates.popleft()
-        self._since = time.monotonic()
-        if answer is not None:
-            self.place, self.stage = answer, "building"
-        else:
-            self.stage = "up"
-            log.info("%s is up", self._who)
+        return self._event(self._seat.take_in(ref))
 
     def overdue(self, now: float) -> Event | None:
-        """Replace a worker that does not answer in time; one that waits for a node has all the time there is."""
-        if self.stage == "building":
-            late = now - self._since > max(BUILD_DEADLINE_S, self._config.actor_deadline_s)
-        else:
-            late = self.stage == "up" and self._report is not None and now - self._since > self._config.actor_deadline_s
-        return self._replace(f"hung: no answer for {now - self._since:.0f} s") if late else None
+        """Replace a worker that does not answer in time."""
+        return self._event(self._seat.overdue(now))
 
-    def _replace(self, reason: str) -> Event | None:
-        """Put a new worker into the seat.
-
-        Returns:
-            The loss, when there was a request to lose.
-
-        Raises:
-            RuntimeError: the seat's workers are lost before they finish anything, time and again.
-        """
-        who, lost = self._who, self._request
-        self._lost_in_a_row += 1
-        if self._lost_in_a_row >= MAX_LOST_IN_A_ROW:
-            raise RuntimeError(
-                f"{who}: {MAX_LOST_IN_A_ROW} workers in a row were lost without finishing an unroll; the last one {reason}"
-            )
-        kill(self._worker)
-        self._fill()
-        line = f"{who} {reason}; a new one takes its place"
-        if lost is None:  # it had nothing to do, so nothing is lost but time
-            log.warning(line)
-            return None
-        return ActorLost(actor=self._index, lost=lost, reason=line)
+    def _event(self, what: Answer | Loss | None) -> Event | None:
+        match what:
+            case Answer(value=report, rest=(trajectory,)):
+                return Unrolled(report=_owned(report), trajectory=trajectory)
+            case Loss(asked=request, reason=reason):
+                return ActorLost(actor=self._index, lost=request, reason=reason)
+        return None
 
     def close(self) -> None:
         """End the worker."""
-        kill(self._worker)
+        self._seat.close()
 
 
 def _owned(report: UnrollReport) -> UnrollReport:

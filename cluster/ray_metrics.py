@@ -29,9 +29,9 @@ class RolloutMetrics:
 
     def __init__(self, run: str) -> None:
         tags = {"run": run, "role": "actor"}
-        self._env_steps = _made("Counter", "metaray_env_steps_total", "environment steps taken", tags)
-        self._episodes = _made("Counter", "metaray_episodes_total", "episodes that ended", tags)
-        self._seconds = _made(
+        self._env_steps = made("Counter", "metaray_env_steps_total", "environment steps taken", tags)
+        self._episodes = made("Counter", "metaray_episodes_total", "episodes that ended", tags)
+        self._seconds = made(
             "Histogram",
             "metaray_unroll_seconds",
             "seconds of one unroll, policy and environment",
@@ -42,8 +42,8 @@ class RolloutMetrics:
     def unrolled(self, report: UnrollReport) -> None:
         """Count a finished unroll."""
         self._seconds.observe(report.busy_s)
-        _add(self._env_steps, report.env_steps)
-        _add(self._episodes, len(report.episodes))
+        add(self._env_steps, report.env_steps)
+        add(self._episodes, len(report.episodes))
 
 
 class LearnerMetrics:
@@ -51,21 +51,21 @@ class LearnerMetrics:
 
     def __init__(self, run: str) -> None:
         tags = {"run": run, "role": "learner"}
-        self._updates = _made("Counter", "metaray_learner_updates_total", "learner updates made", tags)
-        self._busy = _made("Counter", "metaray_learner_busy_seconds_total", "seconds spent on updates", tags)
+        self._updates = made("Counter", "metaray_learner_updates_total", "learner updates made", tags)
+        self._busy = made("Counter", "metaray_learner_busy_seconds_total", "seconds spent on updates", tags)
 
     def learned(self, report: LearnReport) -> None:
         """Count a finished call."""
-        _add(self._updates, report.num_updates)
-        _add(self._busy, report.busy_s)
+        add(self._updates, report.num_updates)
+        add(self._busy, report.busy_s)
 
 
 class RayMetricsObserver:
     """An observer that hands the driver's figures to Ray and everything on to the observer within."""
 
-    def __init__(self, inner: RunObserver, run: str) -> None:
+    def __init__(self, inner: RunObserver[Status], run: str) -> None:
         self._inner, self._run = inner, run
-        self._gauges: dict[str, Any] = {}
+        self._set = Gauges(run).set
         self._lag: Any = None
 
     def on_status(self, status: Status) -> None:
@@ -84,7 +84,7 @@ class RayMetricsObserver:
         """See `cluster.observer.RunObserver`."""
         if self._lag is None:
             tags = {"run": self._run, "role": "driver"}
-            self._lag = _made(
+            self._lag = made(
                 "Histogram",
                 "metaray_lag",
                 "age of a trajectory when learned from, in learner updates",
@@ -108,13 +108,23 @@ class RayMetricsObserver:
         """See `cluster.observer.RunObserver`."""
         return self._inner.stop_requested()
 
-    def _set(self, name: str, description: str, role: str, value: float) -> None:
+
+class Gauges:
+    """The gauges of one run's driver, each made when it is first set."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._gauges: dict[str, Any] = {}
+
+    def set(self, name: str, description: str, role: str, value: float) -> None:
+        """Set the gauge `name` of `role`."""
         if name not in self._gauges:
-            self._gauges[name] = _made("Gauge", name, description, {})
+            self._gauges[name] = made("Gauge", name, description, {})
         self._gauges[name].set(float(value), tags={"run": self._run, "role": role})
 
 
-def _made(kind: str, name: str, description: str, tags: dict[str, str], **options: Any) -> Any:
+def made(kind: str, name: str, description: str, tags: dict[str, str], **options: Any) -> Any:
+    """A metric of `ray.util.metrics` with its tags."""
     # not before the first figure: the driver settles Ray's authentication before anything imports Ray
     from ray.util import metrics
 
@@ -123,6 +133,7 @@ def _made(kind: str, name: str, description: str, tags: dict[str, str], **option
     return metric
 
 
-def _add(counter: Any, amount: float) -> None:
+def add(counter: Any, amount: float) -> None:
+    """Count `amount`."""
     if amount > 0:  # Ray refuses to add nothing
         counter.inc(float(amount))

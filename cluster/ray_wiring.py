@@ -30,7 +30,7 @@ from learners.networks.agent import SpaceSpec
 from learners.trajectory import Snapshot
 
 if TYPE_CHECKING:
-    from cluster.ray_fleet import Learner, Seat
+    from cluster.ray_fleet import ActorSeat, Learner
 
 log = logging.getLogger("metaray")
 
@@ -58,7 +58,7 @@ class RayWiring:
         self._address, self._insecure = address, insecure
         self._session: RaySession | None = None
         self._learner: Learner | None = None
-        self._seats: list[Seat] = []
+        self._seats: list[ActorSeat] = []
         self._started = math.inf
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[int, Handle]:
@@ -75,13 +75,13 @@ class RayWiring:
             store_bytes=store_bytes(config, first_env_spec(config)),
             family=config.family,
         )
-        from cluster.ray_fleet import Learner, Seat
+        from cluster.ray_fleet import ActorSeat, Learner
 
         folder = os.getcwd()
         self._await_nodes()
         self._learner = Learner(config, self._run_name, folder, self._learner_gpus())
         self._await_learner()
-        self._seats = [Seat(config, self._run_name, index, folder) for index in range(config.num_actors)]
+        self._seats = [ActorSeat(config, self._run_name, index, folder) for index in range(config.num_actors)]
         self._started = time.monotonic()
         version, weights = self._learner.build(learner_state)  # while the actors make their environments
         self._await_actors()
@@ -166,19 +166,12 @@ class RayWiring:
         Raises:
             LearnerLostError: the learner died or hung.
         """
-        import ray
+        from cluster.ray_calls import first_ready
 
         assert self._learner is not None
-        owners: dict[Any, Seat | Learner] = {ref: seat for seat in self._seats for ref in seat.watched()}
+        owners: dict[Any, ActorSeat | Learner] = {ref: seat for seat in self._seats for ref in seat.watched()}
         owners |= dict.fromkeys(self._learner.watched(), self._learner)
-        refs = list(owners)
-        if not refs:
-            time.sleep(min(timeout_s, 0.05))
-            return []
-        done, rest = ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
-        if done and rest:
-            done += ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]
-        events = [owners[ref].take_in(ref) for ref in done]
+        events = [owners[ref].take_in(ref) for ref in first_ready(list(owners), timeout_s)]
         now = time.monotonic()
         events += [seat.overdue(now) for seat in self._seats]
         self._learner.overdue(now)
@@ -191,10 +184,9 @@ class RayWiring:
         pending = sum(seat.stage == "pending" for seat in self._seats)
         if not pending:
             return None
-        from cluster.ray_calls import resources
+        from cluster.ray_calls import pending_line
 
-        free, total = resources(free=True)["CPU"], resources(free=False)["CPU"]
-        line = f"{pending} of {self.num_actors} actors wait for a place; the Ray cluster has {free:.0f} of {total:.0f} CPUs free"
+        line = pending_line(pending, self.num_actors)
         return Notice(line=line + ("; a deterministic run waits for them" if self._config.deterministic else ""))
 
     def learner_state(self) -> dict[str, Any]:

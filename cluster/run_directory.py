@@ -4,6 +4,7 @@ runs/quickstart-s0-20260102-030405/
     config.json          the whole config; `metaray train impala --config FILE` runs it again
     launch.json          the command, and where it ran (in this process or on Ray)
     checkpoints/         see `cluster.checkpoint`
+    journal.jsonl        of a synchronous outer loop: see `cluster.epg.journal`, and `cluster.epg.scaling` for two small files beside it
     metrics.jsonl, tb/   see `cluster.metrics`
     log.txt              what was said
     summary.json         how it ended
@@ -28,7 +29,11 @@ from cluster.overrides import from_tree, to_tree
 from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from cluster.config import RunConfig
+    from cluster.algorithms import AnyConfig
+
+
+DEFAULT_ALGORITHM = "impala"
+"""Of a config that names none: the first runs had no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +82,28 @@ class RunDirectory:
         """The learning curve."""
         return self.path / "learning_curve.png"
 
-    def read_config(self) -> RunConfig:
+    @property
+    def journal_file(self) -> Path:
+        """What a synchronous outer loop has lived and learned; only such a run has it."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm that trains here, read without loading anything."""
+        tree = read_json(self.config_file)
+        return str(tree.get("algorithm", DEFAULT_ALGORITHM)) if isinstance(tree, dict) else DEFAULT_ALGORITHM
+
+    def has_something(self) -> bool:
+        """Whether anything was trained here that would be a loss."""
+        if saved(self.checkpoints) or (self.metrics_file.exists() and self.metrics_file.stat().st_size):
+            return True
+        return self.journal_file.exists() and b'"record": "chunk"' in self.journal_file.read_bytes()
+
+    def read_config(self) -> AnyConfig:
         """Return the run's config, checked like any other input."""
         return read_config(self.config_file)
 
-    def write_config(self, config: RunConfig) -> None:
+    def write_config(self, config: AnyConfig) -> None:
         """Write the whole config."""
         write_json(self.config_file, to_tree(config))
 
@@ -164,7 +186,7 @@ def check_free(path: Path) -> None:
         directory = RunDirectory(path=path)
         if directory.is_locked():
             then = f"is being driven by {directory.holder()}: give another --out"
-        elif saved(directory.checkpoints):
+        elif saved(directory.checkpoints) or directory.journal_file.exists():
             then = f"exists: `metaray resume {path}` goes on with it; else give another --out"
         else:
             then = "exists and has no checkpoint to go on from: remove it, or give another --out"
@@ -178,7 +200,7 @@ def check_free(path: Path) -> None:
         raise InvalidInputError(f"--out {path} cannot be made: no permission to write to {parent}")
 
 
-def create(path: Path, config: RunConfig, launch: dict[str, Any]) -> RunDirectory:
+def create(path: Path, config: AnyConfig, launch: dict[str, Any]) -> RunDirectory:
     """Make the folder of a new run, with its config in it."""
     check_free(path)
     directory = RunDirectory(path=path)
@@ -204,15 +226,19 @@ def open_run(path: Path) -> RunDirectory:
     raise InvalidInputError(f"the run directory {path} {what}{newest}")
 
 
-def read_config(file: Path) -> RunConfig:
-    """Read a config file.
+def read_config(file: Path) -> AnyConfig:
+    """Read a config file, as the config of the algorithm that it names.
 
     Raises:
         InvalidInputError: no such file, no JSON, or a key or value that is not allowed.
     """
-    from cluster.config import RunConfig, check  # imports torch, so not before it is needed
+    from cluster.algorithms import find
 
-    return check(from_tree(RunConfig, read_json(file), str(file)))
+    tree = read_json(file)
+    name = tree.get("algorithm", DEFAULT_ALGORITHM) if isinstance(tree, dict) else DEFAULT_ALGORITHM
+    kind = find(str(name)).load()  # loads torch, so not before it is needed
+    config: AnyConfig = kind.check(from_tree(kind.config_type, tree, str(file)))
+    return config
 
 
 def read_json(file: Path) -> Any:

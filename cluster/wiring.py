@@ -19,6 +19,9 @@ from learners.trajectory import Snapshot
 Handle = Any
 """A trajectory or a snapshot, or a reference to one: only the wiring that made it looks inside."""
 
+MAX_LOST_IN_A_ROW = 5
+"""Workers that one seat may lose with nothing finished in between; then it is no accident."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LearnReport:

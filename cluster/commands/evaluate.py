@@ -64,11 +64,14 @@ class Evaluate:
             raise out_of_range("--seed", self.seed, "[0, 2^53)")
         protocol = self._find_protocol() if self.protocol else None
         directory = run_directory.open_run(Path(self.run_directory))
+        if directory.algorithm == "epg":
+            raise InvalidInputError(f"the run {directory.path} evolved a loss (epg) and holds no policy that could be evaluated")
         if protocol is not None:
             _check_atari(directory)
         if not self.untrained:
             self._check_checkpoint(directory)
         config = directory.read_config()
+        assert config.algorithm == "impala"
         snapshot, step = self._weights(directory, config)
         if protocol is not None:
             from cluster.atari_scoring import score
@@ -122,8 +125,8 @@ class Evaluate:
         import torch
 
         from cluster.checkpoint import load_newest
+        from cluster.driving import warn
         from cluster.learner import LearnerHost, first_env_spec
-        from cluster.training import warn
 
         torch.set_num_threads(1)
         # acting is done on the CPU, also with what a GPU on another machine learned

@@ -32,11 +32,13 @@ class Plot:
         if not self.runs:
             raise InvalidInputError("give at least one run directory: metaray plot RUN...")
         directories = [run_directory.open_run(Path(run)) for run in dict.fromkeys(self.runs)]
-        from cluster.plot import draw, read_curve
+        names = sorted({directory.algorithm for directory in directories})
+        if len(names) > 1:
+            raise InvalidInputError(f"runs of {' and '.join(names)} cannot stand in one picture: plot them apart")
+        from cluster import algorithms
 
-        curves = [read_curve(directory) for directory in directories]
         default = directories[0].picture if len(directories) == 1 else Path("comparison.png")
         file = Path(self.out) if self.out else default
-        draw(curves, file)
+        algorithms.find(names[0]).load().draw(directories, file)
         print(file)
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,8 @@ from tyro.conf import Positional, arg
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from cluster.overrides import Key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +22,12 @@ class Presets:
 
     def run(self, command: str) -> int:
         """Print a table."""
-        from cluster.presets import find
+        from cluster.algorithms import find_preset
         from cluster.progress import table_console
 
         console = table_console()
         if self.name:
-            find(self.name)  # refused before torch is loaded
+            find_preset(self.name)  # refused before torch is loaded
             _print_settings(console, self.name)
         else:
             _print_list(console)
@@ -34,48 +37,57 @@ class Presets:
 def _print_list(console: Console) -> None:
     from rich.padding import Padding
 
-    from cluster.presets import PRESETS
+    from cluster.algorithms import ALGORITHMS
 
-    name_width = max(map(len, PRESETS)) + 2
-    family_width = max(len(preset.family) for preset in PRESETS.values()) + 2
-    console.print(f"[bold]{'preset':{name_width}}{'task family':{family_width}}time, 2 cores[/]")
-    for preset in PRESETS.values():
-        head = f"[cyan]{preset.name:{name_width}}[/]{preset.family:{family_width}}{preset.time}"
-        if console.is_terminal:
-            console.print(head, soft_wrap=True)
-            console.print(Padding(preset.shows, (0, 0, 0, 2)))
-        else:  # a preset a line, for `grep`
-            console.print(f"{head}  {preset.shows}", soft_wrap=True)
-    console.print(
-        "\n[cyan]metaray train impala --preset NAME[/]  trains one; [cyan]metaray presets NAME[/]  shows all its settings"
-    )
+    presets = [preset for algorithm in ALGORITHMS.values() for preset in algorithm.presets.values()]
+    name_width = max(len(preset.name) for preset in presets) + 2
+    family_width = max(len(preset.family) for preset in presets) + 2
+    for algorithm in ALGORITHMS.values():
+        console.print(f"[bold]{algorithm.name}[/]: {algorithm.shows}", soft_wrap=True)
+        console.print(f"[bold]{'preset':{name_width}}{'task family':{family_width}}time, 2 cores[/]")
+        for preset in algorithm.presets.values():
+            head = f"[cyan]{preset.name:{name_width}}[/]{preset.family:{family_width}}{preset.time}"
+            if console.is_terminal:
+                console.print(head, soft_wrap=True)
+                console.print(Padding(preset.shows, (0, 0, 0, 2)))
+            else:  # a preset a line, for `grep`
+                console.print(f"{head}  {preset.shows}", soft_wrap=True)
+        console.print(f"[cyan]metaray train {algorithm.name} --preset NAME[/]  trains one\n", soft_wrap=True)
+    console.print("[cyan]metaray presets NAME[/]  shows all its settings")
 
 
 def _print_settings(console: Console, name: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cluster.config import RunConfig
-    from cluster.overrides import keys, to_tree
-    from cluster.presets import config_of, find
+    from cluster.algorithms import config_of, find_preset
+    from cluster.overrides import to_tree
 
-    preset = find(name)
-    tree, default = to_tree(config_of(preset)), to_tree(RunConfig())
+    algorithm, preset = find_preset(name)
+    config = config_of(preset, algorithm)
+    tree, default_tree = to_tree(config), to_tree(type(config)())
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("key", no_wrap=True)
     table.add_column("value", no_wrap=True)
     table.add_column("what it is", overflow="fold")
     table.add_column("allowed", overflow="fold", style="dim")
-    for key in keys(RunConfig).values():
+    for key in _keys(type(config)):
         value = _shown(_at(tree, key.name))
         # what the preset sets itself stands out from the defaults
-        is_set = key.name in preset.settings and value != _shown(_at(default, key.name))
+        is_set = key.name in preset.settings and value != _shown(_at(default_tree, key.name))
         table.add_row(
             key.name, f"[bold cyan]{escape(value)}[/]" if is_set else escape(value), escape(key.doc), escape(key.allowed)
         )
     console.print(f"[bold]{preset.name}[/]: {preset.shows}\n")
     console.print(table)
-    console.print(f"\n[cyan]metaray train impala --preset {name} --set KEY=VALUE ...[/]  changes any of them")
+    console.print(f"\n[cyan]metaray train {algorithm.name} --preset {name} --set KEY=VALUE ...[/]  changes any of them")
+
+
+def _keys(config_type: type) -> Iterable[Key]:
+    """Every setting of a config, in the order of declaration."""
+    from cluster.overrides import keys
+
+    return keys(config_type).values()
 
 
 def _at(tree: dict[str, Any], name: str) -> Any:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
-
-from envs.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from cluster.config import RunConfig
-    from cluster.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resume:
-    """Go on with a run from its newest valid checkpoint, where it ran before unless told otherwise."""
+    """Go on with a run where it stopped, and on the machines where it ran before unless told otherwise."""
 
     run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
     steps: Annotated[
         str,
         arg(
-            metavar="N", help="train to this many environment steps in all, instead of what was asked for", help_behavior_hint=""
+            metavar="N",
+            help="impala: train to this many environment steps in all, instead of what was asked for",
+            help_behavior_hint="",
         ),
+    ] = ""
+    epochs: Annotated[
+        str, arg(metavar="E", help="epg: evolve to this many epochs in all, instead of what was asked for", help_behavior_hint="")
+    ] = ""
+    actors: Annotated[str, arg(metavar="N", help="epg: processes that live, from now on", help_behavior_hint="")] = ""
+    workers: Annotated[str, arg(metavar="W", help="epg: lives of an epoch, from the next one on", help_behavior_hint="")] = ""
+    vectors: Annotated[
+        str, arg(metavar="V", help="epg: perturbations of an epoch, from the next one on", help_behavior_hint="")
     ] = ""
     local: Annotated[bool, arg(help="in this process, without Ray", help_behavior_hint="")] = False
     ray: Annotated[str, arg(metavar="ADDRESS", help="on this Ray cluster: host:port or auto", help_behavior_hint="")] = ""
@@ -33,39 +37,17 @@ class Resume:
 
     def run(self, command: str) -> int:
         """Check everything and train on."""
-        from cluster import preflight, run_directory
+        from cluster import algorithms, preflight, run_directory
         from cluster.commands.train import check_where
 
         directory = run_directory.open_run(Path(self.run_directory))
+        algorithm = algorithms.find(directory.algorithm)
+        given = {name: getattr(self, name) for name in ("steps", "epochs", "actors", "workers", "vectors")}
+        options = algorithms.check_options(algorithm, algorithm.resume_options, given)
         local = self.local or (not self.ray and bool(directory.read_launch().get("local")))
         where = check_where(local=local, ray=self.ray, insecure=self.insecure)
         with directory.locked():
-            config = self._extended(directory)
+            kind = algorithm.load()
+            config = kind.extend(directory, directory.read_config(), options)
             preflight.check_family(config.family)
-            from cluster.training import drive
-
-            return drive(config, directory, where(directory.path), command=command, is_resumed=True, quiet=self.no_progress)
-
-    def _extended(self, directory: RunDirectory) -> RunConfig:
-        """The run's config, with more steps if asked for; refuses a run that has nothing left to do."""
-        from cluster import checkpoint, overrides
-        from cluster.summary import read_summary
-
-        summary = read_summary(directory)
-        config = directory.read_config()
-        if self.steps:
-            config = overrides.apply(config, {"total_env_steps": self.steps})
-        taken = checkpoint.newest_step(directory.checkpoints)
-        if self.steps and config.total_env_steps <= taken:
-            raise InvalidInputError(
-                f"--steps {self.steps}: the run {directory.path} has {taken:,} environment steps already; give more"
-            )
-        if summary is not None and summary["finished"] and (summary["reason"] != "total steps" or not self.steps):
-            longer = f"`metaray resume {directory.path} --steps N` trains it for longer"
-            raise InvalidInputError(
-                f"the run {directory.path} is finished ({summary['reason']}, {summary['env_steps']:,} environment steps)"
-                + (f": {longer}" if summary["reason"] == "total steps" else ": there is nothing to resume")
-            )
-        if self.steps:
-            directory.write_config(config)
-        return config
+            return kind.drive(config, directory, where(directory.path), command=command, is_resumed=True, quiet=self.no_progress)

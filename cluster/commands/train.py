@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,17 +15,18 @@ from tyro.conf import Positional, UseAppendAction, arg
 from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from cluster.config import RunConfig
+    from cluster.algorithms import AnyConfig
     from cluster.run_directory import RunDirectory
-    from cluster.training import Where
+    from cluster.where import Where
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a policy; Ctrl-C saves a checkpoint and stops, a second one stops at once."""
+    """Train; Ctrl-C saves everything and stops, a second one stops at once."""
 
     algorithm: Annotated[
-        Positional[Literal["impala"]], arg(help="the algorithm: impala (V-trace actor-critic)", help_behavior_hint="")
+        Positional[Literal["impala", "epg"]],
+        arg(help="the algorithm: impala (V-trace actor-critic), epg (evolved policy gradients)", help_behavior_hint=""),
     ]
     preset: Annotated[
         str, arg(metavar="NAME", help="settings to start from; `metaray presets` lists them", help_behavior_hint="")
@@ -37,9 +39,17 @@ class Train:
         arg(metavar="FAMILY", help="task family: a name from `metaray tasks`, gym:<id> or module:object", help_behavior_hint=""),
     ] = ""
     actors: Annotated[
-        str, arg(metavar="N", help="actors that collect experience; may exceed the machine", help_behavior_hint="")
+        str, arg(metavar="N", help="processes that collect experience; may exceed the machine", help_behavior_hint="")
     ] = ""
-    steps: Annotated[str, arg(metavar="N", help="environment steps to train for, such as 2e6", help_behavior_hint="")] = ""
+    steps: Annotated[str, arg(metavar="N", help="impala: environment steps to train for, such as 2e6", help_behavior_hint="")] = (
+        ""
+    )
+    epochs: Annotated[str, arg(metavar="E", help="epg: epochs to evolve for", help_behavior_hint="")] = ""
+    workers: Annotated[str, arg(metavar="W", help="epg: lives of an epoch", help_behavior_hint="")] = ""
+    vectors: Annotated[str, arg(metavar="V", help="epg: perturbations of an epoch", help_behavior_hint="")] = ""
+    lives_per_chunk: Annotated[
+        str, arg(metavar="K", help="epg: lives that one process lives together", help_behavior_hint="")
+    ] = ""
     seed: Annotated[str, arg(metavar="N", help="root of every random draw (default: 0)", help_behavior_hint="")] = ""
     set: Annotated[
         UseAppendAction[tuple[tuple[str, ...], ...]],
@@ -66,64 +76,75 @@ class Train:
 
     def run(self, command: str) -> int:
         """Check everything, make the run directory and train."""
-        from cluster import preflight
+        from cluster import algorithms, preflight
 
+        algorithm = algorithms.find(self.algorithm)
         if bool(self.preset) == bool(self.config):
-            from cluster.presets import PRESETS
-
-            raise InvalidInputError(f"give --preset NAME or --config FILE, one of the two (presets: {', '.join(PRESETS)})")
+            names = ", ".join(algorithm.presets)
+            raise InvalidInputError(f"give --preset NAME or --config FILE, one of the two (presets: {names})")
         self._check_paths()
+        options = algorithms.check_options(algorithm, list(algorithm.options), self._own_options())
         where_arguments = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
         if self.family:
             preflight.check_family(self.family)
-        config = self.resolve()
+        config = self.resolve({algorithm.options[name]: value for name, value in options.items()})
         preflight.check_family(config.family)
-        preflight.check_horizon(config)
-        preflight.check_network(config)
-        if self.local:
-            preflight.check_device(config)
+        kind = algorithm.load()
+        kind.preflight(config, self.local)
         path = Path(self.out) if self.out else self._default_path(config)
         return start(config, path, where_arguments(path), command=command, quiet=self.no_progress)
 
+    def _own_options(self) -> dict[str, str]:
+        """The options that not every algorithm has."""
+        names = ("actors", "steps", "epochs", "workers", "vectors", "lives_per_chunk")
+        return {name: getattr(self, name) for name in names}
+
     def _check_paths(self) -> None:
         """What can be told without reading the config, which loads torch."""
-        from cluster import presets, run_directory
+        from cluster import algorithms, run_directory
 
         if self.preset:
-            presets.find(self.preset)
+            algorithms.find_preset(self.preset, self.algorithm)
         elif not Path(self.config).is_file():
             raise InvalidInputError(f"cannot read --config {self.config}: no such file")
         if self.out:
             run_directory.check_free(Path(self.out))
 
-    def resolve(self) -> RunConfig:
-        """Return the config that the options stand for: preset or file, then options, then `--set`."""
-        from cluster import overrides, presets, run_directory
-        from cluster.config import check
+    def resolve(self, options: Mapping[str, str]) -> AnyConfig:
+        """Return the config that the options stand for: preset or file, then options (by setting), then `--set`."""
+        from cluster import algorithms, overrides, run_directory
 
-        base = presets.config_of(presets.find(self.preset)) if self.preset else run_directory.read_config(Path(self.config))
-        options = {"family": self.family, "num_actors": self.actors, "total_env_steps": self.steps, "seed": self.seed}
-        typed = {key: value for key, value in options.items() if value}
+        algorithm = algorithms.find(self.algorithm)
+        if self.preset:
+            base = algorithms.config_of(algorithm.presets[self.preset], algorithm)
+        else:
+            base = run_directory.read_config(Path(self.config))
+            if base.algorithm != self.algorithm:
+                raise InvalidInputError(
+                    f"--config {self.config} is of {base.algorithm}: `metaray train {base.algorithm} --config {self.config}`"
+                )
+        common = {key: value for key, value in (("family", self.family), ("seed", self.seed)) if value}
         assignments = overrides.parse_assignments(text for group in self.set for text in group)
-        return check(overrides.apply(base, typed | assignments))
+        config: AnyConfig = algorithm.load().check(overrides.apply(base, common | dict(options) | assignments))
+        return config
 
-    def _default_path(self, config: RunConfig) -> Path:
-        from cluster import presets, run_directory
+    def _default_path(self, config: AnyConfig) -> Path:
+        from cluster import algorithms, run_directory
 
-        known = presets.PRESETS.get(config.preset)
+        known = algorithms.find(config.algorithm).presets.get(config.preset)
         family = None if known is not None and known.family == config.family else config.family
         return run_directory.default_path(config.preset, family, config.seed)
 
 
 class WhereOptions:
-    """Checked options of where to run; called with the run's path, it makes a `cluster.training.Where`."""
+    """Checked options of where to run; called with the run's path, it makes a `cluster.where.Where`."""
 
     def __init__(self, *, is_local: bool, address: str | None, is_insecure: bool) -> None:
         self.is_local, self.address, self.is_insecure = is_local, address, is_insecure
 
     def __call__(self, path: Path) -> Where:
         """Return where the run at `path` takes place."""
-        from cluster.training import Where
+        from cluster.where import Where
 
         return Where(is_local=self.is_local, address=self.address, is_insecure=self.is_insecure, run_name=path.name)
 
@@ -144,10 +165,9 @@ def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
     return WhereOptions(is_local=local, address=address, is_insecure=insecure)
 
 
-def start(config: RunConfig, path: Path, where: Where, *, command: str, quiet: bool) -> int:
+def start(config: AnyConfig, path: Path, where: Where, *, command: str, quiet: bool) -> int:
     """Make the run directory and train in it; a run that never began leaves no directory."""
-    from cluster import run_directory
-    from cluster.training import drive
+    from cluster import algorithms, run_directory
     from cluster.versions import library_versions
 
     launch = {
@@ -160,7 +180,11 @@ def start(config: RunConfig, path: Path, where: Where, *, command: str, quiet: b
     directory = run_directory.create(path, config, launch)
     try:
         with directory.locked():
-            code = drive(config, directory, where, command=command, is_resumed=False, quiet=quiet)
+            code = (
+                algorithms.find(config.algorithm)
+                .load()
+                .drive(config, directory, where, command=command, is_resumed=False, quiet=quiet)
+            )
     except InvalidInputError:
         _discard(directory, with_parent=is_first_here)
         raise
@@ -171,9 +195,7 @@ def start(config: RunConfig, path: Path, where: Where, *, command: str, quiet: b
 
 def _discard(directory: RunDirectory, *, with_parent: bool) -> None:
     """Remove the folder of a run that never began, and the one it was put into if it was made for it."""
-    from cluster.checkpoint import saved
-
-    if saved(directory.checkpoints) or (directory.metrics_file.exists() and directory.metrics_file.stat().st_size):
+    if directory.has_something():
         return
     shutil.rmtree(directory.path, ignore_errors=True)
     if with_parent:

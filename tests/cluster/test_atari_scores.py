@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import atari_scores as oracle
 
-from cluster import atari_scores
+from cluster import atari_scores, bootstrap
 from cluster.atari_scores import aggregate
 from envs.atari.games import GAMES, human_normalised
 from envs.atari.published import IMPALA
@@ -40,7 +40,7 @@ def test_intervals_are_those_of_every_resample(name: str) -> None:
     scores = {"a": [1.0, 4.0, 9.0], "b": [2.0, 3.0, 20.0], "c": [5.0], "d": [-7.0, 6.0]}
     truth = [getattr(oracle, name)(resample) for resample in oracle.every_resample(scores)]
     games = [np.array(of_game)[None] for of_game in scores.values()]
-    drawn = getattr(atari_scores, name)(atari_scores.resamples(games, np.random.default_rng(0), 40_000))
+    drawn = getattr(atari_scores, name)(bootstrap.resamples(games, np.random.default_rng(0), 40_000))
     for share in (0.025, 0.25, 0.5, 0.75, 0.975):
         # a quantile of the draws lies between those of the truth a hundredth of the probability below and above
         low, high = (oracle.quantile(truth, min(max(share + step, 1e-9), 1.0)) for step in (-0.01, 0.01))
@@ -53,7 +53,7 @@ def test_intervals_are_those_of_every_resample(name: str) -> None:
 
 def test_seeds_are_drawn_within_a_game_and_never_a_game_in_place_of_another() -> None:
     games = [np.array([[0.0, 1.0]]), np.array([[100.0, 101.0, 102.0]])]
-    first, second = atari_scores.resamples(games, np.random.default_rng(0), 500)
+    first, second = bootstrap.resamples(games, np.random.default_rng(0), 500)
     assert first.shape == (500, 2) and second.shape == (500, 3)
     assert set(first.ravel()) == {0.0, 1.0} and set(second.ravel()) == {100.0, 101.0, 102.0}
 

@@ -1,0 +1,129 @@
+"""Lives in lockstep: steps per second of a core against one life per process, and the share of physics in an epoch.
+
+    python benchmarks/epg_lives.py [--family random-hopper] [--lives 32] [--rounds 3] [--updates 128]
+
+    lockstep   `LifeRunner` on one thread, a chunk of so many lives
+    single     the same code on a chunk of one life: what a worker per life would do
+    physics    the time that the lockstep epoch spent inside `Batch.step`: the bare physics of the very same steps, in the same run
+
+Both are processes of their own, pinned to one core and run in turn; medians over rounds. Steps are environment steps, those of the fitness
+included. Prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from runs import median, print_line
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+class TimedBatch:
+    """`mujoco.batch.Batch` with a clock around its `step`."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch, self.seconds, self.steps = batch, 0.0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def step(self, ids: Any = None, **options: Any) -> None:
+        """Step, on the clock."""
+        began = time.perf_counter()
+        self._batch.step(ids, **options)
+        self.seconds += time.perf_counter() - began
+        self.steps += self._batch.nsim if ids is None else len(ids)
+
+
+def live(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, float]:
+    """Live one chunk on this process's thread."""
+    from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi
+    from learners.epg import EvolutionConfig
+    from learners.lives import LifeConfig
+    from learners.networks.learned_loss import LossConfig
+
+    life = LifeConfig(num_updates=num_updates)
+    setup = LifeSetup(family=family, run_seed=seed, life=life, loss=LossConfig(), evolution=EvolutionConfig())
+    runner, phi = LifeRunner(setup), initial_phi(setup)
+    stage = runner._stage(num_lives)
+    clocks = [_on_the_clock(env) for env in (stage.living, stage.final)]
+    workers = max(2, num_lives)
+    chunk = chunks_of("perturbed", 0, num_workers=workers, num_vectors=workers, lives_per_chunk=num_lives, alpha=0.0)[0]
+    began = time.perf_counter()
+    result = runner.live(chunk, phi)
+    wall = time.perf_counter() - began
+    physics = sum(clock.seconds for clock in clocks if clock is not None)
+    return {
+        "env_steps": result.env_steps,
+        "steps_per_s": result.env_steps / wall,
+        "us_per_step": 1e6 * wall / result.env_steps,
+        "physics_us_per_step": 1e6 * physics / result.env_steps,
+        "physics_share": physics / wall,
+        "life_s": wall / num_lives,
+    }
+
+
+def _on_the_clock(env: Any) -> TimedBatch | None:
+    if not hasattr(env, "_batch"):
+        return None
+    clock = env._batch = TimedBatch(env._batch)
+    return clock
+
+
+def in_a_process(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, float]:
+    """Live one chunk in a process of its own, pinned to one core."""
+    command = [sys.executable, __file__, "--child", "--family", family, "--updates", str(num_updates)]
+    command += ["--lives", str(num_lives), "--seed", str(seed)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr[-2000:])
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", default="random-hopper")
+    parser.add_argument("--lives", type=int, default=32)
+    parser.add_argument("--updates", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        print(json.dumps(live(options.family, options.lives, options.updates, options.seed)))
+        return
+    rows: dict[str, list[dict[str, float]]] = {"lockstep": [], "single": []}
+    for seed in range(options.rounds):
+        for name, num_lives in (("lockstep", options.lives), ("single", 1)):
+            rows[name].append(in_a_process(options.family, num_lives, options.updates, seed))
+            print(name, {key: round(value, 3) for key, value in rows[name][-1].items()}, file=sys.stderr, flush=True)
+    ratios = np.array([one["steps_per_s"] / other["steps_per_s"] for one, other in zip(*rows.values(), strict=True)])
+    print_line(
+        "epg_lives",
+        {
+            "family": options.family,
+            "lives": options.lives,
+            "updates": options.updates,
+            "lockstep_over_single": median(ratios.tolist()),
+            "physics_share": median([row["physics_share"] for row in rows["lockstep"]]),
+            "lockstep_us_per_step": median([row["us_per_step"] for row in rows["lockstep"]]),
+            "single_us_per_step": median([row["us_per_step"] for row in rows["single"]]),
+            "rounds": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

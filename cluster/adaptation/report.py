@@ -1,0 +1,118 @@
+"""What an adaptation leaves behind: a table on the terminal and a file with every number that it was made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from actors.adaptation import AdaptedLife
+from cluster.adaptation.figures import Comparison, Curve, Group
+from cluster.adaptation.plot import NAMES, SIDES
+from cluster.bootstrap import Estimate
+from cluster.progress import number
+
+
+def show(groups: Sequence[Group], comparisons: Sequence[Comparison], console: Console) -> None:
+    """Print final fitness of each group, and below it how the learned loss compares."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("tasks")
+    table.add_column("trained by")
+    for heading in ("lives", "final fitness", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for group in groups:
+        table.add_row(
+            SIDES[group.split],
+            NAMES[group.learner],
+            str(len(group.lives)),
+            f"[bold]{number(group.fitness.value)}[/]",
+            _interval(group.fitness, number),
+        )
+    console.print(table)
+    for one in comparisons:
+        won = f"{100 * one.share_won.value:.0f} % of {one.num_tasks} tasks won"
+        console.print(
+            f"[bold]{SIDES[one.split]}[/]: learned loss less PPO, task by task, {_signed(one.difference.value)} "
+            f"({_interval(one.difference, _signed)}); {won} ({_interval(one.share_won, _percent)})",
+            soft_wrap=True,
+        )
+
+
+def content(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return all of it as JSON-able values; what is not finite becomes null."""
+    return {
+        "groups": [
+            {
+                "tasks": group.split,
+                "trained_by": group.learner,
+                "num_lives": len(group.lives),
+                "fitness": _estimate(group.fitness),
+                "curve": None if group.curve is None else _curve(group.curve),
+            }
+            for group in groups
+        ],
+        "comparisons": [
+            {
+                "tasks": one.split,
+                "num_tasks": one.num_tasks,
+                "difference": _estimate(one.difference),
+                "share_won": _estimate(one.share_won),
+            }
+            for one in comparisons
+        ],
+        "lives": [_life(life) for group in groups for life in group.lives],
+    }
+
+
+def _life(life: AdaptedLife) -> dict[str, Any]:
+    return {
+        "tasks": life.split,
+        "trained_by": life.learner,
+        "life": life.life,
+        "task": dict(life.task.params),
+        "fitness": _finite(life.fitness),
+        "episodes": {
+            "end_step": [episode.end_step for episode in life.episodes],
+            "return": [_finite(episode.episode_return) for episode in life.episodes],
+            "length": [episode.length for episode in life.episodes],
+        },
+    }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {
+        "num_lives": curve.num_lives,
+        "steps": curve.steps.tolist(),
+        **{name: [_finite(value) for value in getattr(curve, name).tolist()] for name in ("mean", "low", "high")},
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {name: None if value is None else _finite(value) for name, value in dataclasses.asdict(estimate).items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _interval(estimate: Estimate, write: Any) -> str:
+    return "none" if estimate.low is None or estimate.high is None else f"{write(estimate.low)} to {write(estimate.high)}"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{number(value)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def say_where(console: Console, lines: dict[str, str]) -> None:
+    """Print what stands where."""
+    for name, text in lines.items():
+        console.print(f"  {name:<8} {escape(text)}", soft_wrap=True)

@@ -1,0 +1,181 @@
+"""`metaray adapt`: train fresh policies with an evolved loss on tasks held out from its evolution, and PPO beside them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from envs.errors import InvalidInputError, out_of_range
+
+if TYPE_CHECKING:
+    from actors.adaptation import AdaptedChunk
+    from cluster.adaptation.config import AdaptConfig
+    from cluster.adaptation.source import Source
+    from envs.task import Split
+    from learners.learned_loss import LearnedLoss
+
+MAX_SEEDS = 100_000
+"""More is a slip of the keyboard: a hundred thousand lives take days."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapt:
+    """Train fresh policies with the frozen loss of an EPG run, each on a held-out task of its own, and beside them PPO.
+
+    Both learn the same tasks from the same first weights, with the same noise and as many samples an update. Prints the final fitness
+    (whole episodes with the final policy) with 95 % intervals and the difference task by task; writes every number to
+    adaptation-<tasks>-s<seed>.json and return over the steps of a life to .png beside it, in RUN or in --out.
+    """
+
+    run_directory: Annotated[
+        Positional[str],
+        arg(metavar="RUN", help="run directory of `metaray train epg`, or a loss file (.safetensors)", help_behavior_hint=""),
+    ]
+    tasks: Annotated[
+        Literal["test", "train", "both"], arg(help="tasks held out from training, tasks as in training, or both in one picture")
+    ] = "test"
+    seeds: Annotated[int, arg(metavar="N", help="fresh policies on each side, each on a task of its own")] = 8
+    family: Annotated[str, arg(metavar="FAMILY", help="task family (default: that of the run)", help_behavior_hint="")] = ""
+    baseline: Annotated[Literal["ppo", "none"], arg(help="what the learned loss is compared with")] = "ppo"
+    updates: Annotated[
+        str, arg(metavar="N", help="updates of a life (default: as many as the loss was evolved for)", help_behavior_hint="")
+    ] = ""
+    phi: Annotated[Literal["best", "last"], arg(help="the loss with the best evaluation of the run, or its newest")] = "best"
+    actors: Annotated[int, arg(metavar="N", help="processes that the lives are spread over; changes nothing but the time")] = 1
+    seed: Annotated[int, arg(metavar="N", help="root of tasks, first weights and noise")] = 0
+    set: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]],
+        arg(
+            metavar="KEY=VALUE",
+            help="change a setting of the lives or of PPO: --set life.hidden_sizes=32,32 baseline.passes=4 baseline.ppo.gamma=0.9",
+            help_behavior_hint="",
+        ),
+    ] = ()
+    out: Annotated[str, arg(metavar="DIR", help="folder to write to (default: RUN)", help_behavior_hint="")] = ""
+    no_progress: Annotated[bool, arg(help="show no bar", help_behavior_hint="")] = False
+
+    def run(self, command: str) -> int:
+        """Check everything, live, print and write."""
+        from cluster.adaptation.source import find_source
+
+        self._check_numbers()
+        source = find_source(Path(self.run_directory), family=self.family, phi=self.phi)
+        folder = Path(self.out) if self.out else source.folder
+        _check_folder(folder)
+        from cluster.preflight import check_family
+
+        check_family(source.family)
+        loss, config = self._settings(source)
+        from cluster.adaptation.pool import LostProcessError
+
+        try:
+            chunks = self._live(source, loss, config)
+        except LostProcessError as error:
+            print(f"metaray: the adaptation failed: {error}", file=sys.stderr)
+            return 1
+        self._report(source, config, chunks, folder, command)
+        return 0
+
+    def _check_numbers(self) -> None:
+        if not 2 <= self.seeds <= MAX_SEEDS:
+            raise out_of_range("--seeds", self.seeds, f"[2, {MAX_SEEDS:,}]: an interval needs two policies")
+        if not 1 <= self.actors <= 10_000:
+            raise out_of_range("--actors", self.actors, "[1, 10,000]")
+        if not 0 <= self.seed < 2**53:
+            raise out_of_range("--seed", self.seed, "[0, 2^53)")
+
+    def _settings(self, source: Source) -> tuple[LearnedLoss, AdaptConfig]:
+        """The loss, and the checked settings; this loads torch."""
+        from actors.chunks import spaces_of
+        from cluster.adaptation.config import settings_of
+        from cluster.overrides import parse_assignments
+        from learners.learned_loss import LearnedLoss
+
+        loss = LearnedLoss.load(source.loss_file)
+        loss.check(spaces_of(source.family), source.family)
+        changes = parse_assignments(text for group in self.set for text in group)
+        if self.updates:
+            changes["life.num_updates"] = self.updates
+        return loss, settings_of(source, loss.shape, changes)
+
+    def _live(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> list[AdaptedChunk]:
+        import contextlib
+
+        from actors.adaptation import AdaptationSetup, Learner, chunks_for
+        from cluster.adaptation.pool import live_all
+        from cluster.episodes_bar import episodes_bar
+
+        setup = AdaptationSetup(
+            family=source.family,
+            seed=self.seed,
+            life=config.life,
+            loss=config.loss,
+            baseline=config.baseline,
+            phi=loss.phi.numpy(),
+        )
+        learners: tuple[Learner, ...] = ("learned", "ppo") if self.baseline == "ppo" else ("learned",)
+        sides: tuple[Split, ...] = ("train", "test") if self.tasks == "both" else (self.tasks,)
+        chunks = [
+            chunk
+            for side in sides
+            for learner in learners
+            for chunk in chunks_for(learner, side, self.seeds, config.lives_per_chunk)
+        ]
+        total = len(sides) * len(learners) * self.seeds * config.life.num_updates
+        bar = contextlib.nullcontext(lambda _: None) if self.no_progress else episodes_bar(total, "adapt", "updates")
+        with bar as on_progress:
+            return live_all(setup, chunks, num_actors=self.actors, on_progress=on_progress)
+
+    def _report(self, source: Source, config: AdaptConfig, chunks: list[AdaptedChunk], folder: Path, command: str) -> None:
+        from cluster.adaptation import report
+        from cluster.adaptation.figures import compare, make_groups
+        from cluster.adaptation.plot import draw
+        from cluster.overrides import to_tree
+        from cluster.progress import table_console
+        from cluster.run_directory import write_json
+        from cluster.versions import library_versions
+
+        life = config.life
+        lives = [one for chunk in chunks for one in chunk.lives]
+        groups = make_groups(lives, num_updates=life.num_updates, update_every=life.update_every)
+        comparisons = compare(groups)
+        name = self._name(source)
+        picture, file = folder / f"{name}.png", folder / f"{name}.json"
+        head: dict[str, Any] = {
+            "command": command,
+            "loss": str(source.loss_file),
+            "family": source.family,
+            "seed": self.seed,
+            "steps_of_a_life": life.num_steps,
+            "settings": to_tree(config),
+            "env_steps": sum(chunk.env_steps for chunk in chunks),
+            "busy_s": round(sum(chunk.busy_s for chunk in chunks), 3),
+            "versions": library_versions(),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(file, head | report.content(groups, comparisons))
+        draw(groups, picture, title=source.family)
+        console = table_console()
+        report.show(groups, comparisons, console)
+        report.say_where(console, {"lives": f"{life.num_steps:,} steps each", "picture": str(picture), "written": str(file)})
+
+    def _name(self, source: Source) -> str:
+        """Name of what is written, so that two adaptations of one run do not overwrite each other."""
+        parts = ["adaptation", self.tasks, f"s{self.seed}"]
+        parts += ["last"] if self.phi == "last" else []
+        parts += [source.family] if self.family else []
+        return "-".join("".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in part) for part in parts)
+
+
+def _check_folder(folder: Path) -> None:
+    """Make sure that results can be written before hours are spent on them."""
+    parent = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InvalidInputError(
+            f"the results cannot be written to {folder}: {parent} is no folder with permission to write; give --out"
+        )

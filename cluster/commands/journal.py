@@ -1,0 +1,71 @@
+"""`metaray journal`: what an outer loop's run has lived and learned, and whether its phi follows from that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from envs.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from cluster.run_directory import RunDirectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journal:
+    """List the epochs of a run's journal; with --verify, make phi again from it alone and compare every epoch."""
+
+    run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
+    verify: Annotated[bool, arg(help="replay every update and compare its phi with the digest", help_behavior_hint="")] = False
+
+    def run(self, command: str) -> int:
+        """Read, and print a table or a verdict."""
+        from cluster import run_directory
+
+        directory = run_directory.open_run(Path(self.run_directory))
+        check_outer_loop(directory)
+        if not directory.journal_file.exists():
+            raise InvalidInputError(f"the run {directory.path} has no journal yet")
+        if self.verify:
+            _verify(directory)
+        else:
+            _print(directory)
+        return 0
+
+
+def check_outer_loop(directory: RunDirectory) -> None:
+    """Make sure that a run is one of an outer loop; InvalidInputError when not."""
+    if directory.algorithm != "epg":
+        raise InvalidInputError(
+            f"the run {directory.path} is one of {directory.algorithm}: only runs of epg have a journal and a size"
+        )
+
+
+def _print(directory: RunDirectory) -> None:
+    from cluster.epg.replay import epochs
+    from cluster.epg.round import spread
+    from cluster.progress import number, table_console
+
+    console = table_console()
+    console.print(f"[bold]{'epoch':>7}{'W':>7}{'V':>6}{'chunks':>9}{'alpha':>7}{'fitness':>22}{'score':>11}  phi[/]")
+    for lived in epochs(directory.journal_file):
+        record, update, results = lived.record, lived.update, lived.of("perturbed")
+        mean, deviation = spread(value for result in results.values() for value in result.fitness)
+        fitness = f"{number(mean)} ± {number(deviation)}" if results else "-"
+        score = "-" if update is None or update.score is None else number(update.score)
+        done = "under way" if update is None else update.sha256[:12]
+        console.print(
+            f"{record.epoch + 1:>7}{record.num_workers:>7}{record.num_vectors:>6}{f'{len(results)}/{record.chunks}':>9}"
+            f"{record.alpha:>7.2f}{fitness:>22}{score:>11}  {done}",
+            soft_wrap=True,
+        )
+
+
+def _verify(directory: RunDirectory) -> None:
+    from cluster.epg.replay import phi_sha256, rebuild
+
+    state = rebuild(directory.journal_file)
+    print(f"{state.epoch} epochs replayed, every phi as it was; phi now: {phi_sha256(state.phi)}")

@@ -1,0 +1,75 @@
+"""`metaray scale`: how large a running outer loop is, and how large it shall be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+if TYPE_CHECKING:
+    from cluster.run_directory import RunDirectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Change the size of a run of epg while it runs: actors at once, W and V from the next epoch on. Without options, show it."""
+
+    run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
+    actors: Annotated[str, arg(metavar="N", help="processes that live", help_behavior_hint="")] = ""
+    workers: Annotated[str, arg(metavar="W", help="lives of an epoch", help_behavior_hint="")] = ""
+    vectors: Annotated[str, arg(metavar="V", help="perturbations of an epoch", help_behavior_hint="")] = ""
+
+    def run(self, command: str) -> int:
+        """Write down what is wanted, or print what is."""
+        from cluster import run_directory
+        from cluster.commands.journal import check_outer_loop
+
+        directory = run_directory.open_run(Path(self.run_directory))
+        check_outer_loop(directory)
+        options = {name: value for name in ("actors", "workers", "vectors") if (value := getattr(self, name))}
+        if options:
+            self._ask(directory, options)
+        else:
+            _show(directory)
+        return 0
+
+    def _ask(self, directory: RunDirectory, options: dict[str, str]) -> None:
+        from cluster.epg import scaling
+        from cluster.epg.resuming import wanted
+
+        config = directory.read_config()
+        assert config.algorithm == "epg"
+        after = scaling.ask(directory, **wanted(directory, config, options))
+        follows = "the driver follows" if directory.is_locked() else "no process drives it now; `metaray resume` will follow"
+        print(f"{directory.path}: {_sizes(after)} (revision {after.revision}); {follows}")
+
+
+def _show(directory: RunDirectory) -> None:
+    import time
+
+    from cluster.epg import scaling
+
+    driver = f"driven by {directory.holder()}" if directory.is_locked() else "no process drives it now"
+    print(f"{directory.path}: {driver}")
+    wanted, seen = scaling.desired(directory), scaling.observed(directory)
+    if wanted.revision:
+        followed = "" if seen is not None and seen.revision == wanted.revision else ", not followed yet"
+        print(f"wanted    {_sizes(wanted)} (revision {wanted.revision}{followed})")
+    if seen is None:
+        print("observed  nothing yet")
+        return
+    print(
+        f"observed  actors {seen.actors_alive} of {seen.num_actors}; epoch {seen.epoch} of {seen.num_epochs}, "
+        f"{seen.chunks_done} of {seen.chunks} chunks; W {seen.num_workers}, V {seen.num_vectors}; "
+        f"{seen.lives_per_s:.2f} lives/s, {seen.env_steps_per_s:,.0f} steps/s; {time.time() - seen.time:.0f} s ago"
+    )
+
+
+def _sizes(desired: object) -> str:
+    from cluster.epg.scaling import SIZES
+
+    names = {"num_actors": "actors", "num_workers": "W", "num_vectors": "V"}
+    given = [f"{names[size]} {value}" for size in SIZES if (value := getattr(desired, size)) is not None]
+    return ", ".join(given) or "as configured"

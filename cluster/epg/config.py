@@ -1,0 +1,127 @@
+"""Everything that a run of Evolved Policy Gradients depends on, as one value. See `cluster.config` for how fields are read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from envs.errors import InvalidInputError
+from learners.epg import EvolutionConfig
+from learners.lives import LifeConfig
+from learners.networks.learned_loss import ARCHITECTURES, LossConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpgRunConfig:
+    """One run, complete. The same config and seed make the same phi, bit for bit, wherever and by however many actors it is lived."""
+
+    algorithm: Annotated[Literal["epg"], Meta(description="evolved policy gradients")] = "epg"
+    preset: Annotated[str, Meta(description="preset that the config was made from; a name for people, changes nothing")] = (
+        "custom"
+    )
+    family: Annotated[
+        str, Meta(min_length=1, description="task family: a name of `metaray tasks`, gym:<id> or module:object")
+    ] = "hopper-dynamics"
+    seed: Annotated[int, Meta(ge=0, le=2**53, description="root of every random draw of the run")] = 0
+    num_actors: Annotated[
+        int, Meta(ge=1, le=10_000, description="processes that live chunks of lives; changes nothing but the time it takes")
+    ] = 1
+    num_workers: Annotated[int, Meta(ge=1, le=1_000_000, description="W: lives of an epoch, a multiple of num_vectors")] = 256
+    num_vectors: Annotated[int, Meta(ge=1, le=1_000_000, description="V: perturbations of an epoch, each lived W/V times")] = 64
+    lives_per_chunk: Annotated[
+        int, Meta(ge=1, le=65_536, description="K: lives that one process lives in lockstep, the unit of work")
+    ] = 16
+    num_epochs: Annotated[int, Meta(ge=1, le=10_000_000, description="updates of phi to make")] = 2000
+    evaluate_every: Annotated[int, Meta(ge=1, description="epochs between evaluations of the unperturbed phi")] = 50
+    evaluation_lives: Annotated[int, Meta(ge=1, le=65_536, description="lives of an evaluation")] = 7
+    evaluation_lives_per_chunk: Annotated[
+        int, Meta(ge=1, le=65_536, description="lives of an evaluation that go together; small, so that they spread over actors")
+    ] = 4
+    max_train_seconds: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="evaluate and stop at the end of the epoch in which this much training is over, in seconds; null: never"
+        ),
+    ] = None
+    max_chunk_failures: Annotated[
+        int, Meta(ge=1, le=100, description="a chunk that fails so often, by an exception or its worker's death, stops the run")
+    ] = 3
+    chunk_deadline_s: Annotated[
+        float, Meta(gt=0, description="seconds after which a worker that has not answered counts as hung and is replaced")
+    ] = 1800.0
+    checkpoint_every_epochs: Annotated[
+        int, Meta(ge=1, description="epochs between checkpoints, which spare a resume the replay of the whole journal")
+    ] = 20
+    keep_checkpoints: Annotated[int, Meta(ge=1, le=10_000, description="newest checkpoints that are kept")] = 3
+    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between looks at a running epoch")] = 1.0
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+    life: LifeConfig = field(default_factory=LifeConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+def check(config: EpgRunConfig) -> EpgRunConfig:
+    """Check fields against each other, each being in its own range already, and return the config.
+
+    Raises:
+        InvalidInputError: names the fields, their values and the nearest that would do.
+    """
+    W, V, K = config.num_workers, config.num_vectors, config.lives_per_chunk
+    evolution = config.evolution
+    if evolution.antithetic and V % 2:
+        raise InvalidInputError(
+            f"num_vectors = {V} must be even, for perturbations come in antithetic pairs: try {_nearest(V, 2)} "
+            "(or evolution.antithetic=false)"
+        )
+    if W % V:
+        raise InvalidInputError(
+            f"num_workers = {W} must be a multiple of num_vectors = {V}, so that each perturbation is lived as often: "
+            f"try {_nearest(W, V)}"
+        )
+    if evolution.antithetic and evolution.common_random_numbers and K % 2:
+        raise InvalidInputError(
+            f"lives_per_chunk = {K} must be even, for the two lives of an antithetic pair are lived together: try {_nearest(K, 2)}"
+        )
+    if evolution.common_random_numbers and not evolution.antithetic:
+        raise InvalidInputError(
+            "evolution.common_random_numbers = true is for pairs, and evolution.antithetic = false makes none: set both to false"
+        )
+    if evolution.ranks == "pairwise" and not evolution.antithetic:
+        raise InvalidInputError(
+            'evolution.ranks = "pairwise" compares pairs, and evolution.antithetic = false makes none: try centred'
+        )
+    _check_life(config)
+    return config
+
+
+def _check_life(config: EpgRunConfig) -> None:
+    """Check what a life remembers against what it reads."""
+    life, shortest = config.life, ARCHITECTURES[config.loss.architecture].shortest_buffer
+    if life.buffer_rows < shortest:
+        raise InvalidInputError(
+            f"life.buffer_rows = {life.buffer_rows} is shorter than the convolutions of the {config.loss.architecture} loss, "
+            f"which need {shortest} steps: try {shortest} or more"
+        )
+    if life.buffer_rows < life.update_every:
+        raise InvalidInputError(
+            f"life.buffer_rows = {life.buffer_rows} must hold the {life.update_every} steps of an update (life.update_every): "
+            f"try {life.update_every} or more"
+        )
+    if life.update_every % life.minibatch_rows:
+        raise InvalidInputError(
+            f"life.minibatch_rows = {life.minibatch_rows} must divide life.update_every = {life.update_every}: "
+            f"try {_divisor(life.update_every, life.minibatch_rows)}"
+        )
+
+
+def _divisor(value: int, near: int) -> int:
+    """The divisor of `value` that is nearest to `near`."""
+    return min((candidate for candidate in range(1, value + 1) if value % candidate == 0), key=lambda one: abs(one - near))
+
+
+def _nearest(value: int, step: int) -> str:
+    """The multiples of `step` on both sides of `value`, in words."""
+    lower, upper = value // step * step, math.ceil(value / step) * step
+    return f"{lower} or {upper}" if lower else f"{upper}"

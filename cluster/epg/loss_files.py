@@ -1,0 +1,29 @@
+"""What a run of the outer loop leaves for others: the evolved loss, the best by evaluation and the newest, as files that a user loads.
+
+loss.safetensors         phi of the best evaluation so far; the newest while there was none
+loss-last.safetensors    phi as it is
+"""
+
+from __future__ import annotations
+
+from actors.chunks import spaces_of
+from cluster.epg.config import EpgRunConfig
+from cluster.run_directory import RunDirectory
+from learners.epg import OuterState
+from learners.learned_loss import FILE_NAME, LearnedLoss
+from learners.networks.learned_loss import LossShape
+
+LAST_FILE_NAME = "loss-last.safetensors"
+
+
+class LossFiles:
+    """Writes them."""
+
+    def __init__(self, config: EpgRunConfig, directory: RunDirectory) -> None:
+        self._folder, self._shape = directory.path, LossShape.of(config.loss, spaces_of(config.family))
+
+    def __call__(self, state: OuterState) -> None:
+        """Write both files for `state`, each whole or not at all."""
+        best = state.phi if state.best_phi is None else state.best_phi
+        for phi, name in ((best, FILE_NAME), (state.phi, LAST_FILE_NAME)):
+            LearnedLoss(self._shape, phi).save(self._folder / name)
