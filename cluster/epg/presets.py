@@ -1,7 +1,7 @@
 """Task families to evolve a loss on, by name: each lists only what differs from the defaults of `cluster.epg.config`. Plain data.
 
-The lengths of lives (updates x steps between two) are those of the paper's captions as remembered, and unverified but for the hopper's, which
-is the released default.
+The lengths of lives (updates x steps between two) are those of the paper's captions as remembered, and unverified but for the hopper's,
+which is the released default.
 """
 
 from __future__ import annotations
@@ -17,13 +17,36 @@ def _preset(name: str, shows: str, time: str, updates: int, every: int, **settin
     return Preset(name=name, shows=shows, time=time, settings={"family": name, **life, **settings})
 
 
-_SMALL = {"num_workers": 64, "num_vectors": 32, "lives_per_chunk": 16}
+_POINT: dict[str, Any] = {
+    "num_workers": 128,
+    "num_vectors": 128,
+    "lives_per_chunk": 64,
+    "num_epochs": 600,
+    "evaluation_lives": 32,
+    "evaluation_lives_per_chunk": 16,
+    "life.buffer_rows": 64,
+    "life.passes": 4,
+    "life.learning_rate": 0.01,
+    "life.hidden_sizes": (32, 32),
+    "life.fitness_episodes": 2,
+    "life.ppo.gamma": 0.9,
+    "life.ppo.kl_cost": 0.0,
+    "life.ppo.reward_scale": 0.1,
+    "evolution.sigma": 0.02,
+    "evolution.learning_rate": 0.003,
+    "evolution.final_learning_rate": 0.001,
+    "evolution.beta1": 0.9,
+    "evolution.guidance_share": 0.6,
+}
+"""Lives of 1,024 steps, an episode to an update. A perturbation of 0.05 and more is half of phi's own size: no loss survives in it."""
+
 _PUBLISHED = {"num_workers": 256, "num_vectors": 64, "lives_per_chunk": 32}
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        _preset("point-goal", "a point that learns to go to a goal it cannot see", "10 min", 16, 32, **_SMALL, num_epochs=200),
+        _preset("point-goal", "a point that learns to go to a goal it cannot see", "15 min", 32, 32, **_POINT),
+        _preset("point-goal-halves", "the same with goals on one side, those of the other held out", "15 min", 32, 32, **_POINT),
         _preset(
             "random-hopper",
             "a hopper with another gravity, friction, mass and thickness in each life",
