@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from actors.lifetimes import LifeSeed, Stage, live
+from actors.lifetimes import LifeSeed, Stage, check_can_be_lived_in, live
 from actors.seeds import Stream, generator, seed_sequence
 from envs.registry import resolve
 from envs.task import Task
@@ -98,10 +98,15 @@ def chunks_of(kind: Kind, epoch: int, num_workers: int, num_vectors: int, lives_
 
 
 def spaces_of(family_name: str) -> SpaceSpec:
-    """Return the spaces of a family, read off an environment of one slot."""
+    """Return the spaces of a family, read off an environment of one slot.
+
+    Raises:
+        InvalidInputError: there is no such family, or it cannot be lived in.
+    """
     family = resolve(family_name)
     env = family.make(family.sample(1, np.random.default_rng(0)))
     try:
+        check_can_be_lived_in(family, env)
         return SpaceSpec.of(env)
     finally:
         env.close()

@@ -98,9 +98,11 @@ class Stage:
         tasks = family.sample(1, np.random.default_rng(0)) * num_lives
         self.num_lives, self.num_episodes = num_lives, num_episodes
         self.living = family.make(tasks, num_threads=num_threads)
-        if not self.living.can_restart:
+        try:
+            check_can_be_lived_in(family, self.living)
+        except InvalidInputError:
             self.living.close()
-            raise InvalidInputError(f"family {family.name} cannot be lived in: its engine has no restart of single slots")
+            raise
         self.final = family.make(tasks * num_episodes, num_threads=num_threads)
         self.spec = SpaceSpec.of(self.living)
         self.bounds = ActionBounds(self.living.single_action_space)
@@ -116,6 +118,12 @@ class Stage:
         """End the environments."""
         self.living.close()
         self.final.close()
+
+
+def check_can_be_lived_in(family: TaskFamily, env: BatchedEnv) -> None:
+    """Make sure that an environment of `family` can start a slot's next episode on its own; InvalidInputError when not."""
+    if not env.can_restart:
+        raise InvalidInputError(f"family {family.name} cannot be lived in: its engine has no restart of single slots")
 
 
 def live(

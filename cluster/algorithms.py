@@ -81,6 +81,7 @@ def _impala() -> Kind:
 
 
 def _epg() -> Kind:
+    from cluster import preflight
     from cluster.epg import resuming, training
     from cluster.epg.config import EpgRunConfig, check
     from cluster.epg.plot import draw_runs
@@ -88,7 +89,7 @@ def _epg() -> Kind:
     return Kind(
         config_type=EpgRunConfig,
         check=check,
-        preflight=lambda config, is_local: None,
+        preflight=preflight.check_lives,
         drive=training.drive,
         extend=resuming.extend,
         draw=draw_runs,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.plot import draw, read_curve
+from cluster.plot import draw_runs
 from cluster.progress import clock, number
 from cluster.run_directory import RunDirectory
 from envs.errors import InvalidInputError
@@ -28,7 +30,7 @@ def say_how_it_ended(directory: RunDirectory, summary: dict[str, Any], is_local:
     lines = [f"{ended} - {took}, {summary['learner_updates']:,} updates", f"  return   {mean}"]
     if summary["lost_actors"]:
         lines.append(f"  lost     {summary['lost_actors']} actors, replaced (see {run}/log.txt)")
-    picture = _picture(directory)
+    picture = picture_of(directory, draw_runs)
     lines += [f"  picture  {escape(picture)}"] if picture else []
     lines += [f"  run      {run}", "next"]
     if not summary["finished"]:
@@ -42,10 +44,10 @@ def say_how_it_ended(directory: RunDirectory, summary: dict[str, Any], is_local:
         console.print(line, soft_wrap=True)
 
 
-def _picture(directory: RunDirectory) -> str | None:
-    """Draw the learning curve; None where a run was too short to have one."""
+def picture_of(directory: RunDirectory, draw_runs: Callable[[Sequence[RunDirectory], Path], None]) -> str | None:
+    """Draw the picture of a run and return where it is; None where the run was too short to have one."""
     try:
-        draw([read_curve(directory)], directory.picture)
+        draw_runs([directory], directory.picture)
     except InvalidInputError:
         return None
     return str(directory.picture)

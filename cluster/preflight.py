@@ -13,6 +13,7 @@ from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
+    from cluster.epg.config import EpgRunConfig
 
 CONNECT_TIMEOUT_S = 3.0
 """A head in the same network answers in milliseconds; ray.init would try for a minute."""
@@ -109,6 +110,18 @@ def check_network(config: RunConfig) -> None:
     spec = first_env_spec(config)
     with torch.device("meta"):  # shapes only: nothing is allocated or drawn
         Agent(spec, config.network, config.conditioning)
+
+
+def check_lives(config: EpgRunConfig, is_local: bool) -> None:
+    """Make sure that the family can be lived in, and that a learned loss can read what is seen there.
+
+    Raises:
+        InvalidInputError: such as images, or an engine without restarts.
+    """
+    from actors.chunks import spaces_of
+    from learners.networks.learned_loss import LossShape
+
+    LossShape.of(config.loss, spaces_of(config.family))
 
 
 def cluster_on_this_machine() -> str:

@@ -39,7 +39,7 @@ def write_summary(directory: RunDirectory, config: RunConfig, result: LoopResult
         "actor_utilisation": round(result.actor_utilisation, 4),
         "mean_lag": round(result.mean_lag, 4),
         "max_lag": result.max_lag,
-        "final_return": _finite(result.final_return),
+        "final_return": finite(result.final_return),
         "episodes": result.num_episodes,
         "dropped_trajectories": result.dropped_trajectories,
         "lost_actors": result.lost_actors,
@@ -56,5 +56,6 @@ def read_summary(directory: RunDirectory) -> dict[str, Any] | None:
     return read_json(directory.summary_file) if directory.summary_file.exists() else None
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """Return `value` where JSON can hold it, else None."""
     return value if value is not None and math.isfinite(value) else None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from cluster.adaptation.source import Source
+from cluster.epg.config import check_life, check_minibatch
 from cluster.overrides import apply, from_tree
 from envs.errors import InvalidInputError
 from learners.lives import LifeConfig
@@ -71,12 +72,5 @@ def _check(config: AdaptConfig, shape: LossShape) -> None:
             f"loss.architecture = {loss.architecture}, loss.reward_input = {str(loss.reward_input).lower()}: the loss was evolved "
             f"with {evolved[0]} and {str(evolved[1]).lower()}, and cannot be read another way"
         )
-    shortest = max(shape.convolutions.shortest_buffer, life.update_every)
-    if life.buffer_rows < shortest:
-        raise InvalidInputError(
-            f"life.buffer_rows = {life.buffer_rows} is out of range: allowed is {shortest} or more, for the convolutions of the loss "
-            f"need {shape.convolutions.shortest_buffer} rows and an update brings {life.update_every}"
-        )
-    for name, rows in (("life", life.minibatch_rows), ("baseline", config.baseline.minibatch_rows)):
-        if life.update_every % rows:
-            raise InvalidInputError(f"{name}.minibatch_rows = {rows} must divide life.update_every = {life.update_every}")
+    check_life(life, loss)
+    check_minibatch("baseline", config.baseline.minibatch_rows, life.update_every)

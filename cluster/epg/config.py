@@ -92,16 +92,20 @@ def check(config: EpgRunConfig) -> EpgRunConfig:
         raise InvalidInputError(
             'evolution.ranks = "pairwise" compares pairs, and evolution.antithetic = false makes none: try centred'
         )
-    _check_life(config)
+    check_life(config.life, config.loss)
     return config
 
 
-def _check_life(config: EpgRunConfig) -> None:
-    """Check what a life remembers against what it reads."""
-    life, shortest = config.life, ARCHITECTURES[config.loss.architecture].shortest_buffer
+def check_life(life: LifeConfig, loss: LossConfig) -> None:
+    """Check what a life remembers against what its updates and its loss read.
+
+    Raises:
+        InvalidInputError: names the fields, their values and the nearest that would do.
+    """
+    shortest = ARCHITECTURES[loss.architecture].shortest_buffer
     if life.buffer_rows < shortest:
         raise InvalidInputError(
-            f"life.buffer_rows = {life.buffer_rows} is shorter than the convolutions of the {config.loss.architecture} loss, "
+            f"life.buffer_rows = {life.buffer_rows} is shorter than the convolutions of the {loss.architecture} loss, "
             f"which need {shortest} steps: try {shortest} or more"
         )
     if life.buffer_rows < life.update_every:
@@ -109,10 +113,15 @@ def _check_life(config: EpgRunConfig) -> None:
             f"life.buffer_rows = {life.buffer_rows} must hold the {life.update_every} steps of an update (life.update_every): "
             f"try {life.update_every} or more"
         )
-    if life.update_every % life.minibatch_rows:
+    check_minibatch("life", life.minibatch_rows, life.update_every)
+
+
+def check_minibatch(group: str, minibatch_rows: int, update_every: int) -> None:
+    """Check that the steps of an update can be cut into minibatches; InvalidInputError when not."""
+    if update_every % minibatch_rows:
         raise InvalidInputError(
-            f"life.minibatch_rows = {life.minibatch_rows} must divide life.update_every = {life.update_every}: "
-            f"try {_divisor(life.update_every, life.minibatch_rows)}"
+            f"{group}.minibatch_rows = {minibatch_rows} must divide life.update_every = {update_every}: "
+            f"try {_divisor(update_every, minibatch_rows)}"
         )
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from cluster.closing import picture_of
 from cluster.epg.config import EpgRunConfig
 from cluster.epg.observer import EpgResult
 from cluster.epg.plot import draw_runs
 from cluster.epg.replay import phi_sha256
 from cluster.progress import clock, number
 from cluster.run_directory import RunDirectory, write_json
+from cluster.summary import finite
 from cluster.versions import library_versions
-from envs.errors import InvalidInputError
 
 
 def write_summary(
@@ -48,9 +48,9 @@ def write_summary(
         "env_steps_per_s": round(env_steps_per_s, 1),
         "actor_utilisation": round(result.actor_utilisation, 4),
         "driver_share": round(result.driver_share, 4),
-        "fitness_mean": _finite(result.fitness_mean),
-        "score": _finite(result.score),
-        "best_score": _finite(result.best_score),
+        "fitness_mean": finite(result.fitness_mean),
+        "score": finite(result.score),
+        "best_score": finite(result.best_score),
         "lost_actors": result.lost_actors,
         "reissued_chunks": result.reissued_chunks,
         "num_parameters": int(result.phi.size),
@@ -60,10 +60,6 @@ def write_summary(
     }
     write_json(directory.summary_file, summary)
     return summary
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def say_how_it_ended(directory: RunDirectory, summary: dict[str, Any], is_local: bool, console: Console | None = None) -> None:
@@ -84,7 +80,7 @@ def say_how_it_ended(directory: RunDirectory, summary: dict[str, Any], is_local:
     lines += [f"  speed    {summary['lives_per_s']:,.2f} lives/s, {summary['env_steps_per_s']:,.0f} steps/s"]
     if summary["lost_actors"]:
         lines.append(f"  lost     {summary['lost_actors']} actors, replaced (see {run}/log.txt)")
-    picture = _picture(directory)
+    picture = picture_of(directory, draw_runs)
     lines += [f"  picture  {escape(picture)}"] if picture else []
     lines += [f"  run      {run}", "next"]
     if not summary["finished"]:
@@ -96,12 +92,3 @@ def say_how_it_ended(directory: RunDirectory, summary: dict[str, Any], is_local:
     ]
     for line in lines:
         console.print(line, soft_wrap=True)
-
-
-def _picture(directory: RunDirectory) -> str | None:
-    """Draw the picture; None where a run was too short to have one."""
-    try:
-        draw_runs([directory], directory.picture)
-    except InvalidInputError:
-        return None
-    return str(directory.picture)

@@ -63,7 +63,7 @@ def test_epochs_and_evaluations_draw_apart() -> None:
 
 
 def test_a_family_that_cannot_be_lived_in_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="a learned loss reads vectors only"):
+    with pytest.raises(InvalidInputError, match="family atari:pong cannot be lived in"):
         initial_phi(replace(SETUP, family="atari:pong"))
     with pytest.raises(InvalidInputError, match="family atari:pong cannot be lived in"):
         Stage(resolve("atari:pong"), 1, 1)

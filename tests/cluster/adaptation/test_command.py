@@ -117,7 +117,10 @@ WRONG = [
     (["--set", "baseline.passs=3"], "unknown key 'baseline.passs'; did you mean baseline.passes"),
     (["--set", "baseline.minibatch_rows=5"], "baseline.minibatch_rows = 5 must divide life.update_every = 16"),
     (["--set", "life.minibatch_rows=32"], "life.minibatch_rows = 32 must divide life.update_every = 16"),
-    (["--set", "life.buffer_rows=20"], "life.buffer_rows = 20 is out of range: allowed is 29 or more"),
+    (
+        ["--set", "life.buffer_rows=20"],
+        "life.buffer_rows = 20 is shorter than the convolutions of the paper loss, which need 29 steps: try 29 or more",
+    ),
     (["--set", "loss.architecture=release"], "the loss was evolved with paper and false, and cannot be read another way"),
 ]
 
