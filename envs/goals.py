@@ -1,4 +1,4 @@
-"""Goals on a plane: positions on a ring around the start, hidden from the policy; test goals on the whole ring, or all in the other half.
+"""Goals on a plane: on a ring around the start or a sector of it; test goals lie as those for training do, or all in the other half.
 
 The halves are those of Evolved Policy Gradients' GoalAnt: train on goals to the right (x > 0), test on goals to the left (x < 0), so that
 what was learned must have been how to look for a goal, and not where goals are.
@@ -23,11 +23,13 @@ class GoalRing:
 
     Attributes:
         near, far: radii in m.
-        has_halves: train goals have x > 0 and test goals x < 0; else both splits draw from the whole ring.
+        reach: how far from the x axis goals may lie, to either side, in rad; pi: the whole ring.
+        has_halves: train goals have x > 0 and test goals x < 0, whatever the reach; else both splits draw alike.
     """
 
     near: float
     far: float
+    reach: float = math.pi
     has_halves: bool = False
 
     @property
@@ -41,7 +43,7 @@ class GoalRing:
     def draw(self, family: str, num_tasks: int, rng: np.random.Generator, split: Split) -> list[Task]:
         """Draw goals; all randomness comes from `rng`, and its split shows in the angles alone."""
         radius = np.sqrt(rng.uniform(self.near**2, self.far**2, num_tasks))
-        reach = math.pi / 2 if self.has_halves else math.pi
+        reach = math.pi / 2 if self.has_halves else self.reach
         angle = rng.uniform(-reach, reach, num_tasks)
         x, y = radius * np.cos(angle), radius * np.sin(angle)
         if self.has_halves and split == "test":

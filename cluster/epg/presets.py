@@ -18,27 +18,26 @@ def _preset(name: str, shows: str, time: str, updates: int, every: int, **settin
 
 
 _POINT: dict[str, Any] = {
-    "num_workers": 128,
-    "num_vectors": 128,
+    "num_workers": 256,
+    "num_vectors": 256,
     "lives_per_chunk": 64,
     "num_epochs": 600,
-    "evaluation_lives": 32,
-    "evaluation_lives_per_chunk": 16,
+    "evaluate_every": 25,
+    "evaluation_lives": 64,
+    "evaluation_lives_per_chunk": 32,
     "life.buffer_rows": 64,
-    "life.passes": 4,
-    "life.learning_rate": 0.01,
+    "life.minibatch_rows": 16,
+    "life.passes": 16,
+    "life.learning_rate": 0.003,
     "life.hidden_sizes": (32, 32),
     "life.fitness_episodes": 2,
-    "life.ppo.gamma": 0.9,
-    "life.ppo.kl_cost": 0.0,
-    "life.ppo.reward_scale": 0.1,
     "evolution.sigma": 0.02,
-    "evolution.learning_rate": 0.003,
-    "evolution.final_learning_rate": 0.001,
+    "evolution.learning_rate": 0.02,
+    "evolution.final_learning_rate": 0.003,
     "evolution.beta1": 0.9,
-    "evolution.guidance_share": 0.6,
+    "evolution.guidance_share": 0.0,
 }
-"""Lives of 1,024 steps, an episode to an update. A perturbation of 0.05 and more is half of phi's own size: no loss survives in it."""
+"""Lives of 128 steps, which are four episodes. A perturbation of 0.05 and more is half of phi's own size: no loss survives in it."""
 
 _HOPPER = {
     "num_workers": 32,
@@ -57,8 +56,8 @@ _PUBLISHED = {"num_workers": 256, "num_vectors": 64, "lives_per_chunk": 32}
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        _preset("point-goal", "a point that learns to go to a goal it cannot see", "15 min", 32, 32, **_POINT),
-        _preset("point-goal-halves", "the same with goals on one side, those of the other held out", "15 min", 32, 32, **_POINT),
+        _preset("point-goal", "a point that learns to go to a goal it cannot see", "8 min", 8, 16, **_POINT),
+        _preset("point-goal-halves", "the same with goals on one side, those of the other held out", "8 min", 8, 16, **_POINT),
         _preset(
             "random-hopper",
             "a hopper with another gravity, friction, mass and thickness in each life",

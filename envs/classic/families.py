@@ -12,7 +12,7 @@ from envs.classic.discounting_chain import DiscountingChain, TabularDiscountingC
 from envs.classic.family import NumpyFamily
 from envs.classic.mountain_car import MountainCar, MountainCarContinuous
 from envs.classic.pendulum import Pendulum
-from envs.classic.point_goal import CIRCLE, HALVES, PointGoal, VisiblePointGoal
+from envs.classic.point_goal import AHEAD, CIRCLE, HALVES, PointGoal, VisiblePointGoal
 from envs.goals import GoalRing
 from envs.task import TaskFamily
 
@@ -58,6 +58,7 @@ CLASSIC_FAMILIES: dict[str, Callable[[], TaskFamily]] = {
         doc="the same, observed as one of its 501 states, so that a linear critic can be exact",
         env=TabularDiscountingChain,
     ),
-    **_point("point-goal", "a point on a plane finds a goal on a circle", CIRCLE),
+    **_point("point-goal", "a point on a plane finds a goal that lies ahead, within 45 degrees", AHEAD),
+    **_point("point-goal-circle", "the same with goals all around", CIRCLE),
     **_point("point-goal-halves", "the same: goals to the right for training, to the left for testing", HALVES),
 }

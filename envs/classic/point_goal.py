@@ -2,19 +2,24 @@
 
     p' = clip(p + 0.1 clip(a, -1, 1), -2, 2),        r = -|p' - g|
 
-p starts within 0.05 m of the origin in x and y; g is the task's goal, on a circle of radius 1 m, and not in the observation, which is p. An
-episode is 32 steps and never terminates. To stand still returns about -32, to walk straight to the goal -3 to -5.
+p starts within 0.05 m of the origin in x and y; g is the task's goal, 1 m away, and not in the observation, which is p. An episode is 32
+steps and never terminates. To stand still returns about -32, to walk straight to the goal -3 to -5. Three families by where goals lie:
 
-A policy's return is smooth in what it does and every step is rewarded, so a gradient of two episodes points roughly the right way; but
-which way is right differs from task to task, so nothing but the rewards of this life can tell. A life of 2,000 steps is 62 episodes.
+    point-goal           within 45 degrees of the x axis: to go ahead and to stay there is right in every task, and can be learned once and
+                         for all; which way to turn nothing but the rewards of this life can tell
+    point-goal-circle    anywhere on the circle: there is no way to go but by this life's rewards
+    point-goal-halves    within 90 degrees of it for training, behind the start for testing: the halves of GoalAnt (`envs/goals.py`)
+
+A policy's return is smooth in what it does and every step is rewarded, so a gradient of two episodes points roughly the right way.
 
 Reference: the 2-D navigation of Finn et al. (2017), arXiv 1703.03400, 5.3, whose actions are also clipped to steps of 0.1. Deviations:
-goals on a circle, against the unit square, so that no place is near to all of them; the distance, against its square, whose slope vanishes
-at the goal; 32 steps, against 100 that end within 0.01 m of the goal. `point-goal-halves` has the halves of GoalAnt (`envs/goals.py`).
+goals at one distance, against the unit square, so that no start is near to one; the distance, against its square, whose slope vanishes
+at the goal; 32 steps, against 100 that end within 0.01 m of the goal.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -29,6 +34,7 @@ STEP_LENGTH = 0.1  # m along each axis, at most: ten steps or fewer from the sta
 START_SPREAD = 0.05  # m along each axis: episodes differ, goals stay as far
 ARENA = 2.0  # m from the origin to each wall, so that what a policy sees stays of the order of one
 
+AHEAD = GoalRing(near=1.0, far=1.0, reach=math.pi / 4)
 CIRCLE = GoalRing(near=1.0, far=1.0)
 HALVES = GoalRing(near=1.0, far=1.0, has_halves=True)
 

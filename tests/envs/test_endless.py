@@ -27,6 +27,8 @@ ENDLESS = {
     "random-reacher-visible",
     "point-goal",
     "point-goal-visible",
+    "point-goal-circle",
+    "point-goal-circle-visible",
     "point-goal-halves",
     "point-goal-halves-visible",
     "fetch-reach",

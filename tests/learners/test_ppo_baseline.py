@@ -37,8 +37,8 @@ def test_what_was_tuned_is_a_family_that_exists(family: str) -> None:
 @pytest.mark.slow
 def test_it_finds_every_goal() -> None:
     """128 updates of 64 steps. Standing still is worth about -32, walking straight to the goal -3 to -5."""
-    life, baseline = LifeConfig(), baseline_for("point-goal")
-    setup = AdaptationSetup(family="point-goal", seed=0, life=life, loss=LossConfig(), baseline=baseline, phi=None)
+    life, baseline = LifeConfig(), baseline_for("point-goal-circle")
+    setup = AdaptationSetup(family="point-goal-circle", seed=0, life=life, loss=LossConfig(), baseline=baseline, phi=None)
     lived = adapt(setup, AdaptationChunk(learner="ppo", split="test", first=0, count=8))
     assert np.mean([one.episodes[0].episode_return for one in lived.lives]) < -25
     assert min(one.fitness for one in lived.lives) > -10

@@ -77,7 +77,7 @@ WRONG = [
         ["train", "impala", "--preset", "cartpole", "--local", "--epochs", "3"],
         "--epochs 3 is no option of impala, which has --actors, --steps",
     ),
-    ([*SMALL, "--workers", "100"], "num_workers = 100 must be a multiple of num_vectors = 128"),
+    ([*SMALL, "--workers", "100"], "num_workers = 100 must be a multiple of num_vectors = 256"),
     ([*SMALL, "--vectors", "7"], "num_vectors = 7 must be even"),
     ([*SMALL, "--lives-per-chunk", "3"], "lives_per_chunk = 3 must be even"),
     ([*SMALL, "--set", "life.buffer_rows=3"], "life.buffer_rows = 3 is shorter than the convolutions"),

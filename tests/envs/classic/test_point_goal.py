@@ -11,7 +11,7 @@ import pytest
 from envs.registry import resolve
 from envs.task import Split, Task
 
-NAMES = ["point-goal", "point-goal-halves"]
+NAMES = ["point-goal", "point-goal-circle", "point-goal-halves"]
 
 
 def positions(name: str, num_tasks: int, split: Split) -> np.ndarray:
@@ -30,6 +30,11 @@ def test_goals_lie_on_the_circle_and_halves_apart(name: str) -> None:
     if "halves" in name:
         assert (train[:, 0] > 0).all() and (test[:, 0] < 0).all()
         assert np.mean(np.abs(train[:, 0])) == pytest.approx(2 / math.pi, abs=0.03)  # uniform in the angle
+    elif "circle" not in name:
+        for goals in (train, test):
+            angles = np.arctan2(goals[:, 1], goals[:, 0])
+            assert np.abs(angles).max() == pytest.approx(math.pi / 4, abs=0.01)
+            assert np.std(angles) == pytest.approx(math.pi / 2 / math.sqrt(12), rel=0.05)  # uniform in the angle
     else:
         assert np.abs(np.mean(train, axis=0)).max() < 0.1 and np.abs(np.mean(test, axis=0)).max() < 0.1
 
@@ -72,7 +77,7 @@ def test_the_visible_variant_appends_the_goal() -> None:
 
 def test_the_hidden_goal_decides_who_is_paid() -> None:
     """Walking to the goal returns -3 to -5, standing still -32, and walking to another task's goal less than standing still on average."""
-    family = resolve("point-goal")
+    family = resolve("point-goal-circle")
     tasks = family.sample(64, np.random.default_rng(5))
     goals = np.array([[task.number("goal_x"), task.number("goal_y")] for task in tasks])
 
