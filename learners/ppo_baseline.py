@@ -48,7 +48,7 @@ def baseline_life(life: LifeConfig, baseline: BaselineConfig) -> LifeConfig:
 
 # Eight updates of 16 steps each: too few for a value to be learned in, so the rewards are as good as used as they come, and many times.
 _SHORT_LIVES = BaselineConfig(
-    learning_rate=2e-3, passes=64, minibatch_rows=16, ppo=PpoConfig(gamma=0.0, kl_cost=0.0, reward_scale=0.03)
+    learning_rate=2e-3, passes=32, minibatch_rows=16, ppo=PpoConfig(gamma=0.0, kl_cost=0.0, reward_scale=0.03)
 )
 
 TUNED: dict[str, BaselineConfig] = {

@@ -101,11 +101,13 @@ class EpgLoop:
             chunks = chunks_of(
                 "perturbed", record.epoch, record.num_workers, record.num_vectors, record.lives_per_chunk, record.alpha
             )
-            fitness = self._live(chunks, lived)
+            fitness = self._live(chunks, lived).fitness
             before = self._state
             self._state, scalars = advance(self._config, before, lived)
-            score = self._evaluate(lived) if self._is_evaluation_due() else None
-            self._end_epoch(fitness, score, scalars, record.alpha)
+            evaluation = self._evaluate(lived) if self._is_evaluation_due() else None
+            self._end_epoch(fitness, None if evaluation is None else self._score, scalars, record.alpha)
+            if evaluation is not None:  # who watches shall see the verdict, also of the last one
+                self._report(evaluation, lived)
             lived = None
         return reason
 
@@ -138,13 +140,13 @@ class EpgLoop:
         self._journal.append([record])
         return Lived(record=record)
 
-    def _evaluate(self, lived: Lived) -> float:
+    def _evaluate(self, lived: Lived) -> Round:
         """Live with phi as it is and without guidance, as it will be used; keep it if it is the best so far."""
         lives, together = self._config.evaluation_lives, self._config.evaluation_lives_per_chunk
-        fitness = self._live(chunks_of("evaluation", self._state.epoch, lives, 1, together, 0.0), lived)
-        self._score = float(fitness.mean())
+        round_ = self._live(chunks_of("evaluation", self._state.epoch, lives, 1, together, 0.0), lived)
+        self._score = float(round_.fitness.mean())
         self._state = epg.judge(self._state, self._score)
-        return self._score
+        return round_
 
     def _end_epoch(self, fitness: np.ndarray, score: float | None, scalars: dict[str, float], alpha: float) -> None:
         epoch, statistics = self._state.epoch, self._statistics
@@ -163,8 +165,8 @@ class EpgLoop:
         if score is not None:
             self._keep_loss(self._state)
 
-    def _live(self, chunks: Sequence[Chunk], lived: Lived) -> np.ndarray:
-        """Have chunks lived, those that are not yet, and return the fitness of their lives in order."""
+    def _live(self, chunks: Sequence[Chunk], lived: Lived) -> Round:
+        """Have chunks lived, those that are not yet, and return their round, complete."""
         round_ = Round(chunks, lived.of(chunks[0].kind), self._pace, self._config.max_chunk_failures)
         self._pool.publish(self._state.epoch, self._state.phi)
         while not round_.is_complete:
@@ -175,7 +177,7 @@ class EpgLoop:
                 self._report(round_, lived)
         self._report(round_, lived)
         self._statistics.reissued += round_.reissued
-        return round_.fitness
+        return round_
 
     def _hand_out(self, round_: Round) -> None:
         for _ in range(self._pool.free()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cluster import overrides
@@ -19,6 +20,8 @@ SIZES = {"actors": "num_actors", "workers": "num_workers", "vectors": "num_vecto
 def extend(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, str]) -> EpgRunConfig:
     """The run's config, with more epochs if asked for; another size is written down as wanted (`cluster.epg.scaling`).
 
+    Epochs asked for lift a time limit that is used up.
+
     Raises:
         InvalidInputError: a value is not possible, or the run has nothing left to do.
     """
@@ -29,12 +32,14 @@ def extend(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, 
         config = overrides.apply(config, {"num_epochs": epochs})
         if config.num_epochs <= finished:
             raise InvalidInputError(f"--epochs {epochs}: the run {directory.path} has {finished:,} epochs already; give more")
-    if summary is not None and summary["finished"] and not (epochs and summary["reason"] == "total epochs"):
-        longer = f": `metaray resume {directory.path} --epochs E` goes on with it"
-        raise InvalidInputError(
-            f"the run {directory.path} is finished ({summary['reason']}, {finished:,} epochs)"
-            + (longer if summary["reason"] == "total epochs" else ": there is nothing to resume")
-        )
+    if summary is not None and summary["finished"]:
+        if not epochs:
+            raise InvalidInputError(
+                f"the run {directory.path} is finished ({summary['reason']}, {finished:,} epochs): "
+                f"`metaray resume {directory.path} --epochs E` goes on with it"
+            )
+        if summary["reason"] == "time limit":  # it would end it again at once
+            config = replace(config, max_train_seconds=None)
     sizes = wanted(directory, config, options)
     if sizes:
         scaling.ask(directory, **sizes)

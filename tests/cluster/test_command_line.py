@@ -77,6 +77,28 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
+def test_a_run_that_reached_its_return_or_its_time_trains_on_when_asked_for_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for limit, reason, lifted in (
+        ("stop_return=1", "return reached", "stop_return"),
+        ("max_train_seconds=0.001", "time limit", "max_train_seconds"),
+    ):
+        run = tmp_path / lifted
+        assert (
+            main(["train", "impala", "--preset", "cartpole", "--local", "--no-progress", "--out", str(run), "--set", limit]) == 0
+        )
+        stopped = json.loads((run / "summary.json").read_text())
+        assert stopped["reason"] == reason
+        assert main(["resume", str(run)]) == 2
+        assert f"({reason}, " in capsys.readouterr().err
+        steps = stopped["env_steps"] + 2000
+        assert main(["resume", str(run), "--steps", str(steps), "--no-progress"]) == 0
+        after = json.loads((run / "summary.json").read_text())
+        assert (after["reason"], after["env_steps"] >= steps) == ("total steps", True)
+        assert json.loads((run / "config.json").read_text())[lifted] is None
+
+
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize(("arguments", "line"), WRONG, ids=[" ".join(arguments[-2:]) for arguments, _ in WRONG])
 def test_wrong_input_is_one_line_and_exit_code_2_and_leaves_nothing(

@@ -171,6 +171,18 @@ def test_a_finished_run_is_not_resumed_but_may_go_on_for_longer(
     assert [record["epoch"] for record in read_metrics(run / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_that_used_up_its_time_goes_on_when_asked_for_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main([*RUN, "max_train_seconds=0.001", "--epochs", "50", "--out", str(run)]) == 0
+    stopped = json.loads((run / "summary.json").read_text())
+    assert (stopped["reason"], stopped["epochs"]) == ("time limit", 1)
+    assert main(["resume", str(run)]) == 2
+    assert "(time limit, 1 epochs): `metaray resume" in capsys.readouterr().err
+    assert main(["resume", str(run), "--epochs", "3", "--no-progress"]) == 0
+    assert json.loads((run / "summary.json").read_text())["epochs"] == 3
+    assert json.loads((run / "config.json").read_text())["max_train_seconds"] is None
+
+
 @pytest.mark.parametrize("num_actors", ["1", "2"])
 def test_a_killed_driver_redoes_nothing_and_ends_with_the_same_phi(finished: Path, tmp_path: Path, num_actors: str) -> None:
     run = tmp_path / "run"

@@ -184,11 +184,13 @@ def test_a_straggler_is_given_out_again_and_the_first_answer_counts(tmp_path: Pa
 
 def test_a_time_limit_ends_with_an_evaluation(tmp_path: Path) -> None:
     config = sized(max_train_seconds=0.2, evaluate_every=1000, num_epochs=1000)
-    result = evolve(tmp_path, config, recipe=Sleeping(sleep_s=0.01))
+    watcher = Watcher()
+    result = evolve(tmp_path, config, recipe=Sleeping(sleep_s=0.01), observer=watcher)
     assert result.reason == "time limit"
     assert 0 < result.epochs < 1000
     (score,) = [r.score for r in read(tmp_path / "journal.jsonl") if isinstance(r, UpdateRecord) and r.score is not None]
     assert result.best_score == score
+    assert (watcher.statuses[-1].epoch, watcher.statuses[-1].best_score) == (result.epochs, score)  # the verdict is seen
 
 
 def test_worker_processes_end_with_their_pool(tmp_path: Path) -> None:

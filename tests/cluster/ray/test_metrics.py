@@ -6,14 +6,18 @@ import re
 import time
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster.config import RunConfig
+from cluster.epg.ray_pool import RayPool
 from cluster.loop import Loop
 from cluster.observer import SilentObserver, Status
 from cluster.ray_wiring import RayWiring
+from tests.cluster.epg.evolving import Watcher, evolve, first_phi, sized
+from tests.cluster.epg.sleeping import Sleeping
 
 
 class Recorder(SilentObserver):
@@ -79,6 +83,39 @@ def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig
     assert found["ray_metaray_lag_count{driver}"] == result.learner_updates
     assert found["ray_metaray_actors_alive{driver}"] == 1
     assert {"ray_metaray_utilisation{actor}", "ray_metaray_utilisation{learner}"} <= set(found)
+
+
+@pytest.mark.slow
+def test_prometheus_reads_what_the_outer_loop_counted(ray_local: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.epg.ray_metrics import EpgMetricsObserver
+
+    monkeypatch.setattr("cluster.epg.replay.first_phi", first_phi)
+    recipe, config = Sleeping(sleep_s=0.01), sized(num_actors=2)
+    lives = config.num_epochs * config.num_workers + 3 * config.evaluation_lives
+    found: dict[str, float] = {}
+
+    class Lingering(RayPool):
+        """As above: stays up until the figures were read."""
+
+        def close(self) -> None:
+            give_up = time.monotonic() + 60
+            names = ("ray_metaray_epg_lives_total{inner}", "ray_metaray_epg_epoch{driver}")
+            while time.monotonic() < give_up and [found.get(name) for name in names] != [lives, config.num_epochs]:
+                time.sleep(1.0)
+                found.update(scrape(ray_local))
+            super().close()
+
+    observer = EpgMetricsObserver(Watcher(), "measured")
+    result = evolve(tmp_path, config, pool=Lingering(config, recipe, run_name="measured"), observer=observer)
+    assert found["ray_metaray_epg_lives_total{inner}"] == result.lives == lives
+    assert found["ray_metaray_epg_env_steps_total{inner}"] == result.env_steps
+    chunks = config.num_epochs * 4 + 3 * 2  # of four lives, and of two for an evaluation of three
+    assert found["ray_metaray_epg_chunks_total{inner}"] == found["ray_metaray_epg_chunk_seconds_count{inner}"] == chunks
+    assert found["ray_metaray_epg_chunk_seconds_bucket{inner 1000.0}"] == chunks
+    assert found["ray_metaray_epg_epoch{driver}"] == config.num_epochs
+    assert found["ray_metaray_epg_best_score{driver}"] == pytest.approx(result.best_score)
+    assert {"ray_metaray_epg_fitness{driver}", "ray_metaray_env_steps_per_second{driver}"} <= set(found)
+    assert (found["ray_metaray_actors_alive{driver}"], found["ray_metaray_lost_actors{driver}"]) == (2, 0)
 
 
 def test_the_observer_within_hears_everything(ray_local: Any, config: RunConfig) -> None:
