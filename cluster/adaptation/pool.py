@@ -49,10 +49,11 @@ def live_all(
         _watch(futures, done, on_progress)
         pool.shutdown()
     except BaseException as error:  # Ctrl-C too: nobody waits for what the others still live
-        pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - before:
             child.terminate()
-            child.join()
+        pool.shutdown(
+            cancel_futures=True
+        )  # waits for the pool's thread, which joins them: two who reap one child get in each other's way
         if isinstance(error, BrokenProcessPool):
             reason = "a process ended in the middle of its lives; fewer --actors or lives_per_chunk need less memory"
             raise LostProcessError(reason) from None
