@@ -2,6 +2,10 @@
 
 A trajectory holds as many environments as its actor steps; an update wants `batch_unrolls` of them. `batches` cuts or joins columns
 (environments), never time, so that every unroll keeps its own recurrent state and its own border rows.
+
+What nobody uses may hold anything (the final observation of an environment that is gone is NaN) and is made finite here, once, before a
+network sees it: a weight's gradient is x^T g, and NaN times a gradient of zero is NaN. The losses mask for themselves what they take as it
+comes, reward and behaviour_log_prob (`learners.ops.masks`).
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from learners.trajectory import Trajectory
 class Batch:
     """The learner's input: `Trajectory`'s fields as tensors, frames stacked, previous action and reward laid out in time.
 
+    Of what a network takes, rows that nobody uses (`unused_rows`, and the actions of resets) are finite: zero in place of NaN and infinity.
     `weight` is 1 where step t is experience and 0 at the reset rows of next-step autoreset (see `learners.trajectory`).
     """
 
@@ -60,29 +65,62 @@ class Batch:
         )
 
 
+def unused_rows(is_first: Bool[np.ndarray, "T+1 B"], terminated: Bool[np.ndarray, "T B"]) -> Bool[np.ndarray, "T+1 B"]:
+    """Return the rows whose observation nobody uses.
+
+        is_used_t = w_t or (w_{t-1} and not terminated_{t-1}),      w_t = not is_first_{t+1},      w_{-1} = w_T = false
+
+    Row t is used by step t, which acts on it, unless that step is a reset; and by step t - 1, which bootstraps from it, unless that one
+    is a reset or terminated. What is left: the final observation of an episode that terminated; row 0 where it is a final observation,
+    of whichever kind, for the step that led to it is in the unroll before; and the last row where an episode starts there.
+    """
+    is_step = ~is_first[1:]
+    is_used = np.zeros_like(is_first)
+    is_used[:-1] = is_step
+    is_used[1:] |= is_step & ~terminated
+    return ~is_used
+
+
 def batch_of(trajectories: Sequence[Trajectory], columns: slice, device: torch.device) -> Batch:
     """Join the `columns` of all `trajectories` side by side, in order, and move them to `device`."""
 
-    def joined(pick: Callable[[Trajectory], np.ndarray], axis: int = 1) -> Tensor:
+    def joined(pick: Callable[[Trajectory], np.ndarray], axis: int = 1) -> np.ndarray:
         arrays = [pick(trajectory)[:, columns] if axis == 1 else pick(trajectory)[columns] for trajectory in trajectories]
         # concatenate copies: what an actor sent may be a read-only view of memory shared between processes
-        return torch.from_numpy(np.concatenate(arrays, axis=axis)).to(device, non_blocking=True)
+        return np.concatenate(arrays, axis=axis)
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device, non_blocking=True)
+
+    def finite(array: np.ndarray, is_unused: np.ndarray) -> Tensor:
+        if array.dtype.kind == "f":  # integers are
+            rows = array[is_unused]
+            if not np.isfinite(rows).all():
+                array[is_unused] = np.where(np.isfinite(rows), rows, 0)
+        return tensor(array)
 
     first = trajectories[0]
-    obs, is_first = joined(lambda it: it.obs), joined(lambda it: it.is_first)
+    starts, terminated = joined(lambda it: it.is_first), joined(lambda it: it.terminated)
+    is_unused, is_first = unused_rows(starts, terminated), tensor(starts)
+    obs = finite(joined(lambda it: it.obs), is_unused)
     if len(first.frame_history):
-        obs = stack_frames(obs, joined(lambda it: it.frame_history), is_first)
-    action, reward = joined(lambda it: it.action), joined(lambda it: it.reward)
-    previous_action, previous_reward = joined(lambda it: it.previous_action, 0), joined(lambda it: it.previous_reward, 0)
-    states = tuple(joined(lambda it, i=i: it.initial_state[i], 0) for i in range(len(first.initial_state)))  # type: ignore[misc]
+        history = joined(lambda it: it.frame_history)
+        obs = stack_frames(obs, finite(history, np.broadcast_to(is_unused[0], history.shape[:2])), is_first)
+    action, reward = finite(joined(lambda it: it.action), starts[1:]), tensor(joined(lambda it: it.reward))
+    previous_action = finite(joined(lambda it: it.previous_action, 0), is_unused[0])
+    previous_reward = finite(joined(lambda it: it.previous_reward, 0), is_unused[0])
+    states = tuple(
+        finite(joined(lambda it, i=i: it.initial_state[i], 0), is_unused[0])  # type: ignore[misc]
+        for i in range(len(first.initial_state))
+    )
     return Batch(
         obs=obs,
         is_first=is_first,
         action=action,
         reward=reward,
-        terminated=joined(lambda it: it.terminated),
+        terminated=tensor(terminated),
         weight=(~is_first[1:]).to(torch.float32),
-        behaviour_log_prob=joined(lambda it: it.behaviour_log_prob),
+        behaviour_log_prob=tensor(joined(lambda it: it.behaviour_log_prob)),
         previous_action=torch.cat([previous_action[None], action]),
         previous_reward=torch.cat([previous_reward[None], reward]),
         initial_state=states,

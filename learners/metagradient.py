@@ -45,6 +45,7 @@ from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm, global_norm
 from learners.ops.cotangents import Costs, cotangent_derivatives, return_parameters
 from learners.ops.losses import policy_gradient_loss, value_loss
+from learners.ops.masks import cleared
 from learners.ops.meta_parameters import META_PARAMETERS, positions_of, slopes_of, to_logits, values_of
 from learners.ops.optimisers import OptimiserState
 from learners.ops.step_derivative import pull_back, push_forward
@@ -206,6 +207,7 @@ def outer_objective(found: Outputs, advantage: Tensor, batch: Batch, config: Met
     weight = batch.weight
     num_steps = weight.sum().clamp(min=1.0)
     if config.meta.normalise_advantages:
+        advantage = cleared(advantage, weight)
         advantage = advantage - (advantage * weight).sum() / num_steps
         deviation = ((advantage.square() * weight).sum() / num_steps).sqrt()
         advantage = advantage / deviation.clamp(min=1e-8)
@@ -231,7 +233,7 @@ def meta_gradient(agent: Agent, config: MetaGradient, pending: PendingUpdate | T
         }
         found = impala.outputs(agent, pending.arrays | params, pending.batch, learner.precision)
         along: Tensor = forward_ad.unpack_dual(_answers(found)).tangent  # type: ignore[no-untyped-call]
-        return torch.einsum("mktb,ktb->m", pending.cotangents, along)
+        return torch.einsum("mktb,ktb->m", pending.cotangents, cleared(along, pending.batch.weight))
 
 
 def _answers(found: Outputs) -> Tensor:

@@ -52,12 +52,13 @@ def advantages(
         config: gamma, lambda and the scale of rewards.
         reward: received on leaving the step.
         value: estimates of the observations acted on.
-        next_value: estimates of what the steps led to; after an episode's end, of its last observation.
+        next_value: estimates of what the steps led to; after an episode's end, of its last observation. Not looked at, and so may be
+            NaN, where the task ended the episode.
         is_terminated: the task ended the episode.
         is_last: something did.
     """
-    alive, within = 1.0 - is_terminated.to(value.dtype), 1.0 - is_last.to(value.dtype)
-    td_error = config.reward_scale * reward + config.gamma * alive * next_value - value
+    within = 1.0 - is_last.to(value.dtype)
+    td_error = config.reward_scale * reward + config.gamma * next_value.masked_fill(is_terminated, 0.0) - value
     raw = backward_recurrence(td_error.T, (config.gamma * config.lambda_ * within).T).T
     centred = raw - raw.mean(dim=1, keepdim=True)
     scale = centred.square().mean(dim=1, keepdim=True).sqrt() + 1e-8

@@ -35,6 +35,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from envs.classic.reward_processes import Walk
+from learners.ops.masks import cleared
 from learners.ops.returns import lambda_returns
 
 EtaName = Literal["gamma", "lambda"]
@@ -134,7 +135,7 @@ def td_update(config: TDConfig, value: Tensor, eta: Mapping[EtaName, Tensor], st
     Gradient: flows to `value` and `eta`; detach what must not carry it.
     """
     visited = steps.state[:-1]
-    error = steps.weight * (target(value.detach(), eta, steps) - value.gather(0, visited))
+    error = cleared(target(value.detach(), eta, steps) - value.gather(0, visited), steps.weight)
     return value + config.learning_rate * torch.zeros_like(value).scatter_add(0, visited, error)
 
 
@@ -145,7 +146,7 @@ def outer_gradient(config: TDConfig, value: Tensor, steps: Steps) -> Tensor:
         "lambda": torch.full_like(value, config.outer_lambda),
     }
     visited = steps.state[:-1]
-    error = steps.weight * (target(value, outer, steps) - value.gather(0, visited)) / steps.weight.sum(dim=0)
+    error = cleared(target(value, outer, steps) - value.gather(0, visited), steps.weight) / steps.weight.sum(dim=0)
     return torch.zeros_like(value).scatter_add(0, visited, -2.0 * error)
 
 

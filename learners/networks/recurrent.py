@@ -4,8 +4,9 @@
     GRU:   r, z = sigmoid(W x + U h + b),      n = tanh(W x + b + r (U h + b')),            h' = (1 - z) n + z h
 
 with h = c = 0 wherever `is_first`: a new episode knows nothing of the one before, so an unroll over many episodes equals each episode run
-on its own. The input's share of all gates is one matrix product over the whole unroll; only U h remains inside the loop over time. Plain
-tensor operations rather than a fused kernel: forward-mode derivatives pass through.
+on its own. The state is replaced there and not multiplied by zero: what an episode left may be NaN. The input's share of all gates is one
+matrix product over the whole unroll; only U h remains inside the loop over time. Plain tensor operations rather than a fused kernel:
+forward-mode derivatives pass through.
 
 Reference: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000), its bias starting at one as in Jozefowicz et al.
 (2015); Cho et al. (2014) in the form of cuDNN.
@@ -41,13 +42,13 @@ class LSTM(nn.Module):
     ) -> tuple[Float[Tensor, "T B H"], tuple[Float[Tensor, "B H"], ...]]:
         """Return the hidden state of every step and the state after the last."""
         hidden, cell = state
-        outputs = []
-        gates_t, keep_t = functional.linear(x, self.weight_input, self.bias), _keep(is_first, x)
+        outputs, zero = [], x.new_zeros(())
+        gates_t, keep_t = functional.linear(x, self.weight_input, self.bias), _keep(is_first)
         for from_input, keep in zip(gates_t.unbind(), keep_t.unbind(), strict=True):
-            gates = torch.addmm(from_input, hidden * keep, self.weight_hidden.t())
+            gates = torch.addmm(from_input, torch.where(keep, hidden, zero), self.weight_hidden.t())
             switches, candidate = torch.split_with_sizes(gates, (3 * self.size, self.size), dim=-1)
             enter, forget, leave = switches.sigmoid().chunk(3, dim=-1)
-            cell = torch.addcmul(forget * (cell * keep), enter, candidate.tanh())
+            cell = torch.addcmul(forget * torch.where(keep, cell, zero), enter, candidate.tanh())
             hidden = leave * cell.tanh()
             outputs.append(hidden)
         return torch.stack(outputs), (hidden, cell)
@@ -72,10 +73,10 @@ class GRU(nn.Module):
         """Return the hidden state of every step and the state after the last."""
         (hidden,) = state
         sizes = (2 * self.size, self.size)
-        outputs = []
-        gates_t, keep_t = functional.linear(x, self.weight_input, self.bias), _keep(is_first, x)
+        outputs, zero = [], x.new_zeros(())
+        gates_t, keep_t = functional.linear(x, self.weight_input, self.bias), _keep(is_first)
         for from_input, keep in zip(gates_t.unbind(), keep_t.unbind(), strict=True):
-            hidden = hidden * keep
+            hidden = torch.where(keep, hidden, zero)
             switches, candidate = torch.split_with_sizes(from_input, sizes, dim=-1)
             switches_hidden, candidate_hidden = torch.split_with_sizes(hidden @ self.weight_hidden.t(), sizes, dim=-1)
             reset, update = (switches + switches_hidden).sigmoid().chunk(2, dim=-1)
@@ -84,9 +85,9 @@ class GRU(nn.Module):
         return torch.stack(outputs), (hidden,)
 
 
-def _keep(is_first: Tensor, like: Tensor) -> Tensor:
-    """[T, B, 1]: zero where the state starts anew, one elsewhere."""
-    return is_first.logical_not().to(like.dtype).unsqueeze(-1)
+def _keep(is_first: Tensor) -> Tensor:
+    """[T, B, 1]: false where the state starts anew."""
+    return is_first.logical_not().unsqueeze(-1)
 
 
 def _orthogonal_gates(num_gates: int, size: int, num_inputs: int) -> nn.Parameter:

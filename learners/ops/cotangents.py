@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from learners.ops.masks import cleared
 from learners.ops.vtrace_derivatives import ReturnParameter, VTraceDerivatives
 
 RETURN_PARAMETERS: tuple[ReturnParameter, ...] = get_args(ReturnParameter)
@@ -49,7 +50,7 @@ def cotangent_derivatives(
     value_t: Float[Tensor, "T B"],
     weight_t: Float[Tensor, "T B"],
 ) -> Float[Tensor, "M 3 T B"]:
-    """Return dc/deta, for log pi, V and the entropy.
+    """Return dc/deta, for log pi, V and the entropy; zero where the weight is, whatever the targets and values are there.
 
     Args:
         eta: names of the meta-parameters.
@@ -77,4 +78,4 @@ def cotangent_derivatives(
             case _:
                 raise ValueError(f"{name} is no meta-parameter of an actor-critic loss")
         rows.append(torch.stack(row))
-    return torch.stack(rows) * weight_t
+    return cleared(torch.stack(rows), weight_t) * weight_t

@@ -13,6 +13,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from learners.ops.masks import bootstrap_values, cleared
 from learners.ops.recurrence import backward_recurrence
 
 
@@ -27,6 +28,8 @@ def gae(
 ) -> Float[Tensor, "T B"]:
     """Return the advantage of every step, zero at a reset.
 
+    What is not used may be NaN: reward and values where the weight is zero, and `value_tp1` where the discount is.
+
     Args:
         reward_t: reward received on leaving step t.
         discount_t: discount applied to everything after step t; zero at a termination, kept at a truncation.
@@ -35,7 +38,8 @@ def gae(
         lambda_: trace parameter in [0, 1].
         weight_t: one where step t is experience, zero at a reset.
 
-    Gradient: flows to every argument.
+    Gradient: flows to every argument but `weight_t`.
     """
-    td_error_t = reward_t + discount_t * value_tp1 - value_t
-    return backward_recurrence(weight_t * td_error_t, weight_t * discount_t * lambda_)
+    share_t = weight_t * discount_t
+    td_error_t = reward_t + discount_t * bootstrap_values(value_tp1, share_t) - value_t
+    return backward_recurrence(weight_t * cleared(td_error_t, weight_t), share_t * lambda_)

@@ -1,6 +1,7 @@
 """The three terms of an actor-critic loss, each a sum over the unroll.
 
 Sums, not means: the learning rate 6e-4 and the gradient clip 40 of IMPALA belong to a loss summed over time and batch.
+Where the weight is zero nothing is looked at: any argument may be NaN there.
 
     policy: -sum_t w_t * A_t * log pi(a_t)      value: 1/2 * sum_t w_t * (v_t - V_t)^2      entropy: -sum_t w_t * H(pi_t)
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor
+
+from learners.ops.masks import cleared
 
 
 def policy_gradient_loss(
@@ -26,7 +29,7 @@ def policy_gradient_loss(
 
     Gradient: flows to `log_prob_t` only; the advantage is a constant.
     """
-    return -(log_prob_t * (advantage_t.detach() * weight_t)).sum()
+    return -(cleared(log_prob_t, weight_t) * cleared(advantage_t.detach() * weight_t, weight_t)).sum()
 
 
 def value_loss(
@@ -41,7 +44,7 @@ def value_loss(
 
     Gradient: flows to `value_t` only (a semi-gradient).
     """
-    return 0.5 * (weight_t * (target_t.detach() - value_t).square()).sum()
+    return 0.5 * (weight_t * cleared(target_t.detach() - value_t, weight_t).square()).sum()
 
 
 def entropy_loss(entropy_t: Float[Tensor, "T B"], weight_t: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
@@ -53,4 +56,4 @@ def entropy_loss(entropy_t: Float[Tensor, "T B"], weight_t: Float[Tensor, "T B"]
 
     Gradient: flows to `entropy_t`.
     """
-    return -(entropy_t * weight_t).sum()
+    return -(cleared(entropy_t, weight_t) * weight_t).sum()

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from learners.ops.masks import cleared
+
 EPSILON = 1e-8
 """Added to the variance: a component that never changes is scaled by 1e4 at most, and then clipped."""
 
@@ -58,7 +60,7 @@ def update(moments: RunningMoments, batch: Shaped[Tensor, "..."], weight: Shaped
     Args:
         moments: of what was seen before.
         batch: observations [*N, *O].
-        weight: [*N], one for an observation to count, zero to leave it out.
+        weight: [*N], one for an observation to count, zero to leave it out, NaN or not.
 
     Gradient: none is taken.
     """
@@ -67,6 +69,7 @@ def update(moments: RunningMoments, batch: Shaped[Tensor, "..."], weight: Shaped
         # Means and deviations are taken about the old mean: a large common offset does not cost digits.
         shifted = batch.reshape(-1, *shape).to(moments.mean) - moments.mean
         share = weight.reshape(-1, *(1 for _ in shape)).to(shifted)
+        shifted = cleared(shifted, share)
         added = share.sum()
         count = moments.count + added
         safe_added, safe_count = (

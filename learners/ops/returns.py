@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from learners.ops.masks import bootstrap_values, cleared
 from learners.ops.recurrence import backward_recurrence
 
 
@@ -29,11 +30,12 @@ def discounted_returns(
     Args:
         reward_t: reward received on leaving step t.
         discount_t: discount applied to everything after step t.
-        bootstrap_value: return expected after the last step; zeros where every episode ended.
+        bootstrap_value: return expected after the last step; not used, and so may be NaN, where the last discount is zero.
 
     Gradient: flows to every argument.
     """
-    return backward_recurrence(reward_t, discount_t, bootstrap_value)
+    last = bootstrap_values(bootstrap_value, discount_t[-1])
+    return backward_recurrence(reward_t, discount_t, last)
 
 
 def lambda_returns(
@@ -46,6 +48,8 @@ def lambda_returns(
 ) -> Float[Tensor, "T B"]:
     """Return G_t for every step; `lambda_` 0 is the one-step target, 1 the Monte Carlo return bootstrapped at the end.
 
+    What is not used may be NaN: reward and value where the weight is zero, and `value_tp1` where the discount is.
+
     Args:
         reward_t: reward received on leaving step t.
         discount_t: discount applied to everything after step t; zero at a termination, kept at a truncation.
@@ -53,8 +57,9 @@ def lambda_returns(
         lambda_: trace parameter in [0, 1]; one for all steps, or for each step that of the state it led to.
         weight_t: one where step t is experience, zero at a reset; the return of a reset row means nothing.
 
-    Gradient: flows to every argument; pass detached values for a semi-gradient target.
+    Gradient: flows to every argument but `weight_t`; pass detached values for a semi-gradient target.
     """
     lambda_t = lambda_ * torch.cat((weight_t[1:], torch.ones_like(weight_t[:1])))
-    trace_t = discount_t * lambda_t
-    return backward_recurrence(reward_t + (discount_t - trace_t) * value_tp1, trace_t, value_tp1[-1])
+    trace_t, value_tp1 = discount_t * lambda_t, bootstrap_values(value_tp1, discount_t * weight_t)
+    offset_t = cleared(reward_t + (discount_t - trace_t) * value_tp1, weight_t)
+    return backward_recurrence(offset_t, trace_t, value_tp1[-1])

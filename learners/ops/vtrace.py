@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from learners.ops.masks import bootstrap_values, cleared
 from learners.ops.recurrence import backward_recurrence
 
 MAX_LEAKED_LOG_RATIO = 10.0
@@ -65,6 +66,7 @@ def vtrace(
 
     Episode borders: a termination has `discount_t` zero. A truncated step t keeps its discount and bootstraps from `value_tp1[t]`, the
     value of the final observation; row t + 1, the reset, has `weight_t` zero, so that v equals V there and nothing flows across it.
+    What is not used may be NaN: ratio, reward and values where the weight is zero, and `value_tp1` where the discount is.
 
     Args:
         log_rho_t: log pi(a_t) - log mu(a_t).
@@ -80,13 +82,14 @@ def vtrace(
         leak_rho: alpha_rho in [0, 1], of rho and of the ratio in the advantage; 1 clips, 0 does not.
         leak_c: alpha_c in [0, 1], of c.
 
-    Gradient: flows to every argument; pass detached what must not carry it (the paper: everything but gamma and lambda).
+    Gradient: flows to every argument but `weight_t`; pass detached what must not carry it (the paper: everything but gamma and lambda).
     """
+    log_rho_t, value_tp1 = cleared(log_rho_t, weight_t), bootstrap_values(value_tp1, discount_t * weight_t)
     rho_t = leaky_ratio(log_rho_t, clip_rho, leak_rho) * weight_t
     is_plain = isinstance(leak_rho, float) and isinstance(leak_c, float) and leak_rho == leak_c
     c_t = rho_t if is_plain and clip_c == clip_rho else leaky_ratio(log_rho_t, clip_c, leak_c) * weight_t
     pg_rho_t = rho_t if clip_pg_rho == clip_rho else leaky_ratio(log_rho_t, clip_pg_rho, leak_rho) * weight_t
-    td_error_t = reward_t + discount_t * value_tp1 - value_t
+    td_error_t = cleared(reward_t + discount_t * value_tp1 - value_t, weight_t)
     trace_t = lambda_ * discount_t
     # correction_t = v_t - V_t, so a reset row (weight zero) hands exactly zero to the row before it.
     correction_t = backward_recurrence(rho_t * td_error_t, trace_t * c_t)

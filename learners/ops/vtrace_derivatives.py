@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from learners.ops.masks import bootstrap_values, cleared
 from learners.ops.vtrace import VTrace, leaky_ratio
 
 ReturnParameter = Literal["gamma", "lambda", "leak_rho", "leak_c"]
@@ -74,7 +75,7 @@ def vtrace_with_derivatives(
     clips: Clips,
     by: Sequence[ReturnParameter],
 ) -> VTraceDerivatives:
-    """Return V-trace's targets and advantages with their derivatives.
+    """Return V-trace's targets and advantages with their derivatives; what `vtrace` does not look at, this does not either.
 
     Args:
         log_rho_t: log pi(a_t) - log mu(a_t).
@@ -90,11 +91,12 @@ def vtrace_with_derivatives(
 
     Gradient: none is meant to flow; the derivatives are in the result.
     """
+    log_rho_t, value_tp1 = cleared(log_rho_t, weight_t), bootstrap_values(value_tp1, continues_t * weight_t)
     discount_t = gamma * continues_t
     rho_t = leaky_ratio(log_rho_t, clips.rho, clips.leak_rho) * weight_t
     c_t = leaky_ratio(log_rho_t, clips.c, clips.leak_c) * weight_t
     pg_rho_t = leaky_ratio(log_rho_t, clips.pg_rho, clips.leak_rho) * weight_t
-    delta_t, trace_t = reward_t + discount_t * value_tp1 - value_t, lambda_ * discount_t
+    delta_t, trace_t = cleared(reward_t + discount_t * value_tp1 - value_t, weight_t), lambda_ * discount_t
     beyond = {clip: _beyond(log_rho_t, clip) * weight_t for clip in {clips.rho, clips.c, clips.pg_rho}}
     zero = torch.zeros_like(reward_t)
     d_delta, d_rho, d_c, d_pg_rho, d_trace = _stacked(
@@ -109,13 +111,13 @@ def vtrace_with_derivatives(
     )
     offset = d_rho * delta_t + rho_t * d_delta
     offset[0] = rho_t * delta_t
-    x_t = _scan(offset, trace_t * c_t, d_trace * c_t + trace_t * d_c)
-    x_tp1 = torch.cat((x_t[:, 1:], torch.zeros_like(x_t[:, :1])), dim=1)
+    x = _scan(offset, trace_t * c_t, d_trace * c_t + trace_t * d_c)
+    x_tp1 = x[:, 1:]
     inner_t = torch.addcmul(delta_t, trace_t, x_tp1[0])
     d_advantage = d_pg_rho * inner_t + pg_rho_t * (d_delta + d_trace * x_tp1[0] + trace_t * x_tp1)
     return VTraceDerivatives(
-        targets=VTrace(value_target=value_t + x_t[0], advantage=pg_rho_t * inner_t, rho=rho_t),
-        value_target=x_t[1:],
+        targets=VTrace(value_target=value_t + x[0, :-1], advantage=pg_rho_t * inner_t, rho=rho_t),
+        value_target=x[1:, :-1],
         advantage=d_advantage[1:],
     )
 
@@ -133,11 +135,11 @@ def _beyond(log_rho_t: Float[Tensor, "T B"], clip: float) -> Float[Tensor, "T B"
 
 def _scan(
     offset_t: Float[Tensor, "M1 T B"], decay_t: Float[Tensor, "T B"], d_decay_t: Float[Tensor, "M1 T B"]
-) -> Float[Tensor, "M1 T B"]:
-    """Return x_t = offset_t + decay_t x_{t+1} + d_decay_t x_{t+1}[0]; row 0 of `d_decay_t` is zero, so row 0 is the recursion itself."""
+) -> Float[Tensor, "M1 T+1 B"]:
+    """Return x_t = offset_t + decay_t x_{t+1} + d_decay_t x_{t+1}[0], x_T = 0; row 0 of `d_decay_t` is zero, so row 0 is the recursion."""
     steps = zip(offset_t.unbind(1)[::-1], decay_t.unbind()[::-1], d_decay_t.unbind(1)[::-1], strict=True)
     x = torch.zeros_like(offset_t[:, 0])
-    found = []
+    found = [x]
     for offset, decay, d_decay in steps:
         x = torch.addcmul(torch.addcmul(offset, d_decay, x[:1]), decay, x)
         found.append(x)

@@ -180,6 +180,27 @@ def test_nothing_crosses_an_episode_border(learner_index: int, border: int) -> N
     assert after[border + 1, learner_index] == value[border + 1, learner_index]  # the reset row teaches nothing
 
 
+@pytest.mark.parametrize("junk", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_neither_the_reward_of_a_reset_nor_the_value_of_a_terminal_state_is_looked_at(config: TDConfig, junk: float) -> None:
+    def learned(left: float) -> list[torch.Tensor]:
+        rng = np.random.default_rng(2)
+        value = torch.tensor(rng.normal(size=(NUM_STATES + 1, 5)))
+        value[NUM_STATES] = left
+        logits: dict[EtaName, torch.Tensor] = {name: torch.tensor(rng.normal(size=value.shape)) for name in config.eta}
+        state = TDState(value=value, logits=logits, pending=None)
+        for seed in range(3):
+            data = unroll(seed)
+            walk = wandering(data, seed)
+            states, reward = walk.state.copy(), np.where(data.is_reset, left, walk.reward)
+            states[1:][data.terminated] = NUM_STATES
+            state = update(config, state, dataclasses.replace(walk, state=states, reward=reward))
+        return [state.value[:NUM_STATES], *state.logits.values()]
+
+    want, got = learned(0.0), learned(junk)
+    assert all(torch.equal(a, b) and b.isfinite().all() for a, b in zip(got, want, strict=True))
+
+
 def test_an_episode_validates_the_update_before_it_and_then_teaches() -> None:
     config = TDConfig(eta=("gamma",))
     generators = [np.random.default_rng(seed) for seed in range(3)]

@@ -95,6 +95,28 @@ def test_no_gradient_crosses_an_episode_border(kind: type[LSTM] | type[GRU]) -> 
         assert slope[3].any()
 
 
+@pytest.mark.parametrize("junk", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_an_episode_does_not_depend_on_what_the_one_before_left_even_where_that_is_nan(
+    kind: type[LSTM] | type[GRU], junk: float
+) -> None:
+    core = make(kind)
+    x, is_first, state = inputs(core)  # environment 0 begins an episode at rows 0 and 4
+    slopes = []
+    for left in (0.0, junk):
+        given = tuple(tensor.index_fill(0, torch.tensor([0]), left).requires_grad_() for tensor in state)
+        outputs, last = core(x, is_first, given)
+        slopes.append([outputs, *last, *torch.autograd.grad(outputs.sum(), [*core.parameters(), *given])])
+    assert all(torch.equal(got, want) and want.isfinite().all() for want, got in zip(*slopes, strict=True))
+    before, _ = core(x, is_first, state)
+    x[3, 0] = float("nan")
+    after, last = core(x, is_first, state)
+    assert after[3, 0].isnan().all()
+    assert torch.equal(after[4:], before[4:]) and all(tensor.isfinite().all() for tensor in last)
+    x[5, 0] = float("nan")  # inside of an episode it stays
+    assert core(x, is_first, state)[0][5:, 0].isnan().all()
+
+
 @pytest.mark.parametrize("kind", [LSTM, GRU])
 def test_gradients(kind: type[LSTM] | type[GRU]) -> None:
     core = make(kind)

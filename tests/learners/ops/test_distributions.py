@@ -101,3 +101,14 @@ def test_distribution_splits_the_parameters_of_the_policy_head() -> None:
     assert isinstance(continuous, DiagonalGaussian)
     assert continuous.mean.tolist() == [[1.0, 2.0]]
     assert continuous.log_std.tolist() == [[MIN_LOG_STD, MAX_LOG_STD]]
+
+
+@pytest.mark.parametrize("log_std", [-5.0, -1.0, 1.9])
+def test_a_deviation_that_a_config_may_ask_for_is_the_one_that_acts(log_std: float) -> None:
+    """`network.initial_log_std` may lie in [-5, 2]."""
+    params = torch.tensor([0.5, log_std], requires_grad=True)
+    policy = distribution(SpaceSpec((3,), "float32", action_size=1), params)
+    assert isinstance(policy, DiagonalGaussian)
+    assert policy.log_std.item() == pytest.approx(log_std)
+    (slope,) = torch.autograd.grad(policy.entropy(), params)
+    assert slope[1].item() == 1.0

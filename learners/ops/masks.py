@@ -1,0 +1,42 @@
+"""What nobody uses is not looked at: a mask that multiplies would let NaN through, for 0 * NaN is NaN, in the gradient too.
+
+    a step without weight, w_t = 0                 its reward, value, ratio, advantage ... count as zero
+    a step that is not bootstrapped from           V_{t+1} counts as zero where it is not finite
+
+The final observation of a terminated episode may hold anything (the simulator is gone, the data has ended), and so may whatever a network
+makes of it. Inputs are cleared before they enter a formula, not its results after it: only so is the gradient finite as well. A bootstrap
+value that is finite stays as it is: times zero it is zero, and the derivative by the discount is wanted at a discount of zero too.
+
+Letters: N any axes.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def cleared(x: Float[Tensor, "*N"], weight: Float[Tensor, "..."]) -> Float[Tensor, "*N"]:
+    """Return `x`, zero where the weight is zero.
+
+    Args:
+        x: anything of the steps.
+        weight: one where a step is experience, zero at a reset; of a shape that broadcasts to that of `x`.
+
+    Gradient: flows to `x` where the weight is not zero; none is meant to flow to `weight`.
+    """
+    # the weight itself is the zero: one operation less than to make one
+    return torch.where(weight.bool(), x, weight)
+
+
+def bootstrap_values(value_tp1: Float[Tensor, "*N"], share: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """Return `value_tp1`, finite wherever nothing is bootstrapped from it.
+
+    Args:
+        value_tp1: value estimate of the observation that a step led to.
+        share: zero where it is multiplied by zero: at a termination, and at a reset.
+
+    Gradient: flows to `value_tp1`.
+    """
+    return torch.where(share.bool(), value_tp1, value_tp1.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
