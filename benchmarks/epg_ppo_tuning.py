@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from runs import print_line
+from runs import ends, print_line
 
 from actors.adaptation import AdaptationSetup, chunks_for
 from cluster.adaptation.config import AdaptConfig
@@ -65,7 +65,7 @@ def row(baseline: BaselineConfig, fitness: list[float]) -> dict[str, Any]:
         "gamma": baseline.ppo.gamma,
         "reward_scale": baseline.ppo.reward_scale,
         "fitness": round(estimate.value, 3),
-        "fitness_95": [None if end is None else round(end, 3) for end in (estimate.low, estimate.high)],
+        "fitness_95": ends(estimate),
         "worst": round(float(np.min(fitness)), 3),
     }
 

@@ -28,7 +28,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from runs import bootstrap_interval, metrics, print_line, train_or_take
+from runs import ends, metrics, print_line, train_or_take
+
+from cluster.bootstrap import mean_estimate
 
 START_GAMMA, OUTER_GAMMA, GAMMA_RANGE = 0.95, 1.0, "0.9,1.0"
 """Those of Bonnet, Midgley, Laterre (2022), "Debiasing Meta-Gradient Reinforcement Learning by Learning the Outer Value Function"."""
@@ -94,7 +96,7 @@ def trained(row: str, options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "reached": f"{sum(one >= REACHED for one in found)} of {len(found)}",
         "mean_return": round(float(np.mean(found)), 4),
-        "mean_return_95": bootstrap_interval(lambda sample: float(np.mean(sample)), found),
+        "mean_return_95": ends(mean_estimate(found)),
         "returns": found,
     }
     return figures | ({"final_gamma": gammas, "settings": [*settings, *options.set]} if is_meta else {})

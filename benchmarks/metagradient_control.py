@@ -8,8 +8,8 @@ steps and seeds. Returns are means over the last 100 training episodes.
 
     recovered = (R_meta - R_bad) / (R_best - R_bad)          means over seeds; R_best is that of the best fixed gamma of the grid
 
-Its 95 % interval draws the seeds of every row again (10,000 times), and with them which gamma is best. Prints one JSON line; --set goes to
-the meta-gradient's runs only; --out draws the grid, and the gamma of each seed over its run.
+Its 95 % interval draws the seeds of every row again (10,000 times), and with them which gamma is best, and allows for how few seeds there
+are. Prints one JSON line; --set goes to the meta-gradient's runs only; --out draws the grid, and the gamma of each seed over its run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from runs import bootstrap_interval, metrics, print_line, train_or_take
+from runs import ends, metrics, print_line, train_or_take
+
+from cluster.bootstrap import grouped_estimate, mean_estimate
 
 FIXED, META = "#0072B2", "#D55E00"
 """Of Okabe and Ito (2008)."""
@@ -45,10 +47,14 @@ def returns(name: str, settings: Sequence[str], options: argparse.Namespace) -> 
     return found
 
 
-def recovered(meta: Sequence[float], bad: Sequence[float], *fixed: Sequence[float]) -> float:
-    """The share of the gap between the bad and the best fixed discount that the meta-gradient closes."""
-    low = float(np.mean(bad))
-    return (float(np.mean(meta)) - low) / (max(float(np.mean(row)) for row in (bad, *fixed)) - low)
+def recovered(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """The share of the gap between the bad and the best fixed discount that the meta-gradient closes.
+
+    Args:
+        rows: returns of the meta-gradient, of the bad discount, and of the others, arrays [R, S] of S seeds in each of R resamples.
+    """
+    meta, bad, *fixed = (row.mean(axis=1) for row in rows)
+    return np.asarray((meta - bad) / (np.maximum.reduce([bad, *fixed]) - bad))
 
 
 def draw(fixed: dict[float, list[float]], meta: list[float], folders: Sequence[Path], outer_gamma: float, file: Path) -> None:
@@ -110,12 +116,13 @@ def main() -> None:
     if options.out is not None:
         draw(fixed, meta, folders, options.outer_gamma, options.out)
     others = [row for gamma, row in fixed.items() if gamma != bad]
+    estimate = grouped_estimate(recovered, [np.array(row)[None] for row in (meta, fixed[bad], *others)])
     means = {gamma: float(np.mean(row)) for gamma, row in fixed.items()}
     print_line(
         "metagradient_control",
         {
-            "recovered": round(recovered(meta, fixed[bad], *others), 3),
-            "recovered_95": bootstrap_interval(recovered, meta, fixed[bad], *others),
+            "recovered": round(estimate.value, 3),
+            "recovered_95": ends(estimate),
             "seeds": options.seeds,
             "bad_gamma": bad,
             "best_gamma": max(means, key=means.__getitem__),
@@ -127,10 +134,9 @@ def main() -> None:
 
 
 def _row(values: Sequence[float]) -> dict[str, Any]:
-    interval = bootstrap_interval(lambda sample: float(np.mean(sample)), values)
     return {
         "mean_return": round(float(np.mean(values)), 2),
-        "mean_return_95": interval,
+        "mean_return_95": ends(mean_estimate(values)),
         "returns": [round(one, 2) for one in values],
     }
 

@@ -8,12 +8,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from cluster.bootstrap import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,11 +57,9 @@ def median(values: Sequence[float]) -> float:
     return float(f"{statistics.median(values):.4g}")
 
 
-def bootstrap_interval(statistic: Callable[..., float], *samples: Sequence[float], draws: int = 10_000) -> list[float]:
-    """The 95 % interval of `statistic(*samples)` over seeds: each sample, one value a seed, is drawn again with replacement."""
-    rng = np.random.default_rng(0)
-    values = [statistic(*(rng.choice(sample, len(sample)) for sample in samples)) for _ in range(draws)]
-    return [round(float(bound), 3) for bound in np.percentile(values, (2.5, 97.5))]
+def ends(estimate: Estimate) -> list[float] | None:
+    """The 95 % interval of an estimate to three digits behind the point; None where it has none."""
+    return None if estimate.low is None or estimate.high is None else [round(estimate.low, 3), round(estimate.high, 3)]
 
 
 def print_line(benchmark: str, figures: dict[str, Any]) -> None:

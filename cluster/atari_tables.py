@@ -142,7 +142,8 @@ def write(report: Report, file: Path, *, command: str) -> Path:
 def _markdown(report: Report, command: str) -> Iterator[str]:
     yield f"# Atari: meta-parameters against gamma-bar\n\n`{command}`\n"
     yield (
-        "Intervals are 95 %, from a stratified bootstrap over seeds. Published: Xu, van Hasselt and Silver (2018), figure 2, "
+        "Intervals are 95 %: Student's, with the standard error of a bootstrap over the seeds of each game and the degrees of freedom "
+        "that those seeds leave; none where seeds all came to the same. Published: Xu, van Hasselt and Silver (2018), figure 2, "
         "and Espeholt et al. (2018), table C.1, after 200 M frames.\n"
     )
     for table in (figure_2(report), foundations(report), game_by_game(report)):

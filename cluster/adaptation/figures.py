@@ -8,19 +8,25 @@ A life's value at a border is the mean return of its episodes that ended since t
 before holds. A life has no value before its first episode has ended, and the curve begins at the first border where all lives have one, so
 it is a mean over the same lives everywhere: those that fall early would else speak for all. A life in which no episode ended is left out.
 
-All intervals are the percentile bootstrap over lives (`cluster.bootstrap`). Letters: S lives, G borders of the grid.
+A fitness or return that is NaN or infinite has no mean: lives that have one are left out of what it would go into, and counted.
+
+Intervals are over lives (`cluster.bootstrap`): of means and differences studentised, of the share of tasks won Clopper and Pearson's. A
+difference is that of one task, so its interval is that of a mean of differences, and knows what both learners share. Those of a curve
+hold at each border on its own, not at all of them together. Where all lives came to the same there is none. Letters: S lives, G borders
+of the grid.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from actors.adaptation import AdaptedLife, Learner
-from actors.lifetimes import LivedEpisode
-from cluster.bootstrap import Estimate, mean_estimate, mean_intervals
+from actors.life_experience import LivedEpisode
+from cluster.bootstrap import Estimate, mean_estimate, mean_intervals, share_estimate
 from envs.task import Split
 
 MAX_BORDERS = 64
@@ -33,7 +39,7 @@ class Curve:
 
     Attributes:
         steps: of the life, at the borders from the first on at which all lives have a value, [G].
-        mean, low, high: over lives, [G].
+        mean, low, high: over lives, [G]; the ends of the interval are NaN where all lives have the same value, or there is one.
         num_lives: how many lives it is a mean of.
     """
 
@@ -46,7 +52,15 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """All lives of one learner on one split; `curve` is None where no episode ended in any life, `num_steps` are a life's."""
+    """All lives of one learner on one split.
+
+    Attributes:
+        learner, split: whose.
+        lives: in order of their numbers.
+        num_steps: of a life.
+        fitness: over the lives whose fitness is finite; NaN without an interval where none is.
+        curve: None where no episode with a finite return ended in any life.
+    """
 
     learner: Learner
     split: Split
@@ -54,6 +68,11 @@ class Group:
     num_steps: int
     fitness: Estimate
     curve: Curve | None
+
+    @property
+    def not_finite(self) -> tuple[AdaptedLife, ...]:
+        """The lives in which something was NaN or infinite."""
+        return tuple(life for life in self.lives if life.not_finite is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +83,7 @@ class Comparison:
         split: whose tasks.
         difference: fitness under the learned loss less fitness under PPO, mean over tasks.
         share_won: of the tasks that the learned loss did better on; a tie counts half.
-        num_tasks: how many.
+        num_tasks: how many, without those on which the fitness of either is not finite.
     """
 
     split: Split
@@ -85,7 +104,7 @@ def make_groups(lives: Sequence[AdaptedLife], *, num_updates: int, update_every:
             split=split,
             lives=tuple(sorted(of_group, key=lambda life: life.life)),
             num_steps=num_updates * update_every,
-            fitness=mean_estimate([life.fitness for life in of_group]),
+            fitness=_estimate([life.fitness for life in of_group]),
             curve=make_curve([life.episodes for life in of_group], borders),
         )
         for (split, learner), of_group in members.items()
@@ -100,16 +119,23 @@ def compare(groups: Sequence[Group]) -> list[Comparison]:
         if (split, "ppo") not in found or (split, "learned") not in found:
             continue
         pairs = zip(found[split, "learned"].lives, found[split, "ppo"].lives, strict=True)
-        gaps = np.array([learned.fitness - ppo.fitness for learned, ppo in pairs])
+        both = [(learned.fitness, ppo.fitness) for learned, ppo in pairs]
+        gaps = np.array([learned - ppo for learned, ppo in both if math.isfinite(learned) and math.isfinite(ppo)])
         comparisons.append(
             Comparison(
                 split=split,
-                difference=mean_estimate(gaps.tolist()),
-                share_won=mean_estimate(((np.sign(gaps) + 1) / 2).tolist()),
+                difference=_estimate(gaps.tolist()),
+                share_won=share_estimate(((np.sign(gaps) + 1) / 2).tolist()),
                 num_tasks=gaps.size,
             )
         )
     return comparisons
+
+
+def _estimate(values: Sequence[float]) -> Estimate:
+    """The mean of the values that are finite, with its interval; NaN without one where there are none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return mean_estimate(finite) if finite else Estimate(value=math.nan, low=None, high=None)
 
 
 def grid(num_updates: int) -> np.ndarray:
@@ -134,11 +160,14 @@ def on_grid(episodes: Sequence[LivedEpisode], borders: np.ndarray) -> np.ndarray
 def make_curve(lives: Sequence[Sequence[LivedEpisode]], borders: np.ndarray) -> Curve | None:
     """Return mean and interval over lives, from the first border on where all of them have a value; None where no episode ended.
 
+    A life with a return that is not finite is left out.
+
     Args:
         lives: the episodes of each.
         borders: steps of a life, [G].
     """
-    values = [on_grid(episodes, borders) for episodes in lives if episodes]
+    finite = [episodes for episodes in lives if episodes and all(math.isfinite(one.episode_return) for one in episodes)]
+    values = [on_grid(episodes, borders) for episodes in finite]
     if not values:
         return None
     table = np.stack(values)

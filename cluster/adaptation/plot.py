@@ -2,6 +2,8 @@
 
 colour   who learns                    line    held-out tasks whole, training tasks dashed
 band     95 % interval of the mean     point   fitness: whole episodes with the final policy, beyond the last step
+
+The band has a gap where all lives have the same value, which has no interval.
 """
 
 from __future__ import annotations

@@ -12,10 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from actors.adaptation import AdaptedLife
+from actors.chunks import NotFinite
 from cluster.adaptation.figures import Comparison, Curve, Group
 from cluster.adaptation.plot import NAMES, SIDES
 from cluster.bootstrap import Estimate
+from cluster.epg.life_checks import LOOK_FOR, MAX_SHARE, cut_line, in_words
 from cluster.progress import number
+from learners.lives import LifeConfig
+
+INTERVALS = "95 %: means and differences studentised (the farther of Student's and the bootstrap's ends), shares Clopper-Pearson"
+"""Stands in the file, so that its figures are not taken for those of other intervals."""
 
 
 def show(groups: Sequence[Group], comparisons: Sequence[Comparison], console: Console) -> None:
@@ -29,7 +35,7 @@ def show(groups: Sequence[Group], comparisons: Sequence[Comparison], console: Co
         table.add_row(
             SIDES[group.split],
             NAMES[group.learner],
-            str(len(group.lives)),
+            _count(group),
             f"[bold]{number(group.fitness.value)}[/]",
             _interval(group.fitness, number),
         )
@@ -43,14 +49,48 @@ def show(groups: Sequence[Group], comparisons: Sequence[Comparison], console: Co
         )
 
 
+def _count(group: Group) -> str:
+    """How many lives a figure is of: `32`, or `30 of 32` where the others have no finite fitness."""
+    finite = sum(math.isfinite(life.fitness) for life in group.lives)
+    return str(finite) if finite == len(group.lives) else f"{finite} of {len(group.lives)}"
+
+
+def is_failed(group: Group) -> bool:
+    """Whether most lives of a group are not finite: its figures are those of the few that were spared."""
+    return len(group.not_finite) > MAX_SHARE * len(group.lives)
+
+
+def warnings(groups: Sequence[Group], cut_episodes: int, life: LifeConfig) -> list[str]:
+    """Say what is odd about the lives: a line for each group in which some are not finite, and one for episodes that were cut.
+
+    Args:
+        groups: all of them.
+        cut_episodes: of the fitness of all lives.
+        life: their settings.
+    """
+    lines = []
+    for group in groups:
+        bad = [NotFinite(life=one.life, what=one.not_finite, task=str(one.task)) for one in group.not_finite if one.not_finite]
+        if bad:
+            who = f"{NAMES[group.learner]}, {SIDES[group.split]}"
+            what = f"{who}: {len(bad)} of {len(group.lives)} lives are not finite ({in_words(bad)})"
+            failed = f"the adaptation failed: {what}; {LOOK_FOR}"
+            lines.append(failed if is_failed(group) else f"{what}; what is not is left out of the figures")
+    if cut_episodes:
+        lines.append(cut_line(cut_episodes, life.max_episode_steps))
+    return lines
+
+
 def content(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Return all of it as JSON-able values; what is not finite becomes null."""
     return {
+        "intervals": INTERVALS,
         "groups": [
             {
                 "tasks": group.split,
                 "trained_by": group.learner,
                 "num_lives": len(group.lives),
+                "num_not_finite": len(group.not_finite),
                 "fitness": _estimate(group.fitness),
                 "curve": None if group.curve is None else _curve(group.curve),
             }
@@ -76,6 +116,7 @@ def _life(life: AdaptedLife) -> dict[str, Any]:
         "life": life.life,
         "task": dict(life.task.params),
         "fitness": _finite(life.fitness),
+        "not_finite": life.not_finite,
         "episodes": {
             "end_step": [episode.end_step for episode in life.episodes],
             "return": [_finite(episode.episode_return) for episode in life.episodes],
@@ -101,7 +142,9 @@ def _finite(value: float) -> float | None:
 
 
 def _interval(estimate: Estimate, write: Any) -> str:
-    return "none" if estimate.low is None or estimate.high is None else f"{write(estimate.low)} to {write(estimate.high)}"
+    if estimate.low is None or estimate.high is None:
+        return "none: too few, or all the same"
+    return f"{write(estimate.low)} to {write(estimate.high)}"
 
 
 def _signed(value: float) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from learners.trajectory import Episode, Snapshot
 
 DEFAULT_EPISODES = 64
+DEFAULT_MAX_STEPS = 30_000
+"""More than half an hour of Atari at four frames a step (27,000), where the longest published episodes are cut."""
 MAX_SLOTS = 64
 """Environments side by side: enough to fill the simulators' threads, few enough for Atari's memory."""
 
@@ -25,7 +27,7 @@ MAX_SLOTS = 64
 class Evaluate:
     """Play whole episodes with the newest checkpoint of a run, by default on tasks held out from training.
 
-    Prints the mean return with its standard error and writes every episode to RUN/evaluation-<tasks>-s<seed>.json. With --protocol an
+    Prints the mean return with its 95 % interval and writes every episode to RUN/evaluation-<tasks>-s<seed>.json. With --protocol an
     Atari run is scored as published: whole games, sampled actions, half an hour of play at most, for a run on atari57 each of the games.
     """
 
@@ -47,6 +49,14 @@ class Evaluate:
             help_behavior_hint="",
         ),
     ] = ""
+    max_episode_steps: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help=f"cut an episode after N steps and count its return so far (default: {DEFAULT_MAX_STEPS:,}, over half an hour of Atari)",
+            help_behavior_hint="",
+        ),
+    ] = None
     tasks: Annotated[Literal["test", "train"], arg(help="tasks held out from training, or tasks as in training")] = "test"
     seed: Annotated[int, arg(metavar="N", help="root of tasks, resets and actions")] = 0
     greedy: Annotated[bool, arg(help="take the likeliest action instead of sampling one", help_behavior_hint="")] = False
@@ -62,6 +72,8 @@ class Evaluate:
             raise out_of_range("--episodes", self.episodes, "[1, 1,000,000]")
         if not 0 <= self.seed < 2**53:
             raise out_of_range("--seed", self.seed, "[0, 2^53)")
+        if self.max_episode_steps is not None and not 1 <= self.max_episode_steps <= 2**53:
+            raise out_of_range("--max-episode-steps", self.max_episode_steps, "[1, 2^53]")
         protocol = self._find_protocol() if self.protocol else None
         directory = run_directory.open_run(Path(self.run_directory))
         if directory.algorithm == "epg":
@@ -83,16 +95,18 @@ class Evaluate:
         name = (
             f"evaluation-{self.tasks}-s{self.seed}{'-greedy' if self.greedy else ''}{'-untrained' if self.untrained else ''}.json"
         )
-        rows = [{"task": dict(e.task.params), "return": e.episode_return, "length": e.length} for e in episodes]
+        rows = [_row(episode) for episode in episodes]
         content = {
             "family": config.family,
             "tasks": self.tasks,
             "seed": self.seed,
             "greedy": self.greedy,
             "env_steps": step,
+            "max_episode_steps": self._max_steps,
             "command": command,
         }
         run_directory.write_json(directory.path / name, content | figures | {"episodes": rows})
+        _warn_of_cut_episodes(figures, self._max_steps)
         _print(config, figures, episodes, f"{self.tasks} tasks, weights after {step:,} steps", directory.path / name)
         return 0
 
@@ -108,6 +122,10 @@ class Evaluate:
         if self.tasks != "test":
             raise InvalidInputError(
                 f"--tasks and --protocol {self.protocol} contradict each other: it plays every game of the run"
+            )
+        if self.max_episode_steps is not None:
+            raise InvalidInputError(
+                f"--max-episode-steps and --protocol {self.protocol} contradict each other: the protocol ends its games"
             )
         return protocol
 
@@ -137,19 +155,24 @@ class Evaluate:
         host.restore(checkpoint.payload["learner"])
         return host.snapshot(), checkpoint.step
 
+    @property
+    def _max_steps(self) -> int:
+        return DEFAULT_MAX_STEPS if self.max_episode_steps is None else self.max_episode_steps
+
     def _play(self, config: RunConfig, snapshot: Snapshot) -> list[Episode]:
         import os
 
         from actors.evaluate import evaluate
         from actors.seeds import Stream, generator
         from cluster.episodes_bar import episodes_bar
+        from envs.contract import sample_tasks
         from envs.registry import resolve
 
         family = resolve(config.family)
         num_episodes = DEFAULT_EPISODES if self.episodes is None else self.episodes
         per_task = -(-num_episodes // MAX_SLOTS)
         num_tasks = -(-num_episodes // per_task)
-        tasks = family.sample(num_tasks, generator(self.seed, Stream.EVALUATION, 2), self.tasks)
+        tasks = sample_tasks(family, num_tasks, generator(self.seed, Stream.EVALUATION, 2), self.tasks)
         with episodes_bar(num_tasks * per_task) as on_progress:
             return evaluate(
                 family,
@@ -162,6 +185,7 @@ class Evaluate:
                 greedy=self.greedy,
                 on_progress=on_progress,
                 conditioning=config.conditioning,
+                max_episode_steps=self._max_steps,
             )
 
 
@@ -178,16 +202,39 @@ def _check_atari(directory: RunDirectory) -> None:
         )
 
 
+def _warn_of_cut_episodes(figures: dict[str, Any], max_steps: int) -> None:
+    if figures["num_cut"]:
+        from cluster.driving import warn
+
+        warn(
+            f"{figures['num_cut']} of {figures['num_episodes']} episodes had not ended after {max_steps:,} steps and count with their "
+            "return so far; --max-episode-steps N sets another limit"
+        )
+
+
+def _row(episode: Episode) -> dict[str, Any]:
+    """An episode in the file."""
+    row = {"task": dict(episode.task.params), "return": episode.episode_return, "length": episode.length}
+    return row | {"cut": True} if episode.is_cut else row
+
+
 def _figures(episodes: list[Episode]) -> dict[str, Any]:
+    """Return what the episodes come to; standard error and interval are over sampled tasks, for episodes of one task have it in common."""
     import numpy as np
 
+    from cluster.bootstrap import mean_estimate
+
     returns = np.array([episode.episode_return for episode in episodes])
-    spread = float(returns.std(ddof=1) / np.sqrt(returns.size)) if returns.size > 1 else None
+    of_tasks = returns.reshape(-1, -(-returns.size // MAX_SLOTS)).mean(axis=1)
+    estimate = mean_estimate(of_tasks.tolist())
+    spread = float(of_tasks.std(ddof=1) / np.sqrt(of_tasks.size)) if of_tasks.size > 1 else None
     low, median, high = (float(value) for value in np.percentile(returns, (0, 50, 100)))
     return {
         "num_episodes": int(returns.size),
+        "num_cut": sum(episode.is_cut for episode in episodes),
         "mean_return": float(returns.mean()),
         "standard_error": spread,
+        "interval_95": None if estimate.low is None else [estimate.low, estimate.high],
         "min_return": low,
         "median_return": median,
         "max_return": high,
@@ -202,12 +249,15 @@ def _print(config: RunConfig, figures: dict[str, Any], episodes: list[Episode], 
     from cluster.progress import number
 
     console = Console(highlight=False)
-    error = "" if figures["standard_error"] is None else f" +- {number(figures['standard_error'])}"
+    ends = figures["interval_95"]
+    interval = (
+        "no interval: too few, or all the same" if ends is None else f"95 % interval {number(ends[0])} to {number(ends[1])}"
+    )
     num_tasks = len({episode.task for episode in episodes})
     of = f"{num_tasks} {'task' if num_tasks == 1 else 'tasks'}"
     lines = [
         f"[bold]{escape(config.family)}[/], {what}",
-        f"  return   [bold green]{number(figures['mean_return'])}[/]{error} (mean and standard error)",
+        f"  return   [bold green]{number(figures['mean_return'])}[/] (mean; {interval})",
         f"  spread   {number(figures['min_return'])} to {number(figures['max_return'])}, median {number(figures['median_return'])}",
         f"  played   {figures['num_episodes']} episodes of {of}, {figures['mean_length']:,.0f} steps each",
         f"  written  {escape(str(file))}",

@@ -137,7 +137,8 @@ def test_a_cell_pools_games_and_seeds(tmp_path: Path) -> None:
     assert pooled.percents == {"alien": (10.0, 30.0), "pong": (100.0, 140.0), "qbert": (500.0, 700.0)}
     assert pooled.over is not None
     assert pooled.over.median.value == pytest.approx(120.0)
-    assert (pooled.over.median.low, pooled.over.median.high) == (pytest.approx(100.0), pytest.approx(140.0))
+    # two seeds of the game in the middle, 40 apart: standard error 20, and 12.7 of them to either side
+    assert (pooled.over.median.low, pooled.over.median.high) == (pytest.approx(120 - 254, abs=6), pytest.approx(120 + 254, abs=6))
     assert pooled.notes == ("a median over 3 games is not the median over 57",)
 
 
@@ -161,6 +162,7 @@ def test_whatever_a_cell_falls_short_in_is_noted(tmp_path: Path) -> None:
     assert cell(report_of(*runs), Row()).notes == (
         "a median over 2 games is not the median over 57",
         "games have 1 to 2 seeds, and those with more weigh more in the interquartile mean",
+        "1 game has a single seed, whose spread the intervals lack: too narrow",
         "a score is the mean of 2 to 200 episodes, not of 200",
         "trained for 4 to 200 M frames, not 200 M",
         "runs differ in learner.learning_rate",

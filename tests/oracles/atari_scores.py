@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Scores = Mapping[str, Sequence[float]]
 
@@ -35,10 +36,23 @@ def every_resample(scores: Scores) -> Iterator[Scores]:
         yield dict(zip(scores, chosen, strict=True))
 
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all values do not exceed."""
-    ordered = sorted(values)
-    for index, value in enumerate(ordered):
-        if (index + 1) / len(ordered) >= share:
-            return value
-    raise AssertionError
+def error_and_degrees(figure: Callable[[Scores], float], scores: Scores) -> tuple[float, float]:
+    """Standard error of a figure and its degrees of freedom, over every resample; no game has a score twice.
+
+    A game's part of the variance is the sum over its scores of (covariance of figure and how often the score was drawn)^2.
+    """
+    resamples = list(every_resample(scores))
+    figures = [figure(resample) for resample in resamples]
+    mean = sum(figures) / len(figures)
+    variance = sum((one - mean) ** 2 for one in figures) / len(figures)
+    parts, scaled, squares = 0.0, 0.0, 0.0
+    for game, of_game in scores.items():
+        size, part = len(of_game), 0.0
+        for score in of_game:
+            counts = [sum(one == score for one in resample[game]) for resample in resamples]
+            part += (sum(count * (one - mean) for count, one in zip(counts, figures, strict=True)) / len(figures)) ** 2
+        if size > 1:
+            parts += part
+            scaled += part * size / (size - 1)
+            squares += (part * size / (size - 1)) ** 2 / (size - 1)
+    return math.sqrt(variance * scaled / parts), scaled**2 / squares

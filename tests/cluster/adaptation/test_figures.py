@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from actors.adaptation import AdaptedLife, Learner
-from actors.lifetimes import LivedEpisode
+from actors.life_experience import LivedEpisode
 from cluster.adaptation.figures import MAX_BORDERS, Group, compare, grid, make_curve, make_groups, on_grid
 from cluster.adaptation.plot import draw, name_of
+from cluster.adaptation.report import content, is_failed, warnings
 from envs.errors import InvalidInputError
 from envs.task import Split, Task
+from learners.lives import LifeConfig
 
 NAN = float("nan")
 
@@ -67,9 +71,73 @@ def test_learners_are_compared_task_by_task() -> None:
     lives += [life(number, hard[number] + (0.0 if number == 3 else 1.0)) for number in (2, 0, 1, 3)]  # in another order
     (comparison,) = compare(groups_of(lives))
     assert comparison.difference.value == pytest.approx(0.75)
-    assert comparison.difference.low is not None and comparison.difference.low >= 0.0
+    assert comparison.difference.low is not None and comparison.difference.high is not None
+    assert -1.0 < comparison.difference.low < 0.75 < comparison.difference.high < 2.0  # the tasks are 60 apart
     assert comparison.share_won.value == pytest.approx(0.875)
     assert comparison.num_tasks == 4
+
+
+@pytest.mark.parametrize(("gap", "low", "high"), [(1.0, 0.025 ** (1 / 32), 1.0), (-1.0, 0.0, 1 - 0.025 ** (1 / 32))])
+def test_a_learner_that_wins_on_all_tasks_or_none_may_yet_do_otherwise(gap: float, low: float, high: float) -> None:
+    lives = [life(number, float(number), learner="ppo") for number in range(32)]
+    lives += [life(number, number + gap) for number in range(32)]
+    (comparison,) = compare(groups_of(lives))
+    share = comparison.share_won
+    assert (share.value, share.low, share.high) == (max(gap, 0.0), pytest.approx(low), pytest.approx(high))
+    assert (
+        comparison.difference.low is comparison.difference.high is None
+    )  # all by the same: nothing says how far others would lie
+
+
+def test_a_curve_has_no_interval_where_all_lives_have_the_same_value() -> None:
+    curve = make_curve([episodes((10, -5.0), (20, 1.0)), episodes((10, -5.0), (20, 4.0))], np.array([10, 20]))
+    assert curve is not None
+    assert np.isnan([curve.low[0], curve.high[0]]).all()
+    assert curve.low[1] < 1.0 and curve.high[1] > 4.0
+
+
+@pytest.mark.parametrize("bad", [NAN, float("inf"), -float("inf")])
+def test_lives_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: float, tmp_path: Path) -> None:
+    """Life 1 has no fitness under the learned loss, life 2 none under PPO, and life 3 of PPO a training return that is none."""
+    lives = [life(number, number + 2.0) for number in range(5)] + [
+        life(number, float(number), learner="ppo") for number in range(5)
+    ]
+    broken = {1: {"fitness": bad, "not_finite": "observation"}, 7: {"fitness": bad, "not_finite": "reward"}}
+    lives = [replace(one, **broken.get(place, {})) for place, one in enumerate(lives)]  # type: ignore[arg-type]
+    lives[8] = replace(lives[8], episodes=episodes((16, bad), (32, 1.0)), not_finite="reward")
+    groups = groups_of(lives)
+    learned, ppo = groups
+    assert (learned.fitness.value, ppo.fitness.value) == (
+        pytest.approx(np.mean([2, 4, 5, 6])),
+        pytest.approx(np.mean([0, 1, 3, 4])),
+    )
+    assert [[one.life for one in group.not_finite] for group in groups] == [[1], [2, 3]]
+    assert learned.curve is not None and ppo.curve is not None
+    assert (learned.curve.num_lives, ppo.curve.num_lives) == (5, 4)
+    assert np.isfinite(ppo.curve.mean).all()
+    (comparison,) = compare(groups)
+    assert (comparison.num_tasks, comparison.difference.value, comparison.share_won.value) == (3, 2.0, 1.0)
+    assert warnings(groups, 0, LifeConfig()) == [
+        "learned loss, held-out tasks: 1 of 5 lives are not finite (observation: life 1); what is not is left out of the figures",
+        "PPO, held-out tasks: 2 of 5 lives are not finite (reward: lives 2, 3); what is not is left out of the figures",
+    ]
+    draw(groups, tmp_path / "some.png", title="x")
+    assert json.loads(json.dumps(content(groups, [comparison]), allow_nan=False))["lives"][1]["not_finite"] == "observation"
+
+
+def test_where_no_life_is_finite_there_is_no_figure_and_a_line_that_says_so(tmp_path: Path) -> None:
+    nothing = [replace(life(number, NAN), episodes=episodes((16, NAN)), not_finite="reward") for number in range(3)]
+    groups = groups_of([*nothing, *(life(number, 1.0, learner="ppo") for number in range(3))])
+    (comparison,) = compare(groups)
+    assert np.isnan([groups[0].fitness.value, comparison.difference.value]).all()
+    assert (groups[0].curve, groups[0].fitness.low, comparison.num_tasks) == (None, None, 0)
+    assert [is_failed(group) for group in groups] == [True, False]
+    (line,) = warnings(groups, 0, LifeConfig())
+    assert line.startswith(
+        "the adaptation failed: learned loss, held-out tasks: 3 of 3 lives are not finite (reward: lives 0, 1, 2); look"
+    )
+    draw(groups, tmp_path / "none.png", title="x")
+    assert json.dumps(content(groups, [comparison]), allow_nan=False)
 
 
 def test_without_a_baseline_there_is_no_comparison() -> None:
