@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from actors.lifetimes import LifeSeed, LivedEpisode, Stage, live
+from actors.life_experience import LivedEpisode, What
+from actors.lifetimes import LifeSeed, Stage, live
 from actors.seeds import Stream, seed_sequence
 from envs.registry import resolve
 from envs.task import Split, Task
@@ -73,6 +74,7 @@ class AdaptedLife:
         task: what it learned.
         fitness: mean return of whole episodes with the final policy.
         episodes: that ended while it learned, in order.
+        not_finite: what was NaN or infinite in its life; None where nothing was.
     """
 
     learner: Learner
@@ -81,15 +83,24 @@ class AdaptedLife:
     task: Task
     fitness: float
     episodes: tuple[LivedEpisode, ...]
+    not_finite: What | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptedChunk:
-    """What a chunk came to; `env_steps` of all its lives, those of the fitness included, and `busy_s` seconds for it."""
+    """What a chunk came to.
+
+    Attributes:
+        lives: in order.
+        env_steps: of all of them, those of the fitness included.
+        busy_s: seconds that it took.
+        cut_episodes: of the fitness, that had not ended when they were cut.
+    """
 
     lives: tuple[AdaptedLife, ...]
     env_steps: int
     busy_s: float
+    cut_episodes: int
 
 
 def chunks_for(learner: Learner, split: Split, num_lives: int, lives_per_chunk: int) -> list[AdaptationChunk]:
@@ -132,10 +143,11 @@ def adapt(setup: AdaptationSetup, chunk: AdaptationChunk, on_update: Callable[[i
             task=tasks[row],
             fitness=float(record.fitness[row]),
             episodes=tuple(episode for episode in record.episodes if episode.life == row),
+            not_finite=record.not_finite[row],
         )
         for row, number in enumerate(numbers)
     )
-    return AdaptedChunk(lives=lives, env_steps=record.env_steps, busy_s=record.seconds)
+    return AdaptedChunk(lives=lives, env_steps=record.env_steps, busy_s=record.seconds, cut_episodes=record.cut_episodes)
 
 
 def _objective(setup: AdaptationSetup, chunk: AdaptationChunk, spec: SpaceSpec) -> Objective:

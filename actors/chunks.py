@@ -6,14 +6,18 @@ belongs to the run (`lives_per_chunk`), since the rounding of batched products m
 
 from __future__ import annotations
 
+import math
+import threading
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import torch
 
+from actors.life_experience import What
 from actors.lifetimes import LifeSeed, Stage, check_can_be_lived_in, live
 from actors.seeds import Stream, generator, seed_sequence
+from envs.one_hot import as_vectors
 from envs.registry import resolve
 from envs.task import Task
 from learners.epg import EvolutionConfig, perturbed, vector_and_replica
@@ -49,6 +53,15 @@ class Chunk:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotFinite:
+    """A life in which something was NaN or infinite: its number within the epoch, what it was, and its task for a person."""
+
+    life: int
+    what: What
+    task: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChunkResult:
     """What the lives of a chunk came to.
 
@@ -58,6 +71,8 @@ class ChunkResult:
         env_steps: that they took, those of the fitness included.
         busy_s: seconds that they took.
         scalars: means over the lives.
+        not_finite: lives in which something was not a finite number, in order.
+        cut_episodes: of the fitness, that had not ended when they were cut.
     """
 
     kind: Kind
@@ -67,6 +82,13 @@ class ChunkResult:
     env_steps: int
     busy_s: float
     scalars: dict[str, float] = field(default_factory=dict)
+    not_finite: tuple[NotFinite, ...] = ()
+    cut_episodes: int = 0
+
+    @property
+    def num_not_finite(self) -> int:
+        """Lives that are not finite; what was lived before they were named has its fitness to tell."""
+        return max(len(self.not_finite), sum(not math.isfinite(value) for value in self.fitness))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +126,7 @@ def spaces_of(family_name: str) -> SpaceSpec:
         InvalidInputError: there is no such family, or it cannot be lived in.
     """
     family = resolve(family_name)
-    env = family.make(family.sample(1, np.random.default_rng(0)))
+    env = as_vectors(family.make(family.sample(1, np.random.default_rng(0))))
     try:
         check_can_be_lived_in(family, env)
         return SpaceSpec.of(env)
@@ -124,15 +146,18 @@ class LifeRunner:
     def __init__(self, setup: LifeSetup) -> None:
         torch.set_num_threads(1)
         self._setup, self._family = setup, resolve(setup.family)
+        self._stop = threading.Event()
         self._stages: dict[int, Stage] = {}
 
     def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
-        """Live the lives of `chunk`, under losses around `phi`."""
+        """Live the lives of `chunk`, under losses around `phi`; LivesStoppedError when another thread calls `stop`."""
         setup, stage = self._setup, self._stage(chunk.count)
         numbers = range(chunk.first, chunk.first + chunk.count)
         seeds = [self._seed(chunk, life) for life in numbers]
-        record = live(stage, setup.life, self._objective(stage, chunk, phi), self._tasks(seeds), seeds)
-        returns = [episode.episode_return for episode in record.episodes]
+        tasks = self._tasks(seeds)
+        record = live(stage, setup.life, self._objective(stage, chunk, phi), tasks, seeds, stop=self._stop)
+        returns = [episode.episode_return for episode in record.episodes if math.isfinite(episode.episode_return)]
+        named = zip(numbers, record.not_finite, tasks, strict=True)
         return ChunkResult(
             kind=chunk.kind,
             epoch=chunk.epoch,
@@ -141,7 +166,13 @@ class LifeRunner:
             env_steps=record.env_steps,
             busy_s=record.seconds,
             scalars={"lives/training_return": float(np.mean(returns))} if returns else {},
+            not_finite=tuple(NotFinite(life=life, what=what, task=str(task)) for life, what, task in named if what is not None),
+            cut_episodes=record.cut_episodes,
         )
+
+    def stop(self) -> None:
+        """End the chunk under way within a step, and every later one at once."""
+        self._stop.set()
 
     def _stage(self, num_lives: int) -> Stage:
         if num_lives not in self._stages:

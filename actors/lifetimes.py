@@ -2,14 +2,17 @@
 
     U steps, all lives one step at a time          an update every M of them (`learners.lives`)
     an episode that ends                           the life goes on in the next one, at once
-    fitness                                        mean return of whole episodes with the final policy, all of them side by side
+    fitness                                        mean return of whole episodes with the final policy, all of them side by side;
+                                                   one that has not ended after `max_episode_steps` is cut, and counts as it stands
 
 Every random number of a life is drawn from the life's own seed: task, start, action noise, shuffles, starts of episodes. So a life is
-the same whatever lives beside it, up to the rounding of batched products, and two lives of one seed differ by their loss alone.
+the same whatever lives beside it, up to the rounding of batched products, and two lives of one seed differ by their loss alone. What is
+NaN stays in its life, whose moments keep it to the end, and comes back by name in the record.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +21,11 @@ import numpy as np
 import torch
 
 from actors.bounds import ActionBounds
+from actors.life_experience import Experience, LivedEpisode, What
 from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError
+from envs.one_hot import as_vectors
 from envs.task import Split, Task, TaskFamily
-from learners.life_memory import Steps
 from learners.lives import LifeConfig, Lives, Objective, draw_start
 from learners.networks.spaces import SpaceSpec
 
@@ -48,23 +52,6 @@ class LifeSeed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LivedEpisode:
-    """An episode that ended during a life.
-
-    Attributes:
-        life: index of the life.
-        end_step: steps of the life behind its end.
-        episode_return: undiscounted.
-        length: in steps.
-    """
-
-    life: int
-    end_step: int
-    episode_return: float
-    length: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class LifeRecord:
     """What became of L lives.
 
@@ -73,12 +60,21 @@ class LifeRecord:
         episodes: that ended while they learned, in order of their ends.
         env_steps: of all lives, those of the fitness included.
         seconds: of wall time.
+        not_finite: what was NaN or infinite in each, None where nothing was, [L]. Every life whose fitness is not finite has a name here;
+            one whose fitness is may have, where its learning came to nothing.
+        cut_episodes: of the fitness, of all lives, that were cut at `LifeConfig.max_episode_steps`.
     """
 
     fitness: np.ndarray
     episodes: list[LivedEpisode]
     env_steps: int
     seconds: float
+    not_finite: tuple[What | None, ...]
+    cut_episodes: int
+
+
+class LivesStoppedError(Exception):
+    """Lives were ended in the middle because somebody asked for it; nothing comes of them."""
 
 
 class Stage:
@@ -97,13 +93,13 @@ class Stage:
     def __init__(self, family: TaskFamily, num_lives: int, num_episodes: int, num_threads: int = 1) -> None:
         tasks = family.sample(1, np.random.default_rng(0)) * num_lives
         self.num_lives, self.num_episodes = num_lives, num_episodes
-        self.living = family.make(tasks, num_threads=num_threads)
+        self.living = as_vectors(family.make(tasks, num_threads=num_threads))
         try:
             check_can_be_lived_in(family, self.living)
         except InvalidInputError:
             self.living.close()
             raise
-        self.final = family.make(tasks * num_episodes, num_threads=num_threads)
+        self.final = as_vectors(family.make(tasks * num_episodes, num_threads=num_threads))
         self.spec = SpaceSpec.of(self.living)
         self.bounds = ActionBounds(self.living.single_action_space)
 
@@ -135,6 +131,7 @@ def live(
     *,
     dtype: torch.dtype = torch.float32,
     on_update: Callable[[int, Lives], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> LifeRecord:
     """Live a whole life on each of `tasks`.
 
@@ -146,13 +143,23 @@ def live(
         seeds: fresh ones, one for each life.
         dtype: of what is learned; float64 is for tests.
         on_update: told the number of updates made and the lives, after each.
+        stop: set by another thread to end them within a step; None where nobody does.
+
+    Raises:
+        LivesStoppedError: `stop` was set.
     """
-    began = time.perf_counter()
+    began, stop = time.perf_counter(), stop or threading.Event()
     lives = Lives(config, stage.spec, objective, [draw_start(config, stage.spec, seed.start) for seed in seeds], dtype)
-    episodes = _grow_up(stage, lives, tasks, seeds, on_update)
-    fitness, final_steps = _final_episodes(stage, lives, tasks, seeds)
-    env_steps = len(tasks) * config.num_steps + final_steps
-    return LifeRecord(fitness=fitness, episodes=episodes, env_steps=env_steps, seconds=time.perf_counter() - began)
+    experience = _grow_up(stage, lives, tasks, seeds, on_update, stop)
+    final = _final_episodes(stage, lives, tasks, seeds, stop)
+    return LifeRecord(
+        fitness=final.fitness,
+        episodes=experience.episodes,
+        env_steps=len(tasks) * config.num_steps + final.env_steps,
+        seconds=time.perf_counter() - began,
+        not_finite=_what_is_not_finite(lives, experience, final),
+        cut_episodes=final.num_cut,
+    )
 
 
 def _grow_up(
@@ -161,14 +168,16 @@ def _grow_up(
     tasks: Sequence[Task],
     seeds: Sequence[LifeSeed],
     on_update: Callable[[int, Lives], None] | None,
-) -> list[LivedEpisode]:
+    stop: threading.Event,
+) -> Experience:
     """Take all U steps, with all updates."""
     config = lives.config
     obs = stage.begin(stage.living, tasks, [seed.episodes for seed in seeds])
-    record = _Experience(lives, config.update_every)
+    record = Experience(lives, config.update_every)
     for index in range(config.num_updates):
         noise = _noise(lives, [seed.noise for seed in seeds], (config.update_every, 1))
         for step in range(config.update_every):
+            _check_going(stop)
             action = lives.act(record.tensor(obs)[:, None], noise[:, step])[:, 0].numpy()
             next_obs, reward, terminated, truncated, _ = stage.living.step(_given(stage, action))
             record.write(step, obs, action, reward, terminated, truncated, next_obs)
@@ -181,18 +190,31 @@ def _grow_up(
         lives.update(record.steps(), _orders(seeds, config))
         if on_update is not None:
             on_update(index + 1, lives)
-    return record.episodes
+    return record
 
 
-def _final_episodes(stage: Stage, lives: Lives, tasks: Sequence[Task], seeds: Sequence[LifeSeed]) -> tuple[np.ndarray, int]:
-    """Play E whole episodes with each final policy; return the mean returns [L], and the steps of all."""
-    num_lives, num_episodes = stage.num_lives, stage.num_episodes
+@dataclass(frozen=True, kw_only=True)
+class _Final:
+    """The final episodes of L lives: mean return and whether the newest observations were finite, [L]; steps and cut ones of all."""
+
+    fitness: np.ndarray
+    is_obs_finite: np.ndarray
+    env_steps: int
+    num_cut: int
+
+
+def _final_episodes(
+    stage: Stage, lives: Lives, tasks: Sequence[Task], seeds: Sequence[LifeSeed], stop: threading.Event
+) -> _Final:
+    """Play E whole episodes with each final policy."""
+    num_lives, num_episodes, max_steps = stage.num_lives, stage.num_episodes, lives.config.max_episode_steps
     starts = [node for seed in seeds for node in seed.final_episodes.spawn(num_episodes)]
     obs = stage.begin(stage.final, [task for task in tasks for _ in range(num_episodes)], starts)
     returns, lengths = np.zeros(num_lives * num_episodes), np.zeros(num_lives * num_episodes, np.int64)
-    is_playing = np.ones(num_lives * num_episodes, np.bool_)
+    is_playing, is_obs_finite = np.ones(num_lives * num_episodes, np.bool_), np.ones(num_lives * num_episodes, np.bool_)
     generators, step = [seed.final_noise for seed in seeds], 0
-    while is_playing.any():
+    while is_playing.any() and step < max_steps:
+        _check_going(stop)
         if step % NOISE_BLOCK == 0:
             noise = _noise(lives, generators, (NOISE_BLOCK, num_episodes))
         grouped = torch.from_numpy(obs).to(lives.dtype).view(num_lives, num_episodes, -1)
@@ -202,67 +224,41 @@ def _final_episodes(stage: Stage, lives: Lives, tasks: Sequence[Task], seeds: Se
         lengths += is_playing
         over = is_playing & (terminated | truncated)
         if over.any():
+            is_obs_finite[over] = np.isfinite(obs[over]).all(axis=1)
             is_playing &= ~over
             stage.final.rest(np.flatnonzero(over))
         step += 1
-    return returns.reshape(num_lives, num_episodes).mean(axis=1), int(lengths.sum())
+    is_obs_finite[is_playing] = np.isfinite(obs[is_playing]).all(axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinite returns: what comes of them has a name
+        fitness = returns.reshape(num_lives, num_episodes).mean(axis=1)
+    return _Final(
+        fitness=fitness,
+        is_obs_finite=np.logical_and.reduce(is_obs_finite.reshape(num_lives, num_episodes), axis=1),
+        env_steps=int(lengths.sum()),
+        num_cut=int(is_playing.sum()),
+    )
 
 
-class _Experience:
-    """The steps of one update, and the episodes that ended, as they come; time-major while they are written."""
+def _what_is_not_finite(lives: Lives, experience: Experience, final: _Final) -> tuple[What | None, ...]:
+    """Name what was not finite in each life; of several things the one nearest to the environment."""
+    is_fit, learned = np.isfinite(final.fitness), lives.is_finite()
+    finite: dict[What, np.ndarray] = {
+        "observation": learned.observation & (final.is_obs_finite | is_fit),
+        "reward": experience.are_rewards_finite,
+        "action": learned.action,
+        "parameters": learned.parameters,
+        "gradient": learned.gradient,
+    }
+    names: list[What | None] = []
+    for life in range(lives.num_lives):
+        found = [what for what, is_finite in finite.items() if not is_finite[life]]
+        names.append(found[0] if found else None if is_fit[life] else "reward")
+    return tuple(names)
 
-    def __init__(self, lives: Lives, num_steps: int) -> None:
-        spec, num_lives = lives.spec, lives.num_lives
-        self.episodes: list[LivedEpisode] = []
-        self._dtype = lives.dtype
-        kind = torch.empty((), dtype=lives.dtype).numpy().dtype
-        size = (num_steps, num_lives)
-        self._obs, self._next_obs = (np.empty((*size, spec.obs_shape[0]), kind) for _ in range(2))
-        self._action = np.empty((*size, spec.num_actions or spec.action_size), kind)
-        self._reward, self._terminated, self._truncated = np.empty(size, kind), np.empty(size, np.bool_), np.empty(size, np.bool_)
-        self._returns, self._lengths = np.zeros(num_lives), np.zeros(num_lives, np.int64)
 
-    def tensor(self, obs: np.ndarray) -> torch.Tensor:
-        """Observations as the policies take them."""
-        return torch.from_numpy(obs).to(self._dtype)
-
-    def write(
-        self,
-        step: int,
-        obs: np.ndarray,
-        action: np.ndarray,
-        reward: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
-        next_obs: np.ndarray,
-    ) -> None:
-        """Note one step of every life."""
-        self._obs[step], self._action[step], self._reward[step] = obs, action, reward
-        self._terminated[step], self._truncated[step], self._next_obs[step] = terminated, truncated, next_obs
-        self._returns += reward
-        self._lengths += 1
-
-    def end_episodes(self, slots: np.ndarray, end_step: int) -> None:
-        """Note that the episodes of these lives ended."""
-        for life in slots.tolist():
-            episode_return, length = float(self._returns[life]), int(self._lengths[life])
-            self.episodes.append(LivedEpisode(life=life, end_step=end_step, episode_return=episode_return, length=length))
-        self._returns[slots], self._lengths[slots] = 0.0, 0
-
-    def steps(self) -> Steps:
-        """The steps, life-major."""
-
-        def turned(array: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(array).transpose(0, 1).contiguous()
-
-        return Steps(
-            obs=turned(self._obs),
-            action=turned(self._action),
-            reward=turned(self._reward),
-            is_terminated=turned(self._terminated),
-            is_truncated=turned(self._truncated),
-            next_obs=turned(self._next_obs),
-        )
+def _check_going(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise LivesStoppedError
 
 
 def _noise(lives: Lives, generators: Sequence[np.random.Generator], shape: tuple[int, int]) -> torch.Tensor:

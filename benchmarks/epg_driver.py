@@ -61,6 +61,9 @@ class SleepingLives:
         time.sleep(self.sleep_s * chunk.count)
         return answer(chunk, time.perf_counter() - started)
 
+    def stop(self) -> None:
+        """Sleep on."""
+
 
 def answer(chunk: Chunk, busy_s: float) -> ChunkResult:
     """A result whose fitness is the number of the life."""

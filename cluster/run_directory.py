@@ -25,15 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.checkpoint import saved
+from cluster.former import DEFAULT_ALGORITHM, completed
 from cluster.overrides import from_tree, to_tree
 from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from cluster.algorithms import AnyConfig
-
-
-DEFAULT_ALGORITHM = "impala"
-"""Of a config that names none: the first runs had no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +91,14 @@ class RunDirectory:
         return str(tree.get("algorithm", DEFAULT_ALGORITHM)) if isinstance(tree, dict) else DEFAULT_ALGORITHM
 
     def has_something(self) -> bool:
-        """Whether anything was trained here that would be a loss."""
+        """Whether training began here: what there is of it would be a loss, and a person may have been told how to go on with it."""
         if saved(self.checkpoints) or (self.metrics_file.exists() and self.metrics_file.stat().st_size):
             return True
-        return self.journal_file.exists() and b'"record": "chunk"' in self.journal_file.read_bytes()
+        return self.journal_file.exists() and b'"record": "epoch"' in self.journal_file.read_bytes()
 
     def read_config(self) -> AnyConfig:
         """Return the run's config, checked like any other input."""
-        return read_config(self.config_file)
+        return read_config(self.config_file, is_whole=True)
 
     def write_config(self, config: AnyConfig) -> None:
         """Write the whole config."""
@@ -226,8 +223,12 @@ def open_run(path: Path) -> RunDirectory:
     raise InvalidInputError(f"the run directory {path} {what}{newest}")
 
 
-def read_config(file: Path) -> AnyConfig:
+def read_config(file: Path, *, is_whole: bool = False) -> AnyConfig:
     """Read a config file, as the config of the algorithm that it names.
+
+    Args:
+        file: one that a person wrote, or that of a run.
+        is_whole: a run wrote it, perhaps of an older version (`cluster.former`); told by what lies beside it where False.
 
     Raises:
         InvalidInputError: no such file, no JSON, or a key or value that is not allowed.
@@ -237,6 +238,8 @@ def read_config(file: Path) -> AnyConfig:
     tree = read_json(file)
     name = tree.get("algorithm", DEFAULT_ALGORITHM) if isinstance(tree, dict) else DEFAULT_ALGORITHM
     kind = find(str(name)).load()  # loads torch, so not before it is needed
+    if is_whole or file.with_name("launch.json").exists():
+        tree = completed(tree)
     config: AnyConfig = kind.check(from_tree(kind.config_type, tree, str(file)))
     return config
 

@@ -15,8 +15,8 @@ Reference: Houthooft et al. (2018), the outer loop, and its released code (evolu
 1. Antithetic pairs and common random numbers, which the released code does not have; `antithetic = false` and
    `common_random_numbers = false` are the published form.
 2. Ties of fitness share a rank.
-3. An epoch in which all vectors tie (the first one, where PPO alone is minimised) leaves phi as it is: Adam would make a full step of
-   weight decay's small gradient.
+3. An epoch whose search gradient is zero leaves phi as it is: all vectors tie, or the two of every pair do, as in the first epoch, where
+   PPO alone is minimised and only tasks differ. Adam would make a full step of weight decay's small gradient.
 4. The guide's share reaches 0 and stays there; the release's option of a floor is `guidance_floor`.
 
 Letters: V vectors, W lives ("workers" in the paper), R = W/V lives of a vector, P parameters.
@@ -44,7 +44,7 @@ class EvolutionConfig:
 
     sigma: Annotated[float, Meta(gt=0, le=100, description="standard deviation of the perturbation of phi, fixed")] = 0.01
     learning_rate: Annotated[float, Meta(gt=0, le=10, description="step size of the outer Adam at the start")] = 1e-2
-    final_learning_rate: Annotated[float, Meta(gt=0, le=10, description="step size from half of the epochs on")] = 1e-3
+    final_learning_rate: Annotated[float, Meta(gt=0, le=10, description="step size from half of the scheduled epochs on")] = 1e-3
     weight_decay: Annotated[float, Meta(ge=0, le=1, description="c: pull of phi towards zero, in the gradient")] = 1e-3
     beta1: Annotated[float, Meta(ge=0, lt=1, description="decay of the outer Adam's first moment")] = 0.0
     beta2: Annotated[float, Meta(ge=0, lt=1, description="decay of the outer Adam's second moment")] = 0.999
@@ -56,7 +56,8 @@ class EvolutionConfig:
         Literal["centred", "pairwise"], Meta(description="fitness as centred ranks of all vectors, or as who won of each pair")
     ] = "centred"
     guidance_share: Annotated[
-        float, Meta(ge=0, le=1, description="share of the epochs over which PPO's guidance falls from 1; 0: no guidance")
+        float,
+        Meta(ge=0, le=1, description="share of the scheduled epochs over which PPO's guidance falls from 1; 0: no guidance"),
     ] = 0.125
     guidance_floor: Annotated[float, Meta(ge=0, le=1, description="where PPO's guidance ends and stays")] = 0.0
 
@@ -152,13 +153,13 @@ def search_gradient(
 
 
 def learning_rate(config: EvolutionConfig, epoch: int, num_epochs: int) -> float:
-    """Return the step size of an epoch: from the first to the final one over half of the epochs, then constant."""
+    """Return the step size of an epoch: from the first to the final one over half of `num_epochs`, then constant."""
     done = min(1.0, epoch / max(1.0, 0.5 * num_epochs))
     return config.learning_rate + done * (config.final_learning_rate - config.learning_rate)
 
 
 def guidance_alpha(config: EvolutionConfig, epoch: int, num_epochs: int) -> float:
-    """Return alpha, PPO's share of the inner loss in an epoch."""
+    """Return alpha, PPO's share of the inner loss in an epoch of a run whose schedules are laid over `num_epochs`."""
     if config.guidance_share == 0:
         return config.guidance_floor
     done = min(1.0, epoch / (config.guidance_share * num_epochs))
@@ -181,7 +182,7 @@ def update(
         state: before the epoch.
         fitness: of its lives, in the order of `vector_and_replica`.
         num_vectors: V.
-        num_epochs: epochs of the whole run, which the step size is scheduled over.
+        num_epochs: epochs that the step size is laid over: those that the run was begun with, however far it goes.
         run_seed: which the noise was drawn from.
 
     Returns:
@@ -190,18 +191,21 @@ def update(
     utility = utilities(config, fitness, num_vectors)
     search = search_gradient(config, utility, run_seed, state.epoch, state.phi.size)
     rate = learning_rate(config, state.epoch, num_epochs)
-    moved = _adam(config, state, search - config.weight_decay * state.phi.astype(np.float64), rate) if utility.any() else state
-    scalars = {
-        "fitness/mean": float(np.mean(fitness)),
-        "fitness/std": float(np.std(fitness)),
-        "fitness/min": float(np.min(fitness)),
-        "fitness/max": float(np.max(fitness)),
+    moved = _adam(config, state, search - config.weight_decay * state.phi.astype(np.float64), rate) if search.any() else state
+    scalars = fitness_figures(fitness) | {
         "evolution/learning_rate": rate,
         "evolution/gradient_norm": math.sqrt(float(np.square(search).sum())),
         "evolution/phi_norm": math.sqrt(float(np.square(moved.phi, dtype=np.float64).sum())),
         "evolution/step_norm": math.sqrt(float(np.square(moved.phi - state.phi, dtype=np.float64).sum())),
     }
     return replace(moved, epoch=state.epoch + 1), scalars
+
+
+def fitness_figures(fitness: Float[np.ndarray, " W"]) -> dict[str, float]:
+    """Return mean, standard deviation and range of the fitness that is finite, by name; NaN where none is."""
+    finite = fitness[np.isfinite(fitness)]
+    figures = (finite.mean(), finite.std(), finite.min(), finite.max()) if finite.size else (math.nan,) * 4
+    return {f"fitness/{name}": float(value) for name, value in zip(("mean", "std", "min", "max"), figures, strict=True)}
 
 
 def _adam(config: EvolutionConfig, state: OuterState, gradient: Float[np.ndarray, " P"], rate: float) -> OuterState:

@@ -28,7 +28,7 @@ from torch import Tensor
 from learners.life_memory import Buffer, Moments, Steps
 from learners.networks.learned_loss import MEMORY_SIZE
 from learners.networks.spaces import SpaceSpec
-from learners.networks.stacked import Layout, draw_mlp, folded_mlp, mlp, mlp_shapes, unit_columns
+from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, folded_mlp, mlp, mlp_shapes
 from learners.networks.stacked_mlp import apply_mlp_to_few
 from learners.ppo_loss import PpoConfig
 
@@ -36,7 +36,7 @@ MEMORY_INPUTS = 64
 """Ones that the memory unit's linear layer is fed with."""
 
 SMALL = 0.01
-"""Norm of the last layer's and the memory's initial columns: a policy starts near mean zero (released code, networks.py)."""
+"""Length of the last layer's and the memory's initial vectors: a policy starts near mean zero (released code, networks.py)."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's, as in the released code."""
@@ -57,12 +57,21 @@ class LifeConfig:
     hidden_sizes: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(description="hidden layers of the policy, tanh between them")
     ] = (64, 64)
+    unit_norm_per: Annotated[
+        Per,
+        Meta(
+            description="first weights have unit norm per input, as in the released code, or per output, so that no layer amplifies"
+        ),
+    ] = "input"
     train_memory: Annotated[
         bool, Meta(description="train the memory unit with the policy; false leaves it random, as the released default does")
     ] = False
     fitness_episodes: Annotated[
         int, Meta(ge=1, le=1000, description="whole episodes of the final policy whose mean return is the fitness")
     ] = 3
+    max_episode_steps: Annotated[
+        int, Meta(ge=1, le=10**9, description="steps after which an episode of the fitness is cut; its return so far counts")
+    ] = 10_000
     ppo: PpoConfig = field(default_factory=PpoConfig)
 
     @property
@@ -87,15 +96,19 @@ def layout_of(config: LifeConfig, spec: SpaceSpec, *, has_value: bool) -> Layout
 def draw_start(config: LifeConfig, spec: SpaceSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draw what a life begins with, by name, float64.
 
+    The released code keeps a weight as [outputs, inputs] and normalises its columns, one for each input: the 11 observations of a hopper
+    reach the first tanh with a standard deviation of 0.41, and 1.0 where it is done for each output. Its memory is the same weight,
+    [32, 64], and stands here as it stands there.
+
     The value network comes last, so that a life with one starts with the same policy as a life without.
     """
-    obs_size, num_outputs = spec.obs_shape[0], spec.num_actions or spec.action_size
-    drawn = draw_mlp(rng, "policy", (obs_size, *config.hidden_sizes, num_outputs), SMALL)
+    obs_size, num_outputs, per = spec.obs_shape[0], spec.num_actions or spec.action_size, config.unit_norm_per
+    drawn = draw_mlp(rng, "policy", (obs_size, *config.hidden_sizes, num_outputs), SMALL, per)
     if not spec.is_discrete:
         drawn["log_std"] = np.zeros(num_outputs)
-    drawn["memory.weight"] = unit_columns(rng, MEMORY_SIZE, MEMORY_INPUTS, SMALL)
+    drawn["memory.weight"] = draw_normalised(rng, MEMORY_SIZE, MEMORY_INPUTS, SMALL, "output")
     drawn["memory.bias"] = np.zeros(MEMORY_SIZE)
-    return drawn | draw_mlp(rng, "value", (obs_size, *config.hidden_sizes, 1), SMALL)
+    return drawn | draw_mlp(rng, "value", (obs_size, *config.hidden_sizes, 1), SMALL, per)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +128,22 @@ class Update:
     ends: Float[Tensor, "L N 2"]
     moments: Moments
     memory: Float[Tensor, "L 32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsFinite:
+    """Whether what L lives have seen and become is finite, each [L].
+
+    Attributes:
+        observation, action: all that the moments have taken in; they keep what is not.
+        parameters: as they stand.
+        gradient: in most steps of Adam; one that is not leaves its tensor as it is.
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    parameters: np.ndarray
+    gradient: np.ndarray
 
 
 class Objective(Protocol):
@@ -176,6 +205,7 @@ class Lives:
         self._policies = Policies(num_layers=len(config.hidden_sizes) + 1, is_discrete=spec.is_discrete)
         self._rows = torch.from_numpy(np.stack([self._layout.row(start) for start in starts])).to(dtype)
         self._first, self._second, self._num_adam_steps = torch.zeros_like(self._rows), torch.zeros_like(self._rows), 0
+        self._num_broken = torch.zeros(self.num_lives, dtype=torch.int64)
         weight, bias = (torch.from_numpy(np.stack([start[f"memory.{part}"] for start in starts])) for part in ("weight", "bias"))
         self._memory = memory_output({"memory.weight": weight, "memory.bias": bias}).to(dtype)
         obs_size, action_size = spec.obs_shape[0], spec.num_actions or spec.action_size
@@ -196,6 +226,16 @@ class Lives:
     def parameters(self) -> dict[str, Tensor]:
         """The trained parameters by name, [L, ...]."""
         return self._layout.views(self._rows)
+
+    def is_finite(self) -> IsFinite:
+        """Say whether it is finite what each life has seen and learned; for the end of a life, as it looks at every parameter."""
+        means, obs_size = self._moments.mean.isfinite(), self.spec.obs_shape[0]
+        return IsFinite(
+            observation=means[:, :obs_size].all(dim=1).numpy(),
+            action=means[:, obs_size:].all(dim=1).numpy(),
+            parameters=self._rows.isfinite().all(dim=1).numpy(),
+            gradient=(2 * self._num_broken <= self._num_adam_steps).numpy(),
+        )
 
     @torch.no_grad()
     def act(self, obs: Float[Tensor, "L E O"], noise: Float[Tensor, "L E A"]) -> Float[Tensor, "L E A"]:
@@ -250,6 +290,7 @@ class Lives:
         root = self._second.sqrt().div_(math.sqrt(1 - BETA2**self._num_adam_steps)).add_(EPSILON)
         self._rows.addcdiv_(self._first, root, value=-rate)
         if broken is not None and before is not None:
+            self._num_broken += broken.any(dim=1)
             for kept, old in zip((self._rows, self._first, self._second), before, strict=True):
                 kept.copy_(torch.where(broken, old, kept))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from actors.adaptation import AdaptationChunk, AdaptationSetup, AdaptedChunk, adapt
+from cluster.epg.local_seats import leave_with_parent
 
 LOOK_EVERY_S = 0.2
 """How often progress is read: often enough for a bar that moves."""
@@ -37,6 +39,13 @@ def live_all(
     """
     if num_actors == 1:
         return _live_here(setup, chunks, on_progress)
+    with _sigterm_as_exit():
+        return _live_apart(setup, chunks, num_actors, on_progress)
+
+
+def _live_apart(
+    setup: AdaptationSetup, chunks: Sequence[AdaptationChunk], num_actors: int, on_progress: Callable[[int], None]
+) -> list[AdaptedChunk]:
     context = multiprocessing.get_context(
         "spawn"
     )  # a fork would copy torch's and the simulators' threads in the middle of a lock
@@ -59,6 +68,19 @@ def live_all(
             raise LostProcessError(reason) from None
         raise
     return [future.result() for future in futures]
+
+
+@contextlib.contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """Let SIGTERM end the program by way of its `finally`s, as Ctrl-C does: else the processes of the pool would live on without it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -102,9 +124,10 @@ _done: Any = None
 
 
 def _begin(done: Any) -> None:
-    """Set up a process of the pool; Ctrl-C is left to the process that started it."""
+    """Set up a process of the pool; Ctrl-C is left to the process that started it, and it does not outlive that one."""
     global _done
     _done = done
+    leave_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

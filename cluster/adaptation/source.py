@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cluster.former import DEFAULT_ALGORITHM, completed
 from cluster.run_directory import open_run, read_json
 from envs.errors import InvalidInputError
 
@@ -23,7 +24,7 @@ class Source:
         loss_file: phi.
         folder: where results go that were given no place.
         family: whose tasks are to be learned.
-        tree: config.json of the run; empty for a file on its own.
+        tree: config.json of the run, with the former values of what it lacks; empty for a file on its own.
     """
 
     loss_file: Path
@@ -47,7 +48,7 @@ def find_source(path: Path, *, family: str, phi: Phi) -> Source:
         return _of_file(path, family, phi)
     directory = open_run(path)
     tree = read_json(directory.config_file)
-    algorithm = tree.get("algorithm", "impala") if isinstance(tree, dict) else "no algorithm"
+    algorithm = tree.get("algorithm", DEFAULT_ALGORITHM) if isinstance(tree, dict) else "no algorithm"
     if algorithm != "epg":
         raise InvalidInputError(
             f"the run {path} was trained by {algorithm}: allowed is a run of `metaray train epg`, or a loss file"
@@ -57,7 +58,7 @@ def find_source(path: Path, *, family: str, phi: Phi) -> Source:
         raise InvalidInputError(
             f"the run {path} has no {file.name} yet: let it finish an epoch, or go on with `metaray resume {path}`"
         )
-    return Source(loss_file=file, folder=path, family=family or str(tree.get("family", "")), tree=tree)
+    return Source(loss_file=file, folder=path, family=family or str(tree.get("family", "")), tree=completed(tree))
 
 
 def _of_file(path: Path, family: str, phi: Phi) -> Source:

@@ -78,8 +78,7 @@ class Adapt:
         except LostProcessError as error:
             print(f"metaray: the adaptation failed: {error}", file=sys.stderr)
             return 1
-        self._report(source, config, chunks, folder, command)
-        return 0
+        return self._report(source, config, chunks, folder, command)
 
     def _check_numbers(self) -> None:
         if not 2 <= self.seeds <= MAX_SEEDS:
@@ -131,7 +130,8 @@ class Adapt:
         with bar as on_progress:
             return live_all(setup, chunks, num_actors=self.actors, on_progress=on_progress)
 
-    def _report(self, source: Source, config: AdaptConfig, chunks: list[AdaptedChunk], folder: Path, command: str) -> None:
+    def _report(self, source: Source, config: AdaptConfig, chunks: list[AdaptedChunk], folder: Path, command: str) -> int:
+        """Write and print what came of it; return the exit code, which is 1 where most lives of a group are not finite."""
         from cluster.adaptation import report
         from cluster.adaptation.figures import compare, make_groups
         from cluster.adaptation.plot import draw
@@ -162,7 +162,10 @@ class Adapt:
         draw(groups, picture, title=source.family)
         console = table_console()
         report.show(groups, comparisons, console)
+        for line in report.warnings(groups, sum(chunk.cut_episodes for chunk in chunks), life):
+            print(f"metaray: {line}", file=sys.stderr)
         report.say_where(console, {"lives": f"{life.num_steps:,} steps each", "picture": str(picture), "written": str(file)})
+        return int(any(map(report.is_failed, groups)))
 
     def _name(self, source: Source) -> str:
         """Name of what is written, so that two adaptations of one run do not overwrite each other."""

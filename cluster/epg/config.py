@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from envs.errors import InvalidInputError
+from learners import epg
 from learners.epg import EvolutionConfig
 from learners.lives import LifeConfig
 from learners.networks.learned_loss import ARCHITECTURES, LossConfig
@@ -35,6 +36,10 @@ class EpgRunConfig:
         int, Meta(ge=1, le=65_536, description="K: lives that one process lives in lockstep, the unit of work")
     ] = 16
     num_epochs: Annotated[int, Meta(ge=1, le=10_000_000, description="updates of phi to make")] = 2000
+    schedule_epochs: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)] | None,
+        Meta(description="epochs that guidance and step size of phi are laid over; null: num_epochs. A longer resume keeps it"),
+    ] = None
     evaluate_every: Annotated[int, Meta(ge=1, description="epochs between evaluations of the unperturbed phi")] = 50
     evaluation_lives: Annotated[int, Meta(ge=1, le=65_536, description="lives of an evaluation")] = 7
     evaluation_lives_per_chunk: Annotated[
@@ -60,6 +65,11 @@ class EpgRunConfig:
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
     life: LifeConfig = field(default_factory=LifeConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+
+    @property
+    def scheduled_epochs(self) -> int:
+        """Epochs that the schedules are laid over."""
+        return self.num_epochs if self.schedule_epochs is None else self.schedule_epochs
 
 
 def check(config: EpgRunConfig) -> EpgRunConfig:
@@ -123,6 +133,26 @@ def check_minibatch(group: str, minibatch_rows: int, update_every: int) -> None:
             f"{group}.minibatch_rows = {minibatch_rows} must divide life.update_every = {update_every}: "
             f"try {_divisor(update_every, minibatch_rows)}"
         )
+
+
+def schedule_line(config: EpgRunConfig, epoch: int) -> str | None:
+    """Say what the schedules come to in a run that is longer or shorter than them; None where they are as long.
+
+    Args:
+        config: the run.
+        epoch: epochs finished.
+    """
+    over, total = config.scheduled_epochs, config.num_epochs
+    if over == total:
+        return None
+    now, end = (
+        f"alpha {epg.guidance_alpha(config.evolution, at, over):.2g}, lr {epg.learning_rate(config.evolution, at, over):.2g}"
+        for at in (epoch, total)
+    )
+    return (
+        f"guidance and step size are laid over {over:,} epochs (schedule_epochs in config.json; null lays them over all {total:,}): "
+        f"{now} at epoch {epoch:,}, {end} at the end"
+    )
 
 
 def _divisor(value: int, near: int) -> int:

@@ -4,7 +4,8 @@ A record is a line, and each line is JSON, so that any program can read it:
 
     ["1c291ca3", {"record": "chunk", "kind": "perturbed", "epoch": 3, "index": 0, "fitness": [12.5, 9.25], "env_steps": 16384, ...}]
 
-in front the CRC-32 of the bytes that follow the comma's blank, up to the closing bracket. Records come in this order:
+in front the CRC-32 of the bytes that follow the comma's blank, up to the closing bracket. A number that JSON does not have is a text,
+"nan", "inf" or "-inf". Records come in this order:
 
     run                              the config, the size and digest of the first phi, versions
     epoch, chunk, chunk, ..., update one epoch; its chunks in the order in which they came, an evaluation's among them
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.chunks import ChunkResult, Kind
+from actors.chunks import ChunkResult, Kind, NotFinite
 from cluster.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 
@@ -55,7 +57,7 @@ class EpochRecord:
         epoch: epochs finished before it.
         num_workers, num_vectors, lives_per_chunk: W, V and K of this epoch.
         alpha: weight of PPO's guidance in it.
-        num_epochs: how many epochs the run was asked for, which the step size depends on.
+        num_epochs: how many epochs the schedules are laid over, which the step size depends on; not how many the run has.
         chunks: of how many chunks it is made.
     """
 
@@ -78,6 +80,8 @@ class ChunkRecord:
     fitness: tuple[float, ...]
     env_steps: int
     busy_s: float
+    not_finite: tuple[NotFinite, ...] = ()
+    cut_episodes: int = 0
 
     @staticmethod
     def of(result: ChunkResult) -> ChunkRecord:
@@ -89,6 +93,8 @@ class ChunkRecord:
             fitness=result.fitness,
             env_steps=result.env_steps,
             busy_s=result.busy_s,
+            not_finite=result.not_finite,
+            cut_episodes=result.cut_episodes,
         )
 
     @property
@@ -102,6 +108,8 @@ class ChunkRecord:
             env_steps=self.env_steps,
             busy_s=self.busy_s,
             scalars={},
+            not_finite=self.not_finite,
+            cut_episodes=self.cut_episodes,
         )
 
 
@@ -125,6 +133,8 @@ class UpdateRecord:
 Record = RunRecord | EpochRecord | ChunkRecord | UpdateRecord
 
 _TYPES: dict[str, type[Any]] = {"run": RunRecord, "epoch": EpochRecord, "chunk": ChunkRecord, "update": UpdateRecord}
+_SELDOM = ("not_finite", "cut_episodes")
+"""Fields of a chunk that are left out of its line where there is nothing to say."""
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
@@ -135,7 +145,11 @@ class DamagedError(Exception):
 def encode(record: Record) -> bytes:
     """Write a record as a line."""
     fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    body = json.dumps({"record": _NAMES[type(record)], **fields}).encode()
+    if isinstance(record, ChunkRecord):
+        fields |= {"fitness": [value if math.isfinite(value) else str(value) for value in record.fitness]}
+        fields |= {"not_finite": [dataclasses.asdict(one) for one in record.not_finite]}
+        fields = {name: value for name, value in fields.items() if value or name not in _SELDOM}
+    body = json.dumps({"record": _NAMES[type(record)], **fields}, allow_nan=False).encode()
     return b'["%08x", %s]\n' % (zlib.crc32(body), body)
 
 
@@ -152,7 +166,8 @@ def decode(line: bytes) -> Record:
         raise DamagedError("it does not match its checksum")
     fields = json.loads(body)
     if "fitness" in fields:
-        fields["fitness"] = tuple(fields["fitness"])
+        fields["fitness"] = tuple(map(float, fields["fitness"]))  # older versions wrote NaN, which Python reads as well
+        fields["not_finite"] = tuple(NotFinite(**one) for one in fields.get("not_finite", ()))
     record: Record = _TYPES[fields.pop("record")](**fields)
     return record
 

@@ -19,6 +19,9 @@ class Runner(Protocol):
     def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
         """Live one chunk of lives."""
 
+    def stop(self) -> None:
+        """End the chunk under way soon, with an error; called from another thread. A runner that cannot may do nothing."""
+
 
 Recipe = Callable[[], Runner]
 """Makes a runner; small and picklable, for it is called where the runner shall work."""

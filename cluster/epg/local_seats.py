@@ -23,6 +23,9 @@ import numpy as np
 from actors.chunks import Chunk, ChunkResult
 from cluster.epg.lives import Recipe, Runner
 
+END_PATIENCE_S = 2.0
+"""A step of all lives takes milliseconds, and a thread looks after each whether it shall stop."""
+
 
 class Worker(Protocol):
     """Something that lives one chunk at a time.
@@ -44,13 +47,17 @@ class Worker(Protocol):
 
 
 class ThreadWorker:
-    """A daemon thread for each call: unlike the standard library's executor it holds up no exit of the program."""
+    """A daemon thread for each call: unlike the standard library's executor it holds up no exit of the program.
+
+    It is not ended from outside; its runner is asked to stop.
+    """
 
     can_be_ended = False
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._runner: Runner | None = None
+        self._thread: threading.Thread | None = None
 
     def begin(self) -> Future[None]:
         return self._start(self._make)
@@ -72,11 +79,15 @@ class ThreadWorker:
             except BaseException as error:  # handed to whoever asks for the result
                 future.set_exception(error)
 
-        threading.Thread(target=work, name="lives", daemon=True).start()
+        self._thread = threading.Thread(target=work, name="lives", daemon=True)
+        self._thread.start()
         return future
 
     def end(self) -> None:
-        """It ends with what it is at."""
+        """Have the runner stop, and wait a moment for it; a thread that stays, in a simulator that hangs, ends with the program."""
+        if self._runner is not None and self._thread is not None:
+            self._runner.stop()
+            self._thread.join(END_PATIENCE_S)
 
     def __str__(self) -> str:
         return "a thread"
@@ -90,7 +101,7 @@ class ProcessWorker:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=_leave_with_parent)
+        self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=leave_with_parent)
         self._process: BaseProcess | None = None
 
     def begin(self) -> Future[None]:
@@ -133,7 +144,7 @@ def _live(chunk: Chunk, phi: np.ndarray) -> ChunkResult:
     return _runner.live(chunk, phi)
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """End this process when the one that made it has ended: a driver that is killed could not tell it."""
     parent = multiprocessing.parent_process()
 

@@ -15,14 +15,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from actors.chunks import Chunk, chunks_of
-from cluster.epg.config import EpgRunConfig, check
+from cluster.epg.config import EpgRunConfig, check, schedule_line
 from cluster.epg.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord
+from cluster.epg.life_checks import LifeChecks
 from cluster.epg.observer import EpgReason, EpgResult, EpgStatus
 from cluster.epg.pool import ChunkDone, ChunkFailed, Pool, PoolEvent, WorkerLost
 from cluster.epg.replay import Lived, Resumption, advance, phi_sha256, state_to_arrays
 from cluster.epg.round import Pace, Round
 from cluster.epg.scaling import Scale
 from cluster.epg.statistics import EpgStatistics
+from cluster.epg.status import Newest, status_of
 from cluster.observer import RunObserver
 from cluster.wiring import Notice
 from envs.errors import InvalidInputError
@@ -33,6 +35,9 @@ log = logging.getLogger("metaray")
 
 WAIT_S = 0.25
 """Longest wait for a result before the clocks (status, wishes, Ctrl-C) are looked at again."""
+
+STOP_PATIENCE_S = 2.0
+"""A stop gives a chunk that cannot be ended so long to finish; a chunk of long lives takes minutes, and a person waits."""
 
 
 class _Stopped(Exception):  # noqa: N818, no error
@@ -68,16 +73,20 @@ class EpgLoop:
         self._state, self._resumption = resumption.state, resumption
         self._statistics = EpgStatistics(resumption)
         self._pace = Pace()
-        self._fitness: np.ndarray | None = None
-        self._score: float | None = None
-        self._learning_rate: float | None = None
-        self._last_event = ""
+        self._newest = Newest()
+        self._checks = LifeChecks(config.family, config.life.max_episode_steps)
         self._next_status = 0.0
         self._sizes = config
 
     def run(self) -> EpgResult:
-        """Evolve until a goal of the config is reached or a stop is asked for, and return how it went."""
+        """Evolve until a goal of the config is reached or a stop is asked for, and return how it went.
+
+        Raises:
+            NotFiniteError: most lives of a round were NaN or infinite.
+        """
         try:
+            if (line := schedule_line(self._config, self._state.epoch)) is not None:
+                self._say(line)
             self._pool.start()
             self._await_first()
             self._statistics.begin()
@@ -105,7 +114,7 @@ class EpgLoop:
             before = self._state
             self._state, scalars = advance(self._config, before, lived)
             evaluation = self._evaluate(lived) if self._is_evaluation_due() else None
-            self._end_epoch(fitness, None if evaluation is None else self._score, scalars, record.alpha)
+            self._end_epoch(fitness, None if evaluation is None else self._newest.score, scalars, record.alpha)
             if evaluation is not None:  # who watches shall see the verdict, also of the last one
                 self._report(evaluation, lived)
             lived = None
@@ -133,8 +142,8 @@ class EpgLoop:
             num_workers=W,
             num_vectors=sizes.num_vectors,
             lives_per_chunk=K,
-            alpha=epg.guidance_alpha(self._config.evolution, epoch, self._config.num_epochs),
-            num_epochs=self._config.num_epochs,
+            alpha=epg.guidance_alpha(self._config.evolution, epoch, self._config.scheduled_epochs),
+            num_epochs=self._config.scheduled_epochs,
             chunks=-(-W // K),
         )
         self._journal.append([record])
@@ -144,17 +153,18 @@ class EpgLoop:
         """Live with phi as it is and without guidance, as it will be used; keep it if it is the best so far."""
         lives, together = self._config.evaluation_lives, self._config.evaluation_lives_per_chunk
         round_ = self._live(chunks_of("evaluation", self._state.epoch, lives, 1, together, 0.0), lived)
-        self._score = float(round_.fitness.mean())
-        self._state = epg.judge(self._state, self._score)
+        self._newest.score = epg.fitness_figures(round_.fitness)["fitness/mean"]
+        self._state = epg.judge(self._state, self._newest.score)
         return round_
 
     def _end_epoch(self, fitness: np.ndarray, score: float | None, scalars: dict[str, float], alpha: float) -> None:
         epoch, statistics = self._state.epoch, self._statistics
         sha256, train_s = phi_sha256(self._state.phi), round(statistics.train_s, 3)
         self._journal.append([UpdateRecord(epoch=epoch, sha256=sha256, score=score, train_s=train_s)])
-        self._fitness = fitness
-        self._learning_rate = next((value for name, value in scalars.items() if name.endswith("learning_rate")), None)
-        metrics = statistics.epoch(fitness) | scalars | {"epoch": float(epoch), "alpha": alpha}
+        newest = self._newest
+        newest.fitness_mean, newest.fitness_std = scalars["fitness/mean"], scalars["fitness/std"]
+        newest.learning_rate = scalars["evolution/learning_rate"]
+        metrics = statistics.epoch() | scalars | {"epoch": float(epoch), "alpha": alpha}
         if score is not None:
             metrics["evaluation/score"] = score
         if self._state.best_score is not None:
@@ -166,7 +176,7 @@ class EpgLoop:
             self._keep_loss(self._state)
 
     def _live(self, chunks: Sequence[Chunk], lived: Lived) -> Round:
-        """Have chunks lived, those that are not yet, and return their round, complete."""
+        """Have chunks lived, those that are not yet, and return their round, complete and looked at."""
         round_ = Round(chunks, lived.of(chunks[0].kind), self._pace, self._config.max_chunk_failures)
         self._pool.publish(self._state.epoch, self._state.phi)
         while not round_.is_complete:
@@ -175,6 +185,8 @@ class EpgLoop:
             self._take_in(round_, lived, self._pool.wait(WAIT_S))
             if time.monotonic() >= self._next_status:
                 self._report(round_, lived)
+        for line in self._checks.look(chunks, round_.results):
+            self._say(line)
         self._report(round_, lived)
         self._statistics.reissued += round_.reissued
         return round_
@@ -190,7 +202,8 @@ class EpgLoop:
     def _look(self, round_: Round) -> None:
         """Look whether a person wants something."""
         if self._observer.stop_requested():
-            while self._pool.must_drain:  # what cannot be ended is waited for, and what comes of it kept
+            until = time.monotonic() + STOP_PATIENCE_S
+            while self._pool.must_drain and time.monotonic() < until:  # what comes of it is kept
                 self._take_in(round_, None, self._pool.wait(WAIT_S))
             raise _Stopped
         problem = self._scale.look()
@@ -233,54 +246,26 @@ class EpgLoop:
                 round_.give_back(chunk, why)
 
     def _say(self, line: str) -> None:
-        self._last_event = line
+        self._newest.event = line
         self._observer.on_event(line)
 
     def _report(self, round_: Round, lived: Lived) -> None:
         self._next_status = time.monotonic() + self._config.log_every_s
-        status = self._status(round_, lived.record)
+        status = status_of(
+            self._config,
+            round_,
+            lived.record,
+            state=self._state,
+            statistics=self._statistics,
+            pool=self._pool,
+            newest=self._newest,
+        )
         self._observer.on_status(status)
         names = ("actors_alive", "num_actors", "epoch", "num_epochs", "chunks_done", "chunks", "num_workers", "num_vectors")
         self._scale.write(
             lives_per_s=status.lives_per_s,
             env_steps_per_s=status.env_steps_per_s,
             **{name: getattr(status, name) for name in names},
-        )
-
-    def _status(self, round_: Round, record: EpochRecord) -> EpgStatus:
-        config, statistics, fitness = self._config, self._statistics, self._fitness
-        lives_per_s, env_steps_per_s = statistics.rates()
-        is_perturbed = round_.chunks[0].kind == "perturbed"
-        limit = config.max_train_seconds
-        left = (config.num_epochs - self._state.epoch) * record.num_workers
-        left -= sum(len(result.fitness) for result in round_.results.values()) if is_perturbed else 0
-        times = [left / lives_per_s] if lives_per_s > 0 else []
-        times += [max(0.0, limit - statistics.train_s)] if limit is not None else []
-        return EpgStatus(
-            epoch=self._state.epoch,
-            num_epochs=config.num_epochs,
-            phase="lives" if is_perturbed else "evaluation",
-            chunks_done=len(round_.results),
-            chunks=len(round_.chunks),
-            num_workers=record.num_workers,
-            num_vectors=record.num_vectors,
-            env_steps=statistics.env_steps,
-            lives=statistics.lives,
-            lives_per_s=lives_per_s,
-            env_steps_per_s=env_steps_per_s,
-            fitness_mean=None if fitness is None else float(fitness.mean()),
-            fitness_std=None if fitness is None else float(fitness.std()),
-            score=self._score,
-            best_score=self._state.best_score,
-            alpha=record.alpha,
-            learning_rate=self._learning_rate,
-            actors_alive=self._pool.num_alive(),
-            num_actors=self._pool.num_actors,
-            lost_actors=statistics.lost_actors,
-            elapsed_s=statistics.elapsed_s,
-            eta_s=min(times, default=None),
-            time_share=0.0 if limit is None else statistics.train_s / limit,
-            last_event=self._last_event,
         )
 
     def _result(self, reason: EpgReason) -> EpgResult:
@@ -290,7 +275,7 @@ class EpgLoop:
             epochs=self._state.epoch,
             phi=self._state.phi,
             best_score=self._state.best_score,
-            score=self._score,
-            fitness_mean=None if self._fitness is None else float(self._fitness.mean()),
+            score=self._newest.score,
+            fitness_mean=self._newest.fitness_mean,
             **self._statistics.figures(),
         )

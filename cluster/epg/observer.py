@@ -22,7 +22,7 @@ class EpgStatus:
         num_workers, num_vectors: W and V of the epoch under way.
         env_steps, lives: so far, those before a resume included.
         lives_per_s, env_steps_per_s: over the last seconds.
-        fitness_mean, fitness_std: over the lives of the newest finished epoch; None before the first.
+        fitness_mean, fitness_std: over the lives of the newest finished epoch that are finite; None before the first.
         score, best_score: newest and best evaluation; None before the first.
         alpha: weight of PPO's guidance.
         learning_rate: of the newest update of phi; None before the first.
@@ -73,6 +73,8 @@ class EpgResult:
     Attributes:
         reason: why.
         epochs, env_steps, lives: over the whole run, those before a resume included.
+        not_finite: of these lives, those in which something was NaN or infinite.
+        cut_episodes: of the fitness of these lives, those that had not ended when they were cut.
         train_s: seconds of training over the whole run, start-up left out.
         phi: parameters of the loss after the last finished epoch [P].
         best_score: best evaluation; None where there was none.
@@ -89,6 +91,8 @@ class EpgResult:
     epochs: int
     env_steps: int
     lives: int
+    not_finite: int
+    cut_episodes: int
     train_s: float
     phi: np.ndarray
     best_score: float | None

@@ -21,6 +21,7 @@ from cluster.checkpoint import parameters_sha256
 from cluster.epg.config import EpgRunConfig
 from cluster.epg.journal import ChunkRecord, EpochRecord, RunRecord, UpdateRecord, read
 from cluster.epg.lives import first_phi
+from cluster.former import completed
 from cluster.overrides import from_tree
 from cluster.versions import library_versions
 from envs.errors import InvalidInputError
@@ -62,13 +63,15 @@ class Resumption:
 
     Attributes:
         state: after the last finished epoch.
-        env_steps, lives, train_s: of the finished epochs, their evaluations included.
+        env_steps, lives, not_finite, cut_episodes, train_s: of the finished epochs, their evaluations included.
         lived: what there is already of the next one; None when it has not begun.
     """
 
     state: OuterState
     env_steps: int = 0
     lives: int = 0
+    not_finite: int = 0
+    cut_episodes: int = 0
     train_s: float = 0.0
     lived: Lived | None = None
 
@@ -89,7 +92,7 @@ def first_record(path: Path) -> RunRecord:
 
 def config_of(record: RunRecord) -> EpgRunConfig:
     """The config that a journal began with."""
-    return from_tree(EpgRunConfig, record.config, "journal")
+    return from_tree(EpgRunConfig, completed(record.config), "journal")
 
 
 def epochs(path: Path) -> Iterator[Lived]:
@@ -196,17 +199,25 @@ def resume(path: Path, checkpoint: Any | None) -> Resumption:
     if checkpoint is not None and checkpoint["epoch"] > last_epoch(path):  # the journal lost its end, and is what counts
         checkpoint = None
     state = first_state(path) if checkpoint is None else state_from_arrays(checkpoint)
-    start, steps, lives, train_s, under_way = state.epoch, 0, 0, 0.0, None
+    start, train_s, under_way = state.epoch, 0.0, None
+    finished: list[ChunkResult] = []
     for lived in epochs(path):
         if lived.update is None:
             under_way = lived
             break
         if lived.update.epoch > start:
             state = _replayed(path, config, state, lived)
-        steps += lived.env_steps
-        lives += sum(len(result.fitness) for result in lived.results.values())
+        finished += lived.results.values()
         train_s = lived.update.train_s
-    return Resumption(state=state, env_steps=steps, lives=lives, train_s=train_s, lived=under_way)
+    return Resumption(
+        state=state,
+        env_steps=sum(result.env_steps for result in finished),
+        lives=sum(len(result.fitness) for result in finished),
+        not_finite=sum(result.num_not_finite for result in finished),
+        cut_episodes=sum(result.cut_episodes for result in finished),
+        train_s=train_s,
+        lived=under_way,
+    )
 
 
 def last_epoch(path: Path) -> int:

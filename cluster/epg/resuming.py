@@ -20,7 +20,8 @@ SIZES = {"actors": "num_actors", "workers": "num_workers", "vectors": "num_vecto
 def extend(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, str]) -> EpgRunConfig:
     """The run's config, with more epochs if asked for; another size is written down as wanted (`cluster.epg.scaling`).
 
-    Epochs asked for lift a time limit that is used up.
+    Epochs asked for lift a time limit that is used up. Schedules stay laid over the epochs that they were begun with: laid anew over more,
+    guidance and step size would rise again in the middle of the run.
 
     Raises:
         InvalidInputError: a value is not possible, or the run has nothing left to do.
@@ -29,7 +30,9 @@ def extend(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, 
     path = journal.path_of(directory)
     finished = last_epoch(path) if path.exists() else 0
     if epochs:
+        begun = config.scheduled_epochs
         config = overrides.apply(config, {"num_epochs": epochs})
+        config = replace(config, schedule_epochs=begun if config.num_epochs != begun else config.schedule_epochs)
         if config.num_epochs <= finished:
             raise InvalidInputError(f"--epochs {epochs}: the run {directory.path} has {finished:,} epochs already; give more")
     if summary is not None and summary["finished"]:

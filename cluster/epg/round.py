@@ -10,6 +10,7 @@ well, and the first answer counts. What comes second, or of an earlier round, is
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import deque
@@ -167,6 +168,6 @@ class Round:
 
 
 def spread(values: Iterable[float]) -> tuple[float, float]:
-    """Mean and standard deviation; zeros where there is nothing."""
-    array = np.fromiter(values, dtype=np.float64)
+    """Mean and standard deviation of what is finite; zeros where there is nothing."""
+    array = np.fromiter((value for value in values if math.isfinite(value)), dtype=np.float64)
     return (float(array.mean()), float(array.std())) if array.size else (0.0, 0.0)

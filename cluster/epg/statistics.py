@@ -31,10 +31,14 @@ class EpgStatistics:
 
     def __init__(self, resumption: Resumption) -> None:
         self.env_steps, self.lives = resumption.env_steps, resumption.lives
-        self._train_s_before = resumption.train_s
+        self.not_finite: int = resumption.not_finite
+        self.cut_episodes: int = resumption.cut_episodes
+        self._train_s_before, self._not_finite_before = resumption.train_s, resumption.not_finite
         if resumption.lived is not None:
             self.env_steps += resumption.lived.env_steps
             self.lives += sum(len(result.fitness) for result in resumption.lived.results.values())
+            self.not_finite += sum(result.num_not_finite for result in resumption.lived.results.values())
+            self.cut_episodes += sum(result.cut_episodes for result in resumption.lived.results.values())
         self._first_counts = (self.lives, self.env_steps)
         self.lost_actors = self.reissued = 0
         self.started = time.perf_counter()
@@ -85,6 +89,8 @@ class EpgStatistics:
         now = time.perf_counter()
         self.env_steps += result.env_steps
         self.lives += len(result.fitness)
+        self.not_finite += result.num_not_finite
+        self.cut_episodes += result.cut_episodes
         self._busy_s += result.busy_s
         took = now - self._submitted.pop((result.kind, result.epoch, result.index), now)
         self._transport_s += max(0.0, took - result.busy_s)
@@ -112,17 +118,15 @@ class EpgStatistics:
         parts = {"actors": self._busy_s, "transport": self._transport_s, "driver": self._driver_s}
         return {name: min(1.0, seconds / whole) for name, seconds in parts.items()}
 
-    def epoch(self, fitness: np.ndarray) -> dict[str, float]:
+    def epoch(self) -> dict[str, float]:
         """Metrics of an epoch that is over; the means of its chunks' scalars among them."""
         names = list(dict.fromkeys(name for scalars in self._scalars for name in scalars))
         means = {name: float(np.mean([one[name] for one in self._scalars if name in one])) for name in names}
         self._scalars = []
+        not_finite, self._not_finite_before = self.not_finite - self._not_finite_before, self.not_finite
         lives, steps = self.rates()
         return means | {
-            "fitness/mean": float(fitness.mean()),
-            "fitness/std": float(fitness.std()),
-            "fitness/max": float(fitness.max()),
-            "fitness/min": float(fitness.min()),
+            "lives/not_finite": float(not_finite),
             "throughput/lives_per_s": lives,
             "throughput/env_steps_per_s": steps,
             "actors/alive": float(self._alive),
@@ -137,6 +141,8 @@ class EpgStatistics:
         return {
             "env_steps": self.env_steps,
             "lives": self.lives,
+            "not_finite": self.not_finite,
+            "cut_episodes": self.cut_episodes,
             "train_s": self.train_s,
             "actor_utilisation": shares["actors"],
             "driver_share": min(1.0, shares["driver"] + shares["transport"]),

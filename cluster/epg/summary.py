@@ -42,6 +42,8 @@ def write_summary(
         "num_epochs": config.num_epochs,
         "env_steps": result.env_steps,
         "lives": result.lives,
+        "lives_not_finite": result.not_finite,
+        "cut_episodes": result.cut_episodes,
         "wall_s": round(wall_s, 3),
         "train_s": round(result.train_s, 3),
         "lives_per_s": round(lives_per_s, 3),
@@ -78,6 +80,8 @@ def say_how_it_ended(directory: RunDirectory, summary: dict[str, Any], is_local:
     score = "no evaluation yet" if best is None else f"[bold green]{number(best)}[/] (best evaluation)"
     lines = [f"{ended} - {took}", f"  score    {score}"]
     lines += [f"  speed    {summary['lives_per_s']:,.2f} lives/s, {summary['env_steps_per_s']:,.0f} steps/s"]
+    if summary["lives_not_finite"]:
+        lines.append(f"  lives    {summary['lives_not_finite']:,} of {summary['lives']:,} not finite (see {run}/log.txt)")
     if summary["lost_actors"]:
         lines.append(f"  lost     {summary['lost_actors']} actors, replaced (see {run}/log.txt)")
     picture = picture_of(directory, draw_runs)

@@ -12,6 +12,7 @@ from cluster.driving import Play, Recorder, StopFlag, warn
 from cluster.epg import journal as journals
 from cluster.epg.config import EpgRunConfig
 from cluster.epg.journal import Journal, RunRecord
+from cluster.epg.life_checks import NotFiniteError
 from cluster.epg.lives import Recipe, first_phi, recipe_of
 from cluster.epg.loop import EpgLoop
 from cluster.epg.loss_files import LossFiles
@@ -71,6 +72,7 @@ def drive(
     """
     path = journals.path_of(directory)
     resumption: Resumption | None = None
+    is_hopeless = False
 
     def restore() -> int:
         nonlocal resumption
@@ -81,18 +83,22 @@ def drive(
         return resumption.env_steps
 
     def train(metrics: MetricsLog, stop: StopFlag) -> EpgResult:
-        nonlocal resumption
+        nonlocal resumption, is_hopeless
         if resumption is None:
             begin_journal(path, config)
             resumption = Resumption(state=first_state(path))
-        return _train(config, directory, where, metrics, stop, resumption, quiet=quiet)
+        try:
+            return _train(config, directory, where, metrics, stop, resumption, quiet=quiet)
+        except NotFiniteError:  # the journal has the lives that it ended with
+            is_hopeless = True
+            raise
 
     play = Play(
         restore=restore,
         train=train,
         summarise=lambda result, wall_s: write_summary(directory, config, result, wall_s, command),
         say=lambda summary: say_how_it_ended(directory, summary, where.is_local),
-        can_resume=path.exists,
+        can_resume=lambda: directory.has_something() and not is_hopeless,
     )
     return driving.drive(directory, play, command=command, is_resumed=is_resumed)
 

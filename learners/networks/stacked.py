@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from learners.networks.stacked_mlp import apply_mlp, folded
+
+Per = Literal["input", "output"]
+"""Which vectors of a first weight have their length fixed."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +83,20 @@ def folded_mlp(parameters: Mapping[str, Tensor], prefix: str, num_layers: int) -
     return folded(layers)
 
 
-def unit_columns(rng: np.random.Generator, num_inputs: int, num_outputs: int, norm: float) -> Float[np.ndarray, "I J"]:
-    """Draw a weight whose column for each output is a random direction of length `norm`."""
+def draw_normalised(
+    rng: np.random.Generator, num_inputs: int, num_outputs: int, norm: float, per: Per
+) -> Float[np.ndarray, "I J"]:
+    """Draw a weight of random directions of length `norm`: of what leaves each input, or of what enters each output."""
     drawn: np.ndarray = rng.standard_normal((num_inputs, num_outputs))
-    drawn *= norm / np.sqrt(np.square(drawn).sum(axis=0, keepdims=True))
+    drawn *= norm / np.sqrt(np.square(drawn).sum(axis=1 if per == "input" else 0, keepdims=True))
     return drawn
 
 
-def draw_mlp(rng: np.random.Generator, prefix: str, sizes: Sequence[int], last_norm: float) -> dict[str, np.ndarray]:
-    """Draw an MLP: columns of length 1 in all layers but the last, which has `last_norm`; zero biases."""
+def draw_mlp(rng: np.random.Generator, prefix: str, sizes: Sequence[int], last_norm: float, per: Per) -> dict[str, np.ndarray]:
+    """Draw an MLP: directions of length 1 in all layers but the last, which has `last_norm`; zero biases."""
     drawn: dict[str, np.ndarray] = {}
     for index, (before, after) in enumerate(pairwise(sizes)):
-        drawn[f"{prefix}.{index}.weight"] = unit_columns(rng, before, after, 1.0 if index + 2 < len(sizes) else last_norm)
+        norm = 1.0 if index + 2 < len(sizes) else last_norm
+        drawn[f"{prefix}.{index}.weight"] = draw_normalised(rng, before, after, norm, per)
         drawn[f"{prefix}.{index}.bias"] = np.zeros(after)
     return drawn

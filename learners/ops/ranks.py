@@ -16,8 +16,8 @@ from jaxtyping import Float
 
 
 def centred_ranks(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, " V"]:
-    """Return the centred rank of each candidate's mean fitness; a fitness that is not a number counts as the worst."""
-    means = np.where(np.isnan(fitness), -np.inf, fitness).mean(axis=1)
+    """Return the centred rank of each candidate's mean fitness; one with a fitness that is NaN or infinite ranks last."""
+    means = _or_worst(fitness).mean(axis=1)
     if means.size == 1:
         return np.zeros(1)
     _, which, counts = np.unique(means, return_inverse=True, return_counts=True)
@@ -27,8 +27,16 @@ def centred_ranks(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, " V"]:
 
 
 def pairwise_ranks(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, " V"]:
-    """Return how often each candidate beat the other of its pair, less 1/2; candidates 2p and 2p + 1 are a pair."""
-    worst = np.where(np.isnan(fitness), -np.inf, fitness)
+    """Return how often each candidate beat the other of its pair, less 1/2; candidates 2p and 2p + 1 are a pair.
+
+    A fitness that is NaN or infinite loses to every other.
+    """
+    worst = _or_worst(fitness)
     first, second = worst[0::2], worst[1::2]
     wins = np.where(first == second, 0.5, first > second).mean(axis=1) - 0.5
     return np.stack((wins, -wins), axis=1).ravel()
+
+
+def _or_worst(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, "V R"]:
+    """What is not a finite number as the worst: infinite rewards are a fault of a simulator, of either sign."""
+    return np.where(np.isfinite(fitness), fitness, -np.inf)

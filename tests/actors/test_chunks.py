@@ -58,8 +58,8 @@ def test_epochs_and_evaluations_draw_apart() -> None:
     still = replace(SETUP, evolution=EvolutionConfig(sigma=1e-30))
     first = lived(still, chunks_of("perturbed", 0, 2, 2, 2, 0.0))[0]
     second = lived(still, chunks_of("perturbed", 1, 2, 2, 2, 0.0))[0]
-    judged = lived(still, chunks_of("evaluation", 0, 2, 2, 2, 0.0))[0]
-    assert len({first[0], second[0], judged[0], judged[1]}) == 4
+    judged, later = (lived(still, chunks_of("evaluation", epoch, 2, 2, 2, 0.0))[0] for epoch in (0, 1))
+    assert len({first[0], second[0], *judged, *later}) == 6
 
 
 def test_a_family_that_cannot_be_lived_in_is_refused() -> None:

@@ -104,8 +104,29 @@ def test_the_best_evaluation_is_kept() -> None:
     assert epg.judge(state, float("nan")).best_score == 5.0
 
 
-def test_an_epoch_that_says_nothing_leaves_phi_as_it_is() -> None:
-    state = epg.init(PAIRED, np.ones(5))
-    after, _ = epg.update(PAIRED, state, np.full(8, 3.0), num_vectors=4, num_epochs=10, run_seed=0)
+def test_figures_are_of_the_lives_whose_fitness_is_finite() -> None:
+    fitness = np.array([1.0, np.nan, 3.0, np.inf, -np.inf, 8.0, np.nan, 0.0])
+    after, scalars = epg.update(PAIRED, epg.init(PAIRED, np.ones(5)), fitness, num_vectors=8, num_epochs=10, run_seed=0)
+    assert [scalars[f"fitness/{name}"] for name in ("mean", "std", "min", "max")] == [3.0, np.std([1.0, 3.0, 8.0, 0.0]), 0.0, 8.0]
+    assert np.isfinite(after.phi).all() and after.num_steps == 1
+    assert np.isnan(epg.fitness_figures(np.full(3, np.nan))["fitness/mean"])
+
+
+@pytest.mark.parametrize("ranks", ["centred", "pairwise"])
+@pytest.mark.parametrize("num_workers", [8, 32], ids=["W = V", "W = 4 V"])
+@pytest.mark.parametrize("tasks_differ", [False, True], ids=["all tie", "the two of every pair tie"])
+def test_an_epoch_that_says_nothing_leaves_phi_and_the_optimiser_as_they_are(
+    ranks: str, num_workers: int, tasks_differ: bool
+) -> None:
+    """As the first epoch, in which PPO alone is minimised: what the two of a pair are worth is what their task is worth."""
+    config = replace(PAIRED, ranks=ranks, beta1=0.5)  # type: ignore[arg-type]
+    fitness = np.repeat(np.random.default_rng(2).normal(size=num_workers // 2), 2) if tasks_differ else np.full(num_workers, 3.0)
+    state = epg.init(config, np.linspace(-1, 1, 50))
+    state, _ = epg.update(
+        config, state, np.random.default_rng(1).normal(size=num_workers), num_vectors=8, num_epochs=9, run_seed=0
+    )
+    after, scalars = epg.update(config, state, fitness, num_vectors=8, num_epochs=9, run_seed=0)
     np.testing.assert_array_equal(after.phi, state.phi)
-    assert (after.epoch, after.num_steps) == (1, 0)
+    np.testing.assert_array_equal(after.first_moment, state.first_moment)
+    np.testing.assert_array_equal(after.second_moment, state.second_moment)
+    assert (after.epoch, after.num_steps, scalars["evolution/step_norm"]) == (2, 1, 0.0)

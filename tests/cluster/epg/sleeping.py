@@ -51,6 +51,9 @@ class Sleeping:
             scalars={"life/length": float(chunk.count)},
         )
 
+    def stop(self) -> None:
+        """It sleeps on, as a simulator that hangs."""
+
     def _do(self, key: str) -> None:
         folder = Path(self.deeds)
         if (folder / f"always-raise-{key}").exists():

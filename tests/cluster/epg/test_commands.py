@@ -220,6 +220,27 @@ def test_a_signal_stops_with_everything_kept(
     assert sha256(run) == sha256(finished)
 
 
+@pytest.mark.parametrize(
+    ("number", "num_actors", "code"), [(signal.SIGINT, "1", 130), (signal.SIGTERM, "1", 143), (signal.SIGTERM, "2", 143)]
+)
+def test_one_signal_ends_a_run_whose_chunks_go_on_for_ever(
+    tmp_path: Path, number: signal.Signals, num_actors: str, code: int
+) -> None:
+    """A thread that cannot be ended, in a simulator that hangs, is left behind."""
+    run = tmp_path / "run"
+    with started(*RUN, "--epochs", "6", "--actors", num_actors, "--out", "run", cwd=tmp_path, sleep_s=1000.0) as process:
+        wait_for(lambda: (run / "observed.json").exists())
+        try:
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (code, "")
+    assert "metaray resume run --local" in out
+    assert json.loads((run / "summary.json").read_text())["reason"] == "stopped by signal"
+    assert (run / "journal.jsonl").exists()
+
+
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with started(*RUN, "--epochs", "6", "--out", "run", cwd=tmp_path, sleep_s=3.0) as process:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from learners.networks import stacked_mlp
-from learners.networks.stacked import Layout, draw_mlp, mlp, mlp_shapes, unit_columns
+from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, mlp, mlp_shapes
 from learners.networks.stacked_mlp import apply_mlp, apply_mlp_to_few, folded
 
 SIZES = (5, 7, 6, 3)
@@ -70,12 +70,13 @@ def test_a_layout_takes_rows_apart_and_puts_them_together() -> None:
     assert rows[0, 6:10].tolist() == [0, 0, 0, 0]
 
 
-def test_columns_have_the_norm_asked_for() -> None:
+@pytest.mark.parametrize(("per", "axis"), [("input", 1), ("output", 0)])
+def test_the_vectors_of_an_input_or_of_an_output_have_the_norm_asked_for(per: Per, axis: int) -> None:
     rng = np.random.default_rng(0)
-    np.testing.assert_allclose(np.linalg.norm(unit_columns(rng, 6, 4, 0.01), axis=0), 0.01)
-    start = draw_mlp(rng, "policy", (5, 8, 2), 0.01)
-    np.testing.assert_allclose(np.linalg.norm(start["policy.0.weight"], axis=0), 1)
-    np.testing.assert_allclose(np.linalg.norm(start["policy.1.weight"], axis=0), 0.01)
+    np.testing.assert_allclose(np.linalg.norm(draw_normalised(rng, 6, 4, 0.01, per), axis=axis), 0.01)
+    start = draw_mlp(rng, "policy", (5, 8, 2), 0.01, per)
+    np.testing.assert_allclose(np.linalg.norm(start["policy.0.weight"], axis=axis), 1)
+    np.testing.assert_allclose(np.linalg.norm(start["policy.1.weight"], axis=axis), 0.01)
     assert {name: array.shape for name, array in start.items()} == mlp_shapes("policy", (5, 8, 2))
     x = torch.randn(1, 3, 5, dtype=torch.float64)
     stacked = {name: torch.from_numpy(array)[None] for name, array in start.items()}

@@ -26,9 +26,12 @@ def test_the_best_and_the_worst_are_half_away_from_the_middle() -> None:
     np.testing.assert_allclose(ranks, [-1 / 6, -0.5, 0.5, 1 / 6])
 
 
-def test_what_is_not_a_number_is_worst() -> None:
-    assert centred_ranks(np.array([[1.0], [np.nan], [-1e9]]))[1] == -0.5
-    np.testing.assert_allclose(pairwise_ranks(np.array([[np.nan], [-1e9]])), [-0.5, 0.5])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_a_finite_number_is_worst(bad: float) -> None:
+    """An infinite return is a fault of its environment, and no vector is the better for it."""
+    np.testing.assert_allclose(centred_ranks(np.array([[1.0, 2.0], [bad, 9.0], [-1e9, 0.0]])), [0.5, -0.5, 0.0])
+    np.testing.assert_allclose(pairwise_ranks(np.array([[bad], [-1e9]])), [-0.5, 0.5])
+    np.testing.assert_allclose(pairwise_ranks(np.array([[bad], [np.nan]])), [0.0, 0.0])
 
 
 def test_one_candidate_has_nothing_to_be_ranked_by() -> None:

@@ -1,0 +1,176 @@
+"""What is NaN, infinite or without an end in one life: it is named, and it stays there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi, objective
+from actors.lifetimes import LifeRecord, LifeSeed, LivesStoppedError, Stage, live
+from envs.registry import resolve
+from learners.epg import EvolutionConfig
+from learners.lives import LifeConfig, Lives
+from learners.networks.learned_loss import LossConfig, LossShape, draw_phi
+
+LIFE = LifeConfig(num_updates=6, update_every=16, buffer_rows=48, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
+LOSS = LossConfig()
+NUM_LIVES, SPOILED = 4, 1
+
+
+class Spoilt:
+    """The environments of some lives, one of which breaks at a step.
+
+    Args:
+        env: the environments.
+        at: step of the life.
+        slot: whose.
+        obs, reward: what it returns then, None for what is right.
+        only_final: break the observation of the first step at or after `at` that ends an episode, and no other.
+    """
+
+    def __init__(
+        self, env: Any, at: int, slot: int, *, obs: float | None = None, reward: float | None = None, only_final: bool = False
+    ) -> None:
+        self._env, self._at, self._slot, self._obs, self._reward, self._only_final = env, at, slot, obs, reward, only_final
+        self._steps = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+    def step(self, actions: np.ndarray) -> Any:
+        obs, reward, terminated, truncated, info = self._env.step(actions)
+        self._steps += 1
+        is_due = self._steps >= self._at and truncated[self._slot] if self._only_final else self._steps == self._at
+        if is_due:
+            obs, reward = obs.copy(), reward.copy()
+            obs[self._slot, 0] = obs[self._slot, 0] if self._obs is None else self._obs
+            reward[self._slot] = reward[self._slot] if self._reward is None else self._reward
+        return obs, reward, terminated, truncated, info
+
+
+def lived(family_name: str, alpha: float, config: LifeConfig = LIFE, **fault: Any) -> tuple[LifeRecord, Lives]:
+    family = resolve(family_name)
+    stage, last = Stage(family, NUM_LIVES, config.fitness_episodes), []
+    if fault:
+        part = fault.pop("part", "living")
+        setattr(stage, part, Spoilt(getattr(stage, part), **fault))
+    shape = LossShape.of(LOSS, stage.spec)
+    phis = np.stack([3 * draw_phi(shape, np.random.default_rng(seed)) for seed in range(NUM_LIVES)])
+    setup = LifeSetup(family=family_name, run_seed=0, life=config, loss=LOSS, evolution=EvolutionConfig())
+    seeds = [LifeSeed(np.random.SeedSequence(5, spawn_key=(number,))) for number in range(NUM_LIVES)]
+    tasks = [seed.draw_task(family, "train") for seed in seeds]
+    aim = objective(setup, stage.spec, phis, alpha)
+    record = live(stage, config, aim, tasks, seeds, on_update=lambda _, lives: last.append(lives))
+    stage.close()
+    return record, last[-1]
+
+
+FAULTS: dict[str, tuple[dict[str, Any], str | None]] = {
+    "an observation is NaN": ({"obs": np.nan, "at": 20}, "observation"),
+    "an observation is infinite": ({"obs": -np.inf, "at": 20}, "observation"),
+    "a reward is NaN": ({"reward": np.nan, "at": 20}, "reward"),
+    "a reward is infinite": ({"reward": np.inf, "at": 20}, "reward"),
+    "a reward of the last episode is NaN": ({"reward": np.nan, "at": 95}, "reward"),
+    "an observation is NaN in the fitness": ({"obs": np.nan, "at": 5, "part": "final", "slot": 2}, "observation"),
+    "a reward is infinite in the fitness": ({"reward": -np.inf, "at": 5, "part": "final", "slot": 2}, "reward"),
+}
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0], ids=["learned loss", "guided", "PPO"])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("family", ["pendulum", "cartpole"])
+def test_what_is_not_finite_is_named_and_no_other_life_differs_by_a_bit(family: str, fault: str, alpha: float) -> None:
+    changes, name = FAULTS[fault]
+    (clean, as_it_was), (spoilt, lives) = (lived(family, alpha, **options) for options in ({}, {"slot": SPOILED, **changes}))
+    assert clean.not_finite == (None,) * NUM_LIVES
+    is_bad = np.arange(NUM_LIVES) == SPOILED
+    if family == "cartpole" and changes.get("part") == "final" and "obs" in changes:
+        name = None  # its policy names an action all the same, and the pole does not know
+    assert spoilt.not_finite == tuple(name if bad else None for bad in is_bad)
+    np.testing.assert_array_equal(spoilt.fitness[~is_bad], clean.fitness[~is_bad])
+    kept = torch.from_numpy(~is_bad)
+    for one, other in zip(lives.parameters.values(), as_it_was.parameters.values(), strict=True):
+        assert torch.equal(one[kept], other[kept])
+        assert one.isfinite().all()
+    assert [one for one in spoilt.episodes if one.life != SPOILED] == [one for one in clean.episodes if one.life != SPOILED]
+
+
+def test_a_nan_that_only_ppo_looks_at_is_named_by_what_it_broke() -> None:
+    """The observation that a truncated episode ends with is a bootstrap, and nothing else: neither moments nor returns have it."""
+    config = replace(LIFE, num_updates=4, update_every=208, buffer_rows=208, minibatch_rows=208)
+    record, lives = lived("pendulum", 1.0, config, obs=np.nan, at=1, slot=SPOILED, only_final=True)
+    assert record.not_finite == (None, "gradient", None, None)
+    assert np.isfinite(record.fitness).all()
+    assert all(one.isfinite().all() for one in lives.parameters.values())
+
+
+SETUP = LifeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LOSS, evolution=EvolutionConfig())
+
+
+def test_a_chunk_names_lives_by_their_number_in_the_epoch_and_keeps_nan_out_of_its_means(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = Stage.__init__
+
+    def spoilt(self: Stage, *arguments: Any) -> None:
+        begin(self, *arguments)
+        self.living = Spoilt(self.living, 20, SPOILED, reward=np.nan)  # type: ignore[assignment]
+
+    monkeypatch.setattr(Stage, "__init__", spoilt)
+    setup = replace(SETUP, life=replace(LIFE, num_updates=14))
+    result = LifeRunner(setup).live(chunks_of("perturbed", 0, 8, 4, 4, 0.0)[1], initial_phi(setup))
+    ((life, what),) = [(one.life, one.what) for one in result.not_finite]
+    assert (life, what, result.num_not_finite) == (4 + SPOILED, "reward", 1)
+    assert result.not_finite[0].task.startswith("pendulum")
+    assert np.isfinite(result.scalars["lives/training_return"])
+
+
+@pytest.mark.parametrize(("limit", "num_cut"), [(150, 4 * 2), (199, 4 * 2), (200, 0), (10_000, 0)])
+def test_an_episode_of_the_fitness_is_cut_at_the_limit_and_only_there(limit: int, num_cut: int) -> None:
+    """Pendulum's episodes end at 200 steps by themselves: a limit that none of them meets changes no bit."""
+    free, _ = lived("pendulum", 0.0)
+    record, _ = lived("pendulum", 0.0, replace(LIFE, max_episode_steps=limit))
+    assert record.cut_episodes == num_cut
+    assert record.env_steps == NUM_LIVES * (LIFE.num_steps + 2 * min(limit, 200))
+    np.testing.assert_array_equal(record.fitness == free.fitness, num_cut == 0)
+    assert (record.fitness >= free.fitness).all()  # each step costs
+
+
+@pytest.mark.parametrize(
+    "config", [replace(LIFE, num_updates=100_000), replace(LIFE, max_episode_steps=10**9)], ids=["life", "fitness"]
+)
+def test_a_chunk_under_way_is_stopped_within_a_moment(config: LifeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(self: Spoilt, actions: np.ndarray) -> Any:
+        obs, reward, terminated, truncated, info = self._env.step(actions)
+        return obs, reward, np.zeros_like(terminated), np.zeros_like(truncated), info
+
+    begin = Stage.__init__
+
+    def without_an_end(self: Stage, *arguments: Any) -> None:
+        begin(self, *arguments)
+        self.final = Spoilt(self.final, 0, 0)  # type: ignore[assignment]
+
+    monkeypatch.setattr(Spoilt, "step", endless)
+    monkeypatch.setattr(Stage, "__init__", without_an_end)
+    setup = replace(SETUP, life=config)
+    runner, phi, caught = LifeRunner(setup), initial_phi(setup), []
+
+    def work() -> None:
+        try:
+            runner.live(chunks_of("perturbed", 0, 4, 4, 4, 0.0)[0], phi)
+        except LivesStoppedError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    time.sleep(0.5)
+    assert thread.is_alive()
+    runner.stop()
+    thread.join(5.0)
+    assert not thread.is_alive() and len(caught) == 1
