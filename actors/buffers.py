@@ -17,7 +17,7 @@ class UnrollBuffers:
         unroll_length: T.
         num_envs: B.
         obs_shape: shape of one observation as it travels (one frame where frames are stacked).
-        obs_dtype: uint8 for frames, float32 otherwise.
+        obs_dtype: `SpaceSpec.sent_dtype`.
         action: any action batch, for its shape and type.
     """
 

@@ -1,7 +1,8 @@
 """Evaluation: whole episodes of given tasks with fixed weights, each task the same number of episodes.
 
 Every slot plays its own task until it has finished its share, and only those episodes count: short episodes get no more weight
-than long ones.
+than long ones. An episode that does not end is cut at a limit and counts with its return so far. As single slots cannot be reset in every
+environment, the slot then waits: until its episode ends after all, or until nobody else has anything left to do and all are reset.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import numpy as np
 
 from actors.policy import Policy
 from actors.seeds import Stream, integer_seed
-from envs.batched import BatchedEnv
+from envs.contract import CheckedEnv, make_env
+from envs.errors import EnvFaultError
 from envs.task import Mode, Task, TaskFamily
 from learners.networks.agent import Conditioning, NetworkConfig
 from learners.trajectory import Episode, Snapshot
@@ -31,6 +33,7 @@ def evaluate(
     mode: Mode = "evaluate",
     on_progress: Callable[[int], None] | None = None,
     conditioning: Conditioning | None = None,
+    max_episode_steps: int | None = None,
 ) -> list[Episode]:
     """Play `episodes_per_task` episodes of each task, all tasks side by side.
 
@@ -46,48 +49,105 @@ def evaluate(
         mode: `evaluate` for whole episodes under the family's evaluation protocol.
         on_progress: told the number of episodes finished so far whenever it grows.
         conditioning: what the network has besides, where its learner tunes meta-parameters.
+        max_episode_steps: where an episode is cut; None for nowhere.
 
     Returns:
         The episodes in order of task, `episodes_per_task` of each.
+
+    Raises:
+        EnvFaultError: the environment raised, or returned what it must not.
     """
-    env = family.make(tasks, num_threads=num_threads, mode=mode)
+    env = make_env(family, tasks, num_threads=num_threads, mode=mode)
     try:
         policy = Policy.for_env(env, network, conditioning)
         policy.load(snapshot)
         policy.seed(integer_seed(seed, Stream.EVALUATION, 1))
-        obs, _ = env.reset(seed=integer_seed(seed, Stream.EVALUATION, 0))
-        return _play(env, policy, obs, episodes_per_task, greedy=greedy, on_progress=on_progress)
+        return _evaluate(
+            CheckedEnv(env, family.name),
+            policy,
+            _Tally(tasks, episodes_per_task, max_episode_steps, on_progress),
+            seed=integer_seed(seed, Stream.EVALUATION, 0),
+            greedy=greedy,
+        )
     finally:
         env.close()
 
 
-def _play(
-    env: BatchedEnv,
-    policy: Policy,
-    obs: np.ndarray,
-    episodes_per_task: int,
-    *,
-    greedy: bool,
-    on_progress: Callable[[int], None] | None,
-) -> list[Episode]:
-    """Play from `obs` on until every slot has finished its share."""
-    tasks, num_envs = list(env.tasks), env.num_envs
-    state, action = policy.initial_state(num_envs), policy.no_action(num_envs)
-    is_first, reward = np.ones(num_envs, dtype=bool), np.zeros(num_envs, dtype=np.float32)
-    returns, lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
-    finished: list[list[Episode]] = [[] for _ in tasks]
-    num_finished = 0
-    while num_finished < num_envs * episodes_per_task:
+def _evaluate(env: CheckedEnv, policy: Policy, tally: _Tally, *, seed: int, greedy: bool) -> list[Episode]:
+    """Act until every slot has finished its share."""
+    num_envs = len(tally.lengths)
+    obs, is_first = env.reset(seed=seed), np.ones(num_envs, dtype=bool)
+    state, action, reward = policy.initial_state(num_envs), policy.no_action(num_envs), np.zeros(num_envs, dtype=np.float32)
+    while not tally.is_complete:
         action, _, state = policy.act(obs, is_first, action, reward, state, greedy=greedy)
-        obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
+        try:
+            obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
+        except EnvFaultError as error:
+            error.locate(tally.lengths)
+            raise
         is_first, reward = info["is_first"], step_reward.astype(np.float32)
-        returns += step_reward
-        lengths += ~is_first
-        for slot in np.flatnonzero(info.get("is_final", terminated | truncated)).tolist():
-            if len(finished[slot]) < episodes_per_task:
-                finished[slot].append(Episode(task=tasks[slot], episode_return=float(returns[slot]), length=int(lengths[slot])))
-                num_finished += 1
-            returns[slot], lengths[slot] = 0.0, 0
-            if on_progress is not None:
-                on_progress(num_finished)
-    return [episode for episodes in finished for episode in episodes]
+        tally.add(step_reward, is_first, info.get("is_final", terminated | truncated))
+        if tally.must_reset:
+            obs, is_first = env.reset(), np.ones(num_envs, dtype=bool)
+            tally.begin()
+    return tally.episodes()
+
+
+class _Tally:
+    """The episodes of an evaluation, and how far each slot is.
+
+    Attributes:
+        lengths: steps of each slot's episode.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        episodes_per_task: int,
+        max_episode_steps: int | None,
+        on_progress: Callable[[int], None] | None,
+    ) -> None:
+        self._tasks, self._per_task, self._on_progress = list(tasks), episodes_per_task, on_progress
+        self._max_steps = max_episode_steps if max_episode_steps is not None else np.iinfo(np.int64).max
+        self._finished: list[list[Episode]] = [[] for _ in tasks]
+        self._num_finished = 0
+        self._is_done = np.zeros(len(tasks), dtype=bool)
+        self.begin()
+
+    def begin(self) -> None:
+        """Every slot starts an episode."""
+        self._returns, self.lengths = np.zeros(len(self._tasks)), np.zeros(len(self._tasks), dtype=np.int64)
+        self._is_waiting = np.zeros(len(self._tasks), dtype=bool)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every slot has finished its share."""
+        return bool(self._is_done.all())
+
+    @property
+    def must_reset(self) -> bool:
+        """Whether all that is missing are episodes of slots that wait."""
+        return not self.is_complete and bool((self._is_waiting | self._is_done).all())
+
+    def add(self, reward: np.ndarray, is_first: np.ndarray, is_final: np.ndarray) -> None:
+        """Take in a step of every slot."""
+        self._returns += reward
+        self.lengths += ~is_first
+        is_cut = (self.lengths >= self._max_steps) & ~is_final & ~self._is_waiting
+        for slot in np.flatnonzero(is_final | is_cut).tolist():
+            if not (self._is_waiting[slot] or self._is_done[slot]):
+                self._finish(slot, bool(is_cut[slot]))
+            self._is_waiting[slot] = is_cut[slot]
+            self._returns[slot], self.lengths[slot] = 0.0, 0
+            if self._on_progress is not None:
+                self._on_progress(self._num_finished)
+
+    def _finish(self, slot: int, is_cut: bool) -> None:
+        episode_return, length = float(self._returns[slot]), int(self.lengths[slot])
+        self._finished[slot].append(Episode(task=self._tasks[slot], episode_return=episode_return, length=length, is_cut=is_cut))
+        self._is_done[slot] = len(self._finished[slot]) == self._per_task
+        self._num_finished += 1
+
+    def episodes(self) -> list[Episode]:
+        """All of them, in order of task."""
+        return [episode for episodes in self._finished for episode in episodes]

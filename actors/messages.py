@@ -39,6 +39,8 @@ class UnrollReport:
         episodes: episodes that ended in it.
         busy_s: seconds spent in policy and environment.
         where: host and process, for a person.
+        settled: returns of episodes of which every one that began before them has ended too, in order of their starts
+            (`actors.settled`): what a mean may be taken of.
         state: the actor's state after the unroll, when the request wanted it.
     """
 
@@ -49,4 +51,5 @@ class UnrollReport:
     episodes: tuple[Episode, ...]
     busy_s: float
     where: str
+    settled: tuple[float, ...] = ()
     state: dict[str, Any] | None = None

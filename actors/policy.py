@@ -28,7 +28,7 @@ class Policy:
     def __init__(
         self, spec: SpaceSpec, network: NetworkConfig, action_space: Any, conditioning: Conditioning | None = None
     ) -> None:
-        self._spec = spec
+        self._spec, self._obs_dtype = spec, np.dtype(spec.sent_dtype)
         self._bounds = ActionBounds(action_space)
         self._agent = Agent(spec, network, conditioning).eval()
         self._arrays: dict[str, Tensor] = dict(self._agent.named_parameters()) | dict(self._agent.named_buffers())
@@ -86,7 +86,7 @@ class Policy:
         return self._bounds.apply(action)
 
     def _cast(self, obs: np.ndarray) -> np.ndarray:
-        return obs if obs.dtype == np.uint8 else obs.astype(np.float32, copy=False)
+        return obs.astype(self._obs_dtype, copy=False)
 
     def initial_state(self, num_envs: int) -> State:
         """The recurrent state at the start; empty for a feed-forward network."""
@@ -111,12 +111,9 @@ class Policy:
     def frame_history(self, obs: np.ndarray) -> np.ndarray:
         """The older frames of a stack, [S-1, B, *O], oldest first; no rows where nothing is stacked."""
         if self._spec.frame_stack > 1:
-            return np.ascontiguousarray(np.moveaxis(obs[:, :-1], 1, 0))
+            return np.ascontiguousarray(np.moveaxis(obs[:, :-1], 1, 0), dtype=self._obs_dtype)
         return np.empty((0, *obs.shape), dtype=np.uint8)
 
     def buffers(self, unroll_length: int, env: BatchedEnv) -> UnrollBuffers:
         """Fresh arrays for one unroll of `env`."""
-        space: Any = env.single_observation_space
-        shape = space.shape[1:] if self._spec.frame_stack > 1 else space.shape
-        obs_dtype = np.dtype(np.uint8) if space.dtype == np.uint8 else np.dtype(np.float32)
-        return UnrollBuffers(unroll_length, env.num_envs, shape, obs_dtype, self.no_action(env.num_envs))
+        return UnrollBuffers(unroll_length, env.num_envs, self._spec.frame_shape, self._obs_dtype, self.no_action(env.num_envs))

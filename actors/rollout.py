@@ -9,10 +9,11 @@ replacement that restores the state goes on bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,10 @@ import numpy as np
 from actors.messages import UnrollReport, UnrollRequest
 from actors.policy import Policy
 from actors.seeds import Stream, generator, integer_seed
+from actors.settled import SettledReturns
 from envs.batched import BatchedEnv
+from envs.contract import CheckedEnv, make_env, sample_tasks
+from envs.errors import EnvFaultError
 from envs.task import Task, TaskFamily
 from learners.networks.agent import Conditioning, NetworkConfig
 from learners.trajectory import Episode, Snapshot, Trajectory
@@ -57,12 +61,18 @@ class RolloutActor:
 
     def __init__(self, family: TaskFamily, network: NetworkConfig, spec: RolloutSpec, actor: int) -> None:
         self._family, self._spec, self._actor = family, spec, actor
-        tasks = family.sample(spec.num_envs, generator(spec.run_seed, Stream.TASKS, actor))
-        self._env: BatchedEnv = family.make(tasks, num_threads=spec.env_threads)
+        tasks = sample_tasks(family, spec.num_envs, generator(spec.run_seed, Stream.TASKS, actor))
+        self._take_env(tasks)
         self._policy = Policy.for_env(self._env, network, spec.conditioning)
         self._round = 0
         self._log: list[np.ndarray] = []
+        self._lengths = np.zeros(spec.num_envs, dtype=np.int64)
         self._start(anchor_round=0)
+
+    def _take_env(self, tasks: Sequence[Task]) -> None:
+        """Make the environments of `tasks`."""
+        self._env: BatchedEnv = make_env(self._family, tasks, num_threads=self._spec.env_threads)
+        self._checked = CheckedEnv(self._env, self._family.name)
 
     def _start(self, anchor_round: int) -> None:
         """Reset every environment, from the seed that belongs to this round."""
@@ -70,7 +80,8 @@ class RolloutActor:
         self._assigned: list[tuple[int, int, Task]] = []
         self._log.clear()
         seed = integer_seed(self._spec.run_seed, Stream.RESETS, self._actor, anchor_round)
-        obs, _ = self._env.reset(seed=seed)
+        with self._locating_faults():
+            obs = self._checked.reset(seed=seed)
         self._anchor_tasks: tuple[Task, ...] = tuple(self._env.tasks)
         num_envs = self._env.num_envs
         self._obs, self._is_first = obs, np.ones(num_envs, dtype=bool)
@@ -78,6 +89,7 @@ class RolloutActor:
         self._reward = np.zeros(num_envs, dtype=np.float32)
         self._recurrent = self._policy.initial_state(num_envs)
         self._returns, self._lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
+        self._settled = SettledReturns(num_envs)
 
     def unroll(self, request: UnrollRequest, snapshot: Snapshot) -> tuple[UnrollReport, Trajectory]:
         """Act for T steps with the weights of `snapshot`."""
@@ -90,7 +102,8 @@ class RolloutActor:
         self._policy.load(snapshot)
         self._policy.seed(integer_seed(self._spec.run_seed, Stream.ACTIONS, self._actor, request.round))
         tasks_rng = generator(self._spec.run_seed, Stream.TASKS, self._actor, request.round)
-        trajectory, episodes = self._collect(tasks_rng)
+        with self._locating_faults():
+            trajectory, episodes = self._collect(tasks_rng)
         self._round = request.round + 1
         state = self.state() if request.wants_state else None
         report = UnrollReport(
@@ -101,6 +114,7 @@ class RolloutActor:
             episodes=tuple(episodes),
             busy_s=time.perf_counter() - started,
             where=f"{socket.gethostname()} pid {os.getpid()}",
+            settled=self._settled.take(),
             state=state,
         )
         return report, trajectory
@@ -116,7 +130,7 @@ class RolloutActor:
             )
             buffers.before_step(t, self._policy.newest_frame(self._obs), self._is_first, action, log_prob)
             given = self._policy.bounded(action)
-            self._obs, reward, terminated, truncated, info = self._env.step(given)
+            self._obs, reward, terminated, truncated, info = self._checked.step(given)
             if self._spec.anchored and not self._env.can_save:
                 self._log.append(given.copy())
             self._is_first, self._action, self._reward = info["is_first"], action, reward.astype(np.float32)
@@ -140,6 +154,7 @@ class RolloutActor:
         """Add up returns and lengths, and close the episodes that are over."""
         self._returns += reward
         self._lengths += ~self._is_first
+        self._settled.tick()
         if not is_final.any():
             return []
         done = np.flatnonzero(is_final)
@@ -147,6 +162,8 @@ class RolloutActor:
             Episode(task=self._env.tasks[slot], episode_return=float(self._returns[slot]), length=int(self._lengths[slot]))
             for slot in done
         ]
+        for slot in done.tolist():
+            self._settled.end(slot, float(self._returns[slot]))
         self._returns[done], self._lengths[done] = 0.0, 0
         return episodes
 
@@ -154,8 +171,8 @@ class RolloutActor:
         """Give each slot whose episode ended a new task for its next reset; a family of one task needs none."""
         if not self._family.parameters:
             return
-        for slot, task in zip(slots.tolist(), self._family.sample(len(slots), rng), strict=True):
-            self._env.assign(slot, task)
+        for slot, task in zip(slots.tolist(), sample_tasks(self._family, len(slots), rng), strict=True):
+            self._checked.assign(slot, task)
             self._assigned.append((len(self._log), slot, task))
 
     def state(self) -> dict[str, Any]:
@@ -168,6 +185,7 @@ class RolloutActor:
             "recurrent": list(self._policy.state_arrays(self._recurrent)),
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
+            "settled": self._settled.state(),
         }
         if self._env.can_save:
             return common | {"obs": self._obs.copy(), "env": self._env.save()}
@@ -189,22 +207,35 @@ class RolloutActor:
         self._action, self._reward, self._is_first = (state[key].copy() for key in ("action", "reward", "is_first"))
         self._recurrent = self._policy.state_tensors(state["recurrent"])
         self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
+        if "settled" in state:  # checkpoints of older versions have none
+            self._settled.restore(state["settled"])
 
     def _replay(self, state: dict[str, Any]) -> None:
         """Bring an environment that cannot be saved to where it was: reset it as at the anchor and repeat its actions."""
         tasks = [_task(plain) for plain in state["anchor_tasks"]]
         self._env.close()
-        self._env = self._family.make(tasks, num_threads=self._spec.env_threads)
+        self._take_env(tasks)
         self._start(anchor_round=int(state["anchor_round"]))
         assigned = [(int(at), int(slot), _task(plain)) for at, slot, plain in state["assigned"]]
         waiting = list(assigned)
         for at, action in enumerate(state["log"]):
-            self._obs, *_ = self._env.step(action)
+            with self._locating_faults():
+                self._obs, *_ = self._checked.step(action)
             self._log.append(action)
             while waiting and waiting[0][0] == at + 1:
                 _, slot, task = waiting.pop(0)
                 self._env.assign(slot, task)
         self._assigned = assigned
+
+    @contextlib.contextmanager
+    def _locating_faults(self) -> Iterator[None]:
+        """Say of an environment that fails in the block whose it is, and at which step of its episode."""
+        try:
+            yield
+        except EnvFaultError as error:
+            error.actor = self._actor
+            error.locate(self._lengths)
+            raise
 
     def close(self) -> None:
         """Free the environments."""

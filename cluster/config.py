@@ -40,6 +40,10 @@ class RunConfig:
     seed: Annotated[int, Meta(ge=0, le=2**53, description="root of every random draw of the run")] = 0
     num_actors: Annotated[int, Meta(ge=1, le=10_000, description="actors (processes on Ray, threads in one process)")] = 1
     total_env_steps: Annotated[int, Meta(ge=1, le=10**13, description="environment steps to train for")] = 1_000_000
+    schedule_env_steps: Annotated[
+        Annotated[int, Meta(ge=1, le=10**13)] | None,
+        Meta(description="environment steps that learner.anneal is laid over; null: total_env_steps. A longer resume keeps it"),
+    ] = None
     stop_return: Annotated[
         float | None, Meta(description="stop when the mean return of the last 100 episodes reaches this; null: never")
     ] = None
@@ -52,7 +56,10 @@ class RunConfig:
     lag: Annotated[
         int,
         Meta(
-            ge=0, le=8, description="deterministic mode: rounds by which acting runs ahead of learning; 0 acts and learns in turn"
+            ge=0,
+            le=8,
+            description="rounds (an unroll of every actor) by which acting runs ahead of learning: at most in free mode, exactly "
+            "in deterministic mode; 0 acts and learns in turn",
         ),
     ] = 1
     max_lag: Annotated[
@@ -90,6 +97,11 @@ class RunConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     learner: ImpalaConfig = field(default_factory=ImpalaConfig)
     meta: MetaConfig = field(default_factory=MetaConfig)
+
+    @property
+    def scheduled_env_steps(self) -> int:
+        """Environment steps that the learning rate is annealed over."""
+        return self.total_env_steps if self.schedule_env_steps is None else self.schedule_env_steps
 
     @property
     def tuning(self) -> MetaGradient | None:

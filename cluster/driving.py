@@ -25,7 +25,7 @@ from cluster.metrics import MetricsLog
 from cluster.progress import Progress
 from cluster.run_directory import RunDirectory, write_json
 from cluster.summary import read_summary
-from envs.errors import InvalidInputError
+from envs.errors import EnvFaultError, InvalidInputError
 
 log = logging.getLogger("metaray")
 
@@ -183,9 +183,11 @@ def drive(directory: RunDirectory, play: Play[ResultT], *, command: str, is_resu
 
 def _failed(directory: RunDirectory, play: Play[ResultT], error: Exception) -> int:
     log.error("the run failed", exc_info=error)
-    traceback.print_exception(error)
-    line = f"the run failed: {type(error).__name__}: {error} (details in {directory.log_file})"
-    print(f"metaray: {line}{_resume_hint(directory, play)}", file=sys.stderr)
+    # what is not finite, or not in our code: where in the program it was seen helps nobody
+    if not isinstance(error, FloatingPointError | EnvFaultError):
+        traceback.print_exception(error)
+    line = str(error) if isinstance(error, EnvFaultError) else f"the run failed: {type(error).__name__}: {error}"
+    print(f"metaray: {line} (details in {directory.log_file}){_resume_hint(directory, play)}", file=sys.stderr)
     return 1
 
 
@@ -194,8 +196,9 @@ def _resume_hint(directory: RunDirectory, play: Play[ResultT]) -> str:
 
 
 def warn(line: str) -> None:
-    """Tell a person one line, on the terminal and in the log."""
-    log.warning(line)
+    """Tell a person one line, on the terminal and in the log if there is one."""
+    if log.hasHandlers():  # else logging itself would print it too
+        log.warning(line)
     print(f"metaray: {line}", file=sys.stderr)
 
 

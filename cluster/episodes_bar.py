@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def episodes_bar(total: int, what: str = "evaluate", unit: str = "episodes") -> Iterator[Callable[[int], None]]:
     """Show a bar of `total` units on standard error; the block is given what to tell the number of finished ones."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    # elsewhere than on a terminal it would leave an empty line behind
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         shown = bar.add_task(what, total=total)
         yield lambda finished: bar.update(shown, completed=finished)

@@ -120,7 +120,7 @@ class LearnerHost:
             state=self._state,
             trajectories=trajectories,
             batch_unrolls=self._config.batch_unrolls,
-            total_env_steps=self._config.total_env_steps,
+            total_env_steps=self._config.scheduled_env_steps,
             device=self._device,
         )
         version: int = self._state.version

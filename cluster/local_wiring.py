@@ -17,7 +17,7 @@ from actors.messages import UnrollRequest
 from actors.rollout import RolloutActor, RolloutSpec
 from cluster.config import RunConfig
 from cluster.learner import LearnerHost, first_env_spec
-from cluster.wiring import Event, Handle, Learned, Unrolled
+from cluster.wiring import ActorFailed, Event, Handle, Learned, Unrolled
 from envs.registry import resolve
 from learners.trajectory import Snapshot, Trajectory
 
@@ -25,7 +25,7 @@ _Work = Callable[[], Event]
 
 
 class LocalWiring:
-    """Actors and learner as threads of this process. A failure of either is a defect of the program and ends the run with its error."""
+    """Actors and learner as threads of this process, none of which gets lost: a failure of either ends the run with its error."""
 
     def __init__(self, config: RunConfig) -> None:
         self.num_actors = config.num_actors
@@ -81,7 +81,10 @@ class LocalWiring:
         """See `cluster.wiring.Wiring`."""
 
         def work() -> Event:
-            report, trajectory = self._actors[request.actor].unroll(request, weights)
+            try:
+                report, trajectory = self._actors[request.actor].unroll(request, weights)
+            except Exception as error:
+                return ActorFailed(error=error)
             return Unrolled(report=report, trajectory=trajectory)
 
         self._inboxes[request.actor].put(work)

@@ -18,11 +18,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from cluster.collapse import CollapseWatch
 from cluster.config import RunConfig
 from cluster.observer import LoopResult, RunObserver, Status, StopReason
 from cluster.schedule import Call, FixedLagSchedule, FreeSchedule, Ready, Shape
 from cluster.statistics import Statistics
-from cluster.wiring import ActorLost, CallLost, Event, Handle, Learned, Notice, Unrolled, Wiring
+from cluster.wiring import ActorFailed, ActorLost, CallLost, Event, Handle, Learned, Notice, Unrolled, Wiring
+from envs.errors import EnvFaultError, InvalidInputError, described
 from learners.trajectory import Snapshot
 
 WAIT_S = 0.25
@@ -55,17 +57,20 @@ class Loop:
         self._stopped = False
         self._stop_by = math.inf
         self._last_event = ""
+        self._failure: Exception | None = None
         self._has_reported = False
+        self._collapse = CollapseWatch()
 
     def run(self) -> LoopResult:
         """Train until a goal of the config is reached or a stop is asked for; checkpoint, and return how it went.
 
         Raises:
+            InvalidInputError: an environment failed before training began.
+            EnvFaultError: one failed later; the learner is saved.
             KeyboardInterrupt: a stop was asked for, and no checkpoint can be made for want of actors that have no place.
         """
         try:
-            learner = None if self._checkpoint is None else self._checkpoint["learner"]
-            version, weights = self._wiring.start(learner)
+            version, weights = self._start()
             self._statistics = Statistics(self._config, None if self._checkpoint is None else self._checkpoint["statistics"])
             self._schedule = self._make_schedule(version, weights)
             self._weights = weights
@@ -73,15 +78,23 @@ class Loop:
         finally:
             self._wiring.close()
 
+    def _start(self) -> tuple[int, Handle]:
+        try:
+            return self._wiring.start(None if self._checkpoint is None else self._checkpoint["learner"])
+        except EnvFaultError as error:
+            raise InvalidInputError(str(error)) from error
+
     def _make_schedule(self, version: int, weights: Handle) -> FreeSchedule | FixedLagSchedule:
         config, checkpoint = self._config, self._checkpoint
         shape = Shape.of(config.num_actors, config.rollout.envs_per_actor, config.batch_unrolls)
         if not config.deterministic:
             rounds = list(checkpoint["rounds"]) if checkpoint is not None else []
-            return FreeSchedule(shape=shape, max_lag=config.max_lag, version=version, weights=weights, rounds=rounds)
+            return FreeSchedule(
+                shape=shape, lag=config.lag, max_lag=config.max_lag, version=version, weights=weights, rounds=rounds
+            )
         if checkpoint is None:
             return FixedLagSchedule(shape=shape, lag=config.lag, version=version, first_round=0, weights={0: (version, weights)})
-        first_round = int(checkpoint["first_round"])
+        first_round, first_actor = int(checkpoint["first_round"]), int(checkpoint.get("first_actor", 0))
         kept = {
             int(round_): (
                 int(entry["version"]),
@@ -89,13 +102,16 @@ class Loop:
             )
             for round_, entry in checkpoint["weights"].items()
         }
-        states = [{first_round - 1: state} for state in checkpoint["actors"]]
+        states = [
+            {first_round - 1 + (actor < first_actor): state} if state else {} for actor, state in enumerate(checkpoint["actors"])
+        ]
         return FixedLagSchedule(
             shape=shape,
             lag=config.lag,
             version=version,
             first_round=first_round,
-            weights=kept | {first_round: (version, weights)},
+            first_actor=first_actor,
+            weights={first_round: (version, weights)} | kept,
             states=states,
         )
 
@@ -118,6 +134,10 @@ class Loop:
             self._hand_out()
             for event in self._wiring.wait(WAIT_S):
                 self._take_in(event)
+            if self._failure is not None:
+                if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else it never began
+                    self._save_what_there_is()
+                raise self._failure
             if clock() >= next_status:
                 self._report()
                 next_status = clock() + self._config.log_every_s
@@ -170,6 +190,8 @@ class Loop:
                 self._statistics.lost_actors += 1
                 self._say(reason)
                 self._schedule.lost(lost)
+            case ActorFailed(error=error):
+                self._failure = self._failure or error
             case CallLost(reason=reason):
                 self._say(reason)
                 call = self._calls.popleft()
@@ -189,6 +211,19 @@ class Loop:
         )
         self._observer.on_metrics(status.env_steps, scalars, histograms)
         self._observer.on_status(status)
+        reading = self._statistics.reading(scalars)
+        if reading is not None and (line := self._collapse.look(reading)) is not None:
+            self._say(line)
+
+    def _save_what_there_is(self) -> None:
+        """Save the learner of a run that fails, once its calls are over; what fails in here as well is not why the run does."""
+        try:
+            while self._calls:
+                for event in self._wiring.wait(WAIT_S):
+                    self._take_in(event)
+            self._save()
+        except Exception as error:
+            self._say(f"the learner could not be saved: {described(error)}")
 
     def _save(self) -> None:
         payload: dict[str, Any] = {"learner": self._wiring.learner_state(), "statistics": self._statistics.state()}
@@ -196,6 +231,7 @@ class Loop:
             weights, actors = self._schedule.checkpoint()
             snapshots = {round_: self._wiring.snapshot_of(handle) for round_, (_, handle) in weights.items()}
             payload["first_round"] = self._saved_rounds = self._schedule.rounds_learned
+            payload["first_actor"] = self._schedule.actors_learned
             payload["weights"] = {str(k): {"version": one.version, "arrays": one.arrays} for k, one in snapshots.items()}
             payload["actors"] = actors
         else:

@@ -26,13 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One thread per process: the parallelism is in processes and in the simulators' own pools, and torch's would only fight them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from cluster.command_line import run
-    from envs.errors import InvalidInputError
+    from envs.errors import EnvFaultError, InvalidInputError
 
     try:
         return run(sys.argv[1:] if arguments is None else list(arguments))
     except InvalidInputError as error:
         print(f"metaray: {error}", file=sys.stderr)
         return 2
+    except EnvFaultError as error:
+        print(f"metaray: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # `metaray tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

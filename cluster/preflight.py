@@ -67,6 +67,21 @@ def check_family(name: str) -> None:
     resolve(name)
 
 
+def check_environment(name: str) -> None:
+    """Make sure that an environment of a person's own, or one of Gymnasium's, works for a few steps; ours are known to.
+
+    Raises:
+        InvalidInputError: there is no such family, or its environment cannot be made, raises, or returns what its spaces do not allow.
+    """
+    from envs.contract import try_out
+    from envs.registry import module_of, resolve
+
+    family = resolve(name)
+    if module_of(name) or name.startswith("gym:"):
+        # of a batched environment more than one slot, since one may hide that it mixes them up; Gymnasium's are made one by one
+        try_out(family, name, num_slots=1 if name.startswith("gym:") else 2)
+
+
 def check_learner(config: RunConfig, is_local: bool) -> None:
     """Make sure that a central learner can have what its config asks for; InvalidInputError when not."""
     check_horizon(config)

@@ -1,7 +1,7 @@
 """Actors and learner as Ray processes, each watched: what it was asked, whether it answers, and what becomes of it when it does not.
 
 A lost actor's seat gets a new worker (`cluster.ray_seat`), and the loop is told which request was lost; a lost learner ends the run. An
-error raised by our own code on the far side is a defect of the program: it is raised here, as it was there.
+error raised by our own code on the far side, or by an environment, ends the run too, with the error as it was raised there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from cluster.config import RunConfig
 from cluster.ray_actors import Place, RemoteLearnerWorker, RemoteRolloutWorker
 from cluster.ray_calls import LostError, fetch, kill, named
 from cluster.ray_seat import OPTIONS, Answer, Loss, Seat
-from cluster.wiring import ActorLost, CallLost, Event, Handle, Learned, Unrolled
+from cluster.wiring import ActorFailed, ActorLost, CallLost, Event, Handle, Learned, Unrolled
 
 LEARNER_PATIENCE = 10
 """A learner call may take so many actor deadlines; one that does not end counts as hung."""
@@ -58,13 +58,17 @@ class ActorSeat:
 
     def take_in(self, ref: Any) -> Event | None:
         """Take in a reference that is ready."""
-        return self._event(self._seat.take_in(ref))
+        return self._event(lambda: self._seat.take_in(ref))
 
     def overdue(self, now: float) -> Event | None:
         """Replace a worker that does not answer in time."""
-        return self._event(self._seat.overdue(now))
+        return self._event(lambda: self._seat.overdue(now))
 
-    def _event(self, what: Answer | Loss | None) -> Event | None:
+    def _event(self, look: Callable[[], Answer | Loss | None]) -> Event | None:
+        try:
+            what = look()
+        except Exception as error:  # of our own code or an environment's over there; a new worker would raise it again
+            return ActorFailed(error=error)
         match what:
             case Answer(value=report, rest=(trajectory,)):
                 return Unrolled(report=_owned(report), trajectory=trajectory)

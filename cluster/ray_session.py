@@ -26,6 +26,7 @@ from cluster import ray_auth
 from cluster.preflight import check_ray, cluster_on_this_machine, ray_address
 from cluster.rooms import ROOMS
 from envs.errors import InvalidInputError
+from envs.registry import module_of
 
 log = logging.getLogger("metaray")
 
@@ -156,15 +157,15 @@ def _rooms_in_front() -> Iterator[None]:
 
 
 def _what_travels(family: str) -> dict[str, Any]:
-    """The runtime environment for a cluster whose nodes may not have this code: the rooms of a checkout, and a person's own family.
+    """The runtime environment for a cluster whose nodes may not have this code: the rooms of a checkout, and a person's own module.
 
     An installed wheel is expected on the nodes as well (in their image); a submitted job has its working_dir there already.
     """
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return {}
     modules = [] if _is_installed(ROOT) else [str(ROOT / room) for room in ROOMS]
-    module, colon, _ = family.partition(":")
-    if colon and module not in ("gym", "atari"):
+    module = module_of(family)
+    if module:
         spec = importlib.util.find_spec(module.partition(".")[0])
         if spec is not None and spec.origin is not None:
             path = Path(spec.origin)

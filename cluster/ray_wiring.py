@@ -24,7 +24,7 @@ from actors.messages import UnrollRequest
 from cluster.config import RunConfig
 from cluster.learner import first_env_spec
 from cluster.ray_session import RaySession
-from cluster.wiring import Event, Handle, Notice
+from cluster.wiring import ActorFailed, Event, Handle, Notice
 from envs.errors import InvalidInputError
 from learners.networks.agent import SpaceSpec
 from learners.trajectory import Snapshot
@@ -136,7 +136,9 @@ class RayWiring:
             if not gates:
                 return
             for ref in ray.wait(list(gates), num_returns=1, timeout=0.25, fetch_local=False)[0]:
-                gates[ref].take_in(ref)
+                event = gates[ref].take_in(ref)
+                if isinstance(event, ActorFailed):
+                    raise event.error
 
     def weights_of(self, snapshot: Snapshot) -> Handle:
         """See `cluster.wiring.Wiring`."""
@@ -212,8 +214,7 @@ class RayWiring:
 def store_bytes(config: RunConfig, spec: SpaceSpec) -> int:
     """Bytes of shared memory for the trajectories that may exist at once, and half as much again for weights and what is not freed yet."""
     rollout = config.rollout
-    newest = math.prod(spec.obs_shape[1:] if spec.frame_stack > 1 else spec.obs_shape)
-    obs = newest * (1 if spec.obs_dtype == "uint8" else 4)
+    obs = math.prod(spec.frame_shape) * np.dtype(spec.sent_dtype).itemsize
     action = 8 if spec.is_discrete else 4 * spec.action_size
     row = obs + action + 11  # and reward, log-probability and three flags
     trajectory = rollout.envs_per_actor * (rollout.unroll_length + spec.frame_stack) * row

@@ -1,7 +1,7 @@
 """Who does what next: two state machines between actors and learner, without processes, clocks or transport.
 
-    free:       an idle actor starts at once with the newest weights; results are learned in finish order; what is older than `max_lag`
-                updates when its turn comes is dropped. Bounds: one unroll per actor, `backlog` unrolls ready, two learner calls.
+    free:       an idle actor starts with the newest weights as soon as fewer than (1 + `lag`) unrolls an actor are between acting and
+                learned; results are learned in finish order; what is older than `max_lag` updates when its turn comes is dropped.
     fixed lag:  actor i's unroll of round r acts with the weights that rounds 0 .. r-1-lag made, however fast anything runs, and rounds are
                 learned in order of actor. The same seed makes the same run.
 
@@ -95,15 +95,26 @@ class Schedule(Protocol):
 
 @dataclass(kw_only=True)
 class FreeSchedule:
-    """As fast as possible, with bounded lag. See the module's docstring."""
+    """As fast as possible, with bounded lag. See the module's docstring.
+
+    Lag is bounded where it arises, before an unroll starts: old experience costs more learning than the idle moment that avoids it
+    (docs/results/impala.md). With two actors or more, `lag` = 0 keeps both sides at work all the same: one acts while the other's unroll is
+    learned from.
+
+    Attributes:
+        lag: unrolls an actor, beside the one under way, that may be finished and not yet learned from.
+        max_lag: in updates; what is older is dropped.
+    """
 
     shape: Shape
+    lag: int
     max_lag: int
     version: int
     weights: Handle
     rounds: list[int] = field(default_factory=list)
     dropped: int = 0
     _ready: deque[Ready] = field(default_factory=deque)
+    _acting: int = 0
     _calls: int = 0
     _scheduled: int = -1
     _held: bool = False
@@ -112,13 +123,19 @@ class FreeSchedule:
         self._scheduled = self.version
         self.rounds = self.rounds or [0] * self.shape.num_actors
 
+    @property
+    def _max_unlearned(self) -> int:
+        """How many unrolls may be between their start and their last update; enough for a call, or none would ever be made."""
+        return max((1 + self.lag) * self.shape.num_actors, self.shape.unrolls_per_call)
+
     def next_unroll(self, idle: Sequence[int]) -> tuple[UnrollRequest, Handle] | None:
-        backlog = 2 * self.shape.unrolls_per_call + self.shape.num_actors // 2
-        if not idle or len(self._ready) >= backlog:
+        unlearned = self._acting + len(self._ready) + self._calls * self.shape.unrolls_per_call
+        if not idle or unlearned >= self._max_unlearned:
             return None
         actor = idle[0]
         request = UnrollRequest(actor=actor, round=self.rounds[actor], policy_version=self.version)
         self.rounds[actor] += 1
+        self._acting += 1
         return request, self.weights
 
     def next_call(self) -> Call | None:
@@ -139,6 +156,7 @@ class FreeSchedule:
         return self._scheduled - ready.report.policy_version
 
     def unrolled(self, ready: Ready) -> None:
+        self._acting -= 1
         self._ready.append(ready)
 
     def learned(self, version: int, weights: Handle) -> None:
@@ -146,7 +164,8 @@ class FreeSchedule:
         self.version, self.weights = version, weights
 
     def lost(self, request: UnrollRequest) -> None:
-        """Nothing to take back: the actor's next unroll is as good as the lost one."""
+        """Only count it off: the actor's next unroll is as good as the lost one."""
+        self._acting -= 1
 
     def call_lost(self, call: Call) -> None:
         """Go on without these trajectories."""
@@ -169,6 +188,7 @@ class FixedLagSchedule:
 
     Attributes:
         first_round: the round to begin with (after a resume, the one after the checkpoint's).
+        first_actor: the actors before it have had their unroll of that round learned from already.
         weights: by round r, the weights after r rounds were learned; holds `first_round - lag .. first_round` at the start.
         states: by actor, its state after each recent round: what a replacement or a checkpoint needs.
     """
@@ -178,6 +198,7 @@ class FixedLagSchedule:
     version: int
     first_round: int
     weights: dict[int, tuple[int, Handle]]
+    first_actor: int = 0
     states: list[dict[int, dict[str, Any]]] = field(default_factory=list)
     dropped: int = 0
     _ready: dict[tuple[int, int], Ready] = field(default_factory=dict)
@@ -193,8 +214,8 @@ class FixedLagSchedule:
         self._scheduled = self.version
         self._resumed = {actor for actor, states in enumerate(self.states) if states}
         self.states = self.states or [{} for _ in range(self.shape.num_actors)]
-        self._next_round = [self.first_round] * self.shape.num_actors
-        self._take = self._learned = (self.first_round, 0)
+        self._next_round = [self.first_round + (actor < self.first_actor) for actor in range(self.shape.num_actors)]
+        self._take = self._learned = (self.first_round, self.first_actor)
 
     @property
     def rounds_begun(self) -> int:
@@ -205,6 +226,11 @@ class FixedLagSchedule:
     def rounds_learned(self) -> int:
         """Rounds whose trajectories the learner has worked off entirely."""
         return self._learned[0]
+
+    @property
+    def actors_learned(self) -> int:
+        """Actors of the round after those whose trajectories it has worked off too."""
+        return self._learned[1]
 
     def next_unroll(self, idle: Sequence[int]) -> tuple[UnrollRequest, Handle] | None:
         for actor in idle:
@@ -279,6 +305,9 @@ class FixedLagSchedule:
         return self._take == self._learned and self._take[1] == 0
 
     def checkpoint(self) -> tuple[dict[int, tuple[int, Handle]], list[dict[str, Any]]]:
-        """The weights by round and each actor's state that a resume needs."""
-        done = self.rounds_learned - 1
-        return dict(self.weights), [states[done] for states in self.states] if done >= 0 else []
+        """The weights by round, and each actor's state after its last unroll that was learned from, that a resume needs.
+
+        With no call under way it may also be asked for in the middle of a round: a run that fails there is saved as far as it came.
+        """
+        done, actors = self.rounds_learned - 1, self.actors_learned
+        return dict(self.weights), [states.get(done + (actor < actors), {}) for actor, states in enumerate(self.states)]

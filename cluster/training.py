@@ -12,6 +12,7 @@ from cluster.driving import Play, Recorder, StopFlag, warn
 from cluster.metrics import MetricsLog
 from cluster.observer import LoopResult, RunObserver, Status
 from cluster.progress import make_progress
+from cluster.resuming import schedule_line
 from cluster.run_directory import RunDirectory
 from cluster.summary import write_summary
 from cluster.where import Where
@@ -93,6 +94,8 @@ def _train(
                 from cluster.ray_metrics import RayMetricsObserver
 
                 observer = RayMetricsObserver(observer, where.run_name)
+            if (line := schedule_line(config, payload["statistics"]["env_steps"] if payload else 0)) is not None:
+                observer.on_event(line)
             return Loop(config, wiring_of(config, where), observer, checkpoint=payload).run()
     finally:
         progress.close()

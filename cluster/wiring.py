@@ -3,7 +3,7 @@
 The loop (`cluster.loop`) hands out unrolls and updates and reads events in the order they finish. It never sees a trajectory or a
 parameter: it passes handles, which a wiring makes and resolves (the object itself in one process, an object reference on Ray).
 
-    loop --unroll(UnrollRequest, weights)--> actor i  --> Unrolled(report, trajectory handle) | ActorLost
+    loop --unroll(UnrollRequest, weights)--> actor i  --> Unrolled(report, trajectory handle) | ActorLost | ActorFailed
     loop --learn(trajectory handles)-------> learner  --> Learned(report, weights handle) | CallLost
 """
 
@@ -72,6 +72,17 @@ class ActorLost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ActorFailed:
+    """An actor's own code, or that of its environments, raised: the run ends with it, and the loop saves the learner first.
+
+    Attributes:
+        error: what was raised.
+    """
+
+    error: Exception
+
+
+@dataclass(frozen=True, kw_only=True)
 class CallLost:
     """The oldest learner call made no update: a trajectory of its was lost with the machine that held it. The learner itself is well.
 
@@ -93,7 +104,7 @@ class Notice:
     line: str
 
 
-Event = Unrolled | Learned | ActorLost | CallLost | Notice
+Event = Unrolled | Learned | ActorLost | ActorFailed | CallLost | Notice
 
 
 class Wiring(Protocol):

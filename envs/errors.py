@@ -1,9 +1,24 @@
-"""The one error that a person's wrong input raises, and the wording that all rooms share."""
+"""The error that a person's wrong input raises, that of an environment under way, and the wording that all rooms share."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+import sysconfig
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_ROOT = Path(__file__).resolve().parents[1]
+_NOT_A_PERSONS = (
+    *(f"{_ROOT / room}{os.sep}" for room in ("cluster", "actors", "learners", "envs")),
+    *(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")),
+)
+"""Where code lies that is not a person's own: ours, Python's and what is installed."""
 
 
 class InvalidInputError(ValueError):
@@ -11,6 +26,67 @@ class InvalidInputError(ValueError):
 
     The command line prints the line and leaves with exit code 2; a library caller gets a `ValueError`.
     """
+
+
+class EnvFaultError(RuntimeError):
+    """An environment raised, or returned what its own spaces do not allow: one line that says which environment, where, and what.
+
+    The run ends with it, after the learner was saved. It survives pickling, so that a process far away can raise it here.
+
+    Args:
+        call: what was asked of it: `reset`, `step`, ...
+        problem: what it did then, such as `raised ValueError: boom`.
+        family: the environment, as a person names it.
+        slot: which of the environments in lockstep; None where it cannot be told.
+        step: of the slot's episode, from 1 on; None at a reset.
+
+    Attributes:
+        actor: whose environments they are; None outside of training.
+    """
+
+    def __init__(self, call: str, problem: str, *, family: str = "", slot: int | None = None, step: int | None = None) -> None:
+        super().__init__(call, problem)
+        self.call, self.problem, self.family, self.slot, self.step = call, problem, family, slot, step
+        self.actor: int | None = None
+
+    def locate(self, lengths: Sequence[int] | np.ndarray) -> None:
+        """Note at which step of its slot's episode it was, given the steps that each slot's episode has behind it."""
+        if self.step is None and self.slot is not None and self.call == "step":
+            self.step = int(lengths[self.slot]) + 1
+
+    def __str__(self) -> str:
+        """The line."""
+        places = {"actor": self.actor, "slot": self.slot, "step": self.step}
+        where = "".join(f", {name} {number}" for name, number in places.items() if number is not None)
+        return f"environment {self.family}{where}: {self.call} {self.problem}"
+
+
+def raised(error: BaseException) -> str:
+    """Say in one line what was raised: `raised ValueError: boom`."""
+    return f"raised {described(error)}"
+
+
+def described(error: BaseException) -> str:
+    """Name an exception of somebody else's code in one line, with the place where it was raised: `ValueError: boom (my_env.py:12)`."""
+    try:
+        text = one_line(str(error))
+    except Exception:  # an exception whose own text cannot be had
+        text = ""
+    place = _place(error)
+    return type(error).__name__ + (f": {text}" if text else "") + (f" ({place})" if place else "")
+
+
+def _place(error: BaseException) -> str:
+    """The line of a person's own code that an exception came through last, since no traceback is shown; nothing where there is none."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(file, line) for file, line in frames if not file.startswith((*_NOT_A_PERSONS, "<"))]
+    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
+
+
+def one_line(text: str, max_length: int = 300) -> str:
+    """Return `text` with every run of white space made one space, and cut where it is long."""
+    words = " ".join(text.split())
+    return words if len(words) <= max_length else words[: max_length - 3] + "..."
 
 
 def unknown(what: str, value: str, allowed: Iterable[str]) -> InvalidInputError:

@@ -3,7 +3,7 @@
 The slots are stepped one after the other in Python, so this is the slow road for what has no engine here; where the environment has
 what we accept (Box and Discrete spaces) nothing else is asked of it.
 
-* Observations become float32, except uint8 pixels; a Discrete observation becomes a one-hot vector.
+* Box, Discrete, MultiDiscrete and MultiBinary observations; what each becomes stands in `envs.observations`.
 * A bounded Box action is clipped to its box before the environment sees it, since a Gaussian policy knows no bounds.
 * Time limits come from the registration (`TimeLimit`), and are truncations.
 * An id may be `module:Name-v0`, which imports `module` first, as in `gymnasium.make`.
@@ -11,7 +11,7 @@ what we accept (Box and Discrete spaces) nothing else is asked of it.
 
 from __future__ import annotations
 
-import difflib
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,9 +21,14 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
 
 from envs.batched import BatchedEnv
-from envs.errors import InvalidInputError
+from envs.errors import EnvFaultError, InvalidInputError, described, raised
+from envs.gymnasium_ids import registered_id, suggestion
+from envs.observations import converted, observed_space
+from envs.replies import STEP_RETURNS, Replies
 from envs.slots import SlotSeed, check_seeds, checked_slots
 from envs.task import Mode, Split, Task, TaskFamily
+
+log = logging.getLogger("metaray")
 
 Instance = gymnasium.Env[Any, Any]
 
@@ -39,7 +44,7 @@ class GymnasiumFamily(TaskFamily):
     """
 
     def __init__(self, env_id: str) -> None:
-        self.env_id = _registered_id(env_id)
+        self.env_id = registered_id(env_id)
         self.name = f"gym:{env_id}"
         self.doc = f"Gymnasium's {self.env_id}"
 
@@ -68,20 +73,39 @@ class GymnasiumEnv(BatchedEnv):
     can_restart = True
 
     def __init__(self, env_id: str, tasks: Sequence[Task], wrap: Callable[[Instance], Instance] = lambda env: env) -> None:
-        # The checker of `gymnasium.make` costs more than many environments, and warns about what is none of the user's making.
+        self._name, self._instances = tasks[0].family, list[Instance]()
         try:
-            self._instances = [wrap(gymnasium.make(env_id, disable_env_checker=True)) for _ in tasks]
-        except gymnasium.error.Error as error:
-            raise InvalidInputError(f"gym:{env_id} cannot be made: {' '.join(str(error).split())}") from error
-        self._observed, self._acted = self._instances[0].observation_space, self._instances[0].action_space
-        try:
-            super().__init__(tasks, _observation_space(env_id, self._observed), _action_space(env_id, self._acted))
+            self._make(env_id, len(tasks), wrap)
+            self._observed, self._acted = self._spaces()
+            super().__init__(tasks, observed_space(self._name, self._observed), _action_space(self._name, self._acted))
         except InvalidInputError:
             self.close_extras()
             raise
+        self._replies = Replies(self._observed)
         self._obs = np.zeros((self.num_envs, *(self._observed.shape or ())), self._observed.dtype)
         self._is_over = np.zeros(self.num_envs, np.bool_)
+        self._steps = [0] * self.num_envs  # of each slot's episode
         self._seeds: dict[int, int] = {}  # what the next reset of a slot is seeded with; then its own generator goes on
+
+    def _make(self, env_id: str, num_envs: int, wrap: Callable[[Instance], Instance]) -> None:
+        try:
+            for _ in range(num_envs):
+                # gymnasium's checker costs more than many environments, and warns about what is none of the user's making; by its spec,
+                # as an id that is not the newest is warned about too
+                self._instances.append(wrap(gymnasium.make(gymnasium.spec(env_id), disable_env_checker=True)))
+        except InvalidInputError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever the environment's code raises, a person gets one line
+            is_missing = isinstance(error, (ImportError, gymnasium.error.Error))
+            hint = suggestion(env_id, self._name.removesuffix(env_id)) if is_missing else ""
+            raise InvalidInputError(f"environment {self._name} cannot be made: {described(error).rstrip('.')}{hint}") from error
+
+    def _spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
+        """The observation and action spaces of the first instance; the network is told if one is of no use."""
+        try:
+            return self._instances[0].observation_space, self._instances[0].action_space
+        except (Exception, SystemExit) as error:
+            raise InvalidInputError(f"environment {self._name} has not both of its spaces: {described(error)}") from error
 
     def assign(self, slot: int, task: Task) -> None:
         """Give `slot` a task; there is only the one."""
@@ -98,7 +122,7 @@ class GymnasiumEnv(BatchedEnv):
             self._start(slot)
         self._is_over = np.zeros(self.num_envs, np.bool_)
         self._set_resting(everyone, False)
-        return self._convert(self._obs), {"is_first": np.ones(self.num_envs, np.bool_)}
+        return self._converted(self._obs), {"is_first": np.ones(self.num_envs, np.bool_)}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance every slot by one step; see `BatchedEnv.step`."""
@@ -109,13 +133,13 @@ class GymnasiumEnv(BatchedEnv):
         is_first = self._is_over
         reward = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        for slot, instance in enumerate(self._instances):
+        for slot in range(self.num_envs):
             if is_first[slot]:
                 self._start(slot)
             elif not self._is_resting[slot]:
-                self._obs[slot], reward[slot], terminated[slot], truncated[slot], _ = instance.step(actions[slot])
+                self._obs[slot], reward[slot], terminated[slot], truncated[slot] = self._stepped(slot, actions[slot])
         self._is_over = terminated | truncated
-        return self._convert(self._obs), reward, terminated, truncated, {"is_first": is_first}
+        return self._converted(self._obs), reward, terminated, truncated, {"is_first": is_first}
 
     def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
         """Seed each slot's next reset with an integer drawn from its own seed; the instance's generator goes on from there.
@@ -134,7 +158,7 @@ class GymnasiumEnv(BatchedEnv):
         self._is_over[slots] = False
         if self._has_resting:
             self._set_resting(slots, False)
-        return self._convert(self._obs[slots])
+        return self._converted(self._obs[slots])
 
     def rest(self, slots: np.ndarray) -> None:
         """Leave `slots` out of `step`, which returns their last observation; see `BatchedEnv.rest`."""
@@ -144,58 +168,42 @@ class GymnasiumEnv(BatchedEnv):
 
     def _start(self, slot: int) -> None:
         """Reset the instance of `slot`."""
-        self._obs[slot], _ = self._instances[slot].reset(seed=self._seeds.pop(slot, None))
+        self._steps[slot] = 0
+        try:
+            self._obs[slot] = self._replies.of_reset(self._instances[slot].reset(seed=self._seeds.pop(slot, None)))
+        except (Exception, SystemExit) as error:
+            raise self._fault("reset", error, slot) from error
 
-    def _convert(self, obs: np.ndarray) -> np.ndarray:
-        """The observations of some slots in our observation space; always a new array."""
-        if isinstance(self._observed, Discrete):
-            one_hot: np.ndarray = np.eye(int(self._observed.n), dtype=np.float32)[obs - self._observed.start]
-            return one_hot
-        return np.array(obs, self.single_observation_space.dtype)
+    def _stepped(self, slot: int, action: Any) -> tuple[Any, float, bool, bool]:
+        """Step the instance of `slot`; return its observation, reward and flags."""
+        self._steps[slot] += 1
+        try:
+            return self._replies.of_step(self._instances[slot].step(action))
+        except (Exception, SystemExit) as error:
+            raise self._fault("step", error, slot) from error
+
+    def _fault(self, call: str, error: BaseException, slot: int) -> EnvFaultError:
+        problem = error.problem if isinstance(error, EnvFaultError) else raised(error)
+        if isinstance(error, ValueError) and "values to unpack (expected 5" in str(error):  # by one of gymnasium's wrappers
+            problem += f"; step must return {STEP_RETURNS}"
+        return EnvFaultError(call, problem, family=self._name, slot=slot, step=self._steps[slot] or None)
+
+    def _converted(self, obs: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found by whoever looks at it
+            return converted(self._observed, obs)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the instances."""
+        """Close the instances; one that fails to close spoils nothing any more."""
         for instance in self._instances:
-            instance.close()
+            try:
+                instance.close()
+            except (Exception, SystemExit) as error:
+                log.info("environment %s: close %s", self._name, raised(error))
 
 
-def _registered_id(env_id: str) -> str:
-    """The full registered id, with namespace and version."""
-    if env_id.startswith("ALE/"):
-        import ale_py
-
-        gymnasium.register_envs(ale_py)
-        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner of the emulator between our lines
-    module, _, name = env_id.rpartition(":")
-    try:
-        if module:
-            __import__(module)
-        gymnasium.spec(name)
-    except ImportError as error:
-        raise InvalidInputError(f"gym:{env_id}: module {module!r} cannot be imported: {error}") from error
-    except gymnasium.error.Error as error:
-        names = list(gymnasium.registry)
-        wanted = name.lower()
-        near = difflib.get_close_matches(wanted, [known.lower() for known in names], n=3, cutoff=0.5)
-        close = [known for candidate in near for known in names if known.lower() == candidate]
-        hint = f"; did you mean {' or '.join('gym:' + known for known in close)}?" if close else ""
-        raise InvalidInputError(f"unknown Gymnasium environment {name!r}{hint} ({len(names)} are registered)") from error
-    return name
-
-
-def _observation_space(env_id: str, space: gymnasium.Space[Any]) -> Box:
-    if isinstance(space, Discrete):
-        return Box(0.0, 1.0, (int(space.n),), np.float32)
-    if isinstance(space, Box):
-        if space.dtype == np.uint8:
-            return space
-        return Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
-    raise InvalidInputError(f"gym:{env_id} has a {type(space).__name__} observation space; Box and Discrete are supported")
-
-
-def _action_space(env_id: str, space: gymnasium.Space[Any]) -> Box | Discrete:
+def _action_space(name: str, space: gymnasium.Space[Any]) -> Box | Discrete:
     if isinstance(space, Discrete):
         return Discrete(int(space.n))
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
         return Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
-    raise InvalidInputError(f"gym:{env_id} has a {type(space).__name__} action space; Box of floats and Discrete are supported")
+    raise InvalidInputError(f"{name} has a {type(space).__name__} action space; Box of floats and Discrete are supported")

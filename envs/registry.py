@@ -47,6 +47,14 @@ def listed_families() -> list[TaskFamily]:
     return [shown[name]() for name in sorted(shown)]
 
 
+def module_of(name: str) -> str:
+    """The module of a person's own that a family's name names: of `module:object` and `gym:module:Id-v0`; empty for other names."""
+    scheme, _, rest = name.partition(":")
+    if scheme == "gym":
+        return rest.rpartition(":")[0]
+    return scheme if rest and scheme != "atari" else ""
+
+
 def resolve(name: str) -> TaskFamily:
     """Return the family called `name`.
 

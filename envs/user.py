@@ -10,7 +10,7 @@ import os
 import sys
 from types import ModuleType
 
-from envs.errors import InvalidInputError, unknown
+from envs.errors import InvalidInputError, described, unknown
 from envs.task import TaskFamily
 
 
@@ -23,7 +23,7 @@ def load_family(name: str) -> TaskFamily:
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
         raise InvalidInputError(f"task family {name!r} is not of the form module:object")
-    module = _import(name, module_name)
+    module = import_module(name, module_name)
     if not hasattr(module, attribute):
         own = [key for key, value in vars(module).items() if not key.startswith("_") and _may_give_family(value)]
         raise unknown(f"object in module {module_name}", attribute, own)
@@ -33,8 +33,8 @@ def load_family(name: str) -> TaskFamily:
             raise InvalidInputError(f"{name} is a {type(family).__name__}, not a TaskFamily or a callable that returns one")
         try:
             family = family()
-        except Exception as error:  # whatever the user's code raises, a person gets one line
-            raise InvalidInputError(f"{name} was called without arguments and failed: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # whatever the user's code raises, a person gets one line
+            raise InvalidInputError(f"{name} was called without arguments and failed: {described(error)}") from error
     if not isinstance(family, TaskFamily):
         raise InvalidInputError(f"{name} returned a {type(family).__name__}, not a TaskFamily")
     for required in ("name", "doc"):
@@ -43,7 +43,16 @@ def load_family(name: str) -> TaskFamily:
     return family
 
 
-def _import(name: str, module_name: str) -> ModuleType:
+def import_module(name: str, module_name: str) -> ModuleType:
+    """Import a module of the user's own, from the folder that the command runs in if nothing else has it.
+
+    Args:
+        name: of the family that names it, for the error.
+        module_name: what to import.
+
+    Raises:
+        InvalidInputError: there is none of that name, or it raises.
+    """
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
@@ -55,13 +64,10 @@ def _import(name: str, module_name: str) -> ModuleType:
             raise InvalidInputError(
                 f"task family {name!r}: there is no module {module_name!r} here ({here}) or installed"
             ) from error
-        raise InvalidInputError(
-            f"task family {name!r}: module {module_name} needs {error.name!r}, which is not installed"
-        ) from error
-    except Exception as error:  # whatever the user's code raises, a person gets one line
-        raise InvalidInputError(
-            f"task family {name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
-        ) from error
+        needs = f"needs {error.name!r}, which is not installed" if error.name else f"cannot be imported: {described(error)}"
+        raise InvalidInputError(f"task family {name!r}: module {module_name} {needs}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's code raises, a person gets one line
+        raise InvalidInputError(f"task family {name!r}: importing {module_name} failed: {described(error)}") from error
 
 
 def _may_give_family(value: object) -> bool:

@@ -116,7 +116,7 @@ def _rebuilt(like: LearnerState, tensors: Iterator[Tensor], step: int | Tensor) 
 def _blank(agent: Agent, length: int, num_envs: int) -> Batch:
     """Return a batch of zeros as the actors' batches will be."""
     spec, device = agent.spec, agent.policy_head.weight.device
-    obs_dtype = torch.uint8 if spec.obs_dtype == "uint8" else torch.float32
+    obs_dtype = {"uint8": torch.uint8, "int32": torch.int32, "float32": torch.float32}[spec.sent_dtype]
     action_dtype = torch.int64 if spec.is_discrete else torch.float32
     action = torch.zeros(length + 1, num_envs, *spec.action_shape, dtype=action_dtype, device=device)
     reward = torch.zeros(length + 1, num_envs, device=device)

@@ -33,6 +33,7 @@ from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpe
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
 from learners.ops.losses import entropy_loss, policy_gradient_loss, value_loss
+from learners.ops.masks import cleared
 from learners.ops.normaliser import RunningMoments
 from learners.ops.normaliser import update as update_moments
 from learners.ops.optimisers import OptimiserConfig, OptimiserState
@@ -63,7 +64,9 @@ class ImpalaConfig:
         float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")
     ] = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 6e-4
-    anneal: Annotated[bool, Meta(description="let the learning rate fall linearly to 0 over the run's total_env_steps")] = True
+    anneal: Annotated[
+        bool, Meta(description="let the learning rate fall linearly to 0 over schedule_env_steps, or else over total_env_steps")
+    ] = True
     max_gradient_norm: Annotated[float, Meta(gt=0, description="ceiling of the global norm of the gradient")] = 40.0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
@@ -196,7 +199,7 @@ def loss_terms(found: Outputs, target: VTrace, batch: Batch, config: ImpalaConfi
         value=baseline.detach(),
         entropy=-entropy.detach() / num_steps,
         rho=target.rho.sum() / num_steps,
-        mean_value=(found.value[:-1].detach() * batch.weight).sum() / num_steps,
+        mean_value=cleared(found.value[:-1].detach(), batch.weight).sum() / num_steps,
     )
 
 
@@ -226,7 +229,7 @@ def targets(found: Outputs, batch: Batch, config: ImpalaConfig) -> VTrace:
 
 
 def learning_rate(config: ImpalaConfig, env_steps: int, total_env_steps: int) -> float:
-    """The step size after `env_steps` of a run of `total_env_steps`: constant, or linear to zero."""
+    """The step size after `env_steps` of a schedule that is laid over `total_env_steps`: constant, or linear to zero and zero beyond."""
     left = max(0.0, 1.0 - env_steps / total_env_steps) if config.anneal else 1.0
     return config.learning_rate * left
 

@@ -20,11 +20,15 @@ from envs.task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """A finished episode: its task, undiscounted and unclipped return, and length in environment steps."""
+    """A finished episode: its task, undiscounted and unclipped return, and length in environment steps.
+
+    `is_cut`: an evaluation's own limit ended it, and it counts with its return so far.
+    """
 
     task: Task
     episode_return: float
     length: int
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,5 +49,5 @@ class Resume:
         with directory.locked():
             kind = algorithm.load()
             config = kind.extend(directory, directory.read_config(), options)
-            preflight.check_family(config.family)
+            preflight.check_environment(config.family)
             return kind.drive(config, directory, where(directory.path), command=command, is_resumed=True, quiet=self.no_progress)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from envs.errors import out_of_range
+from envs.errors import EnvFaultError, InvalidInputError, out_of_range
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,10 +43,11 @@ class Tasks:
 
         console = table_console()
         if self.family:
+            from cluster.preflight import check_environment
+
+            check_environment(self.family)
             self._print_family(console, resolve(self.family))
         elif self.sample:
-            from envs.errors import InvalidInputError
-
             raise InvalidInputError("--sample wants a family: metaray tasks FAMILY --sample 3")
         else:
             _print_list(console)
@@ -71,8 +72,14 @@ class Tasks:
             return
         import numpy as np
 
+        from envs.contract import sample_tasks
+
+        try:
+            tasks = sample_tasks(family, self.sample, np.random.default_rng(self.seed), self.split)
+        except EnvFaultError as error:
+            raise InvalidInputError(str(error)) from error
         console.print(f"\n{self.sample} sampled {self.split} {'task' if self.sample == 1 else 'tasks'}, seed {self.seed}:")
-        for task in family.sample(self.sample, np.random.default_rng(self.seed), self.split):
+        for task in tasks:
             console.print(f"  {escape(str(task))}", soft_wrap=True)
 
 

@@ -88,7 +88,7 @@ class Train:
         if self.family:
             preflight.check_family(self.family)
         config = self.resolve({algorithm.options[name]: value for name, value in options.items()})
-        preflight.check_family(config.family)
+        preflight.check_environment(config.family)
         kind = algorithm.load()
         kind.preflight(config, self.local)
         path = Path(self.out) if self.out else self._default_path(config)

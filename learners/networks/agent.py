@@ -1,6 +1,6 @@
 """The agent: torso, optional recurrent core, policy head and value head.
 
-    obs --scale, normalise--> torso --(+ previous action, previous reward)--> [core] --> policy parameters, value
+    obs --scale or normalise--> torso --(+ previous action, previous reward)--> [core] --> policy parameters, value
 
 Where the learner tunes meta-parameters eta (`Conditioning`), the torso is given an embedding of them, e = W eta, beside its observation (an
 MLP) or beside what its convolutions found, and a second value head may estimate the return under the fixed outer discount and trace.
@@ -18,71 +18,21 @@ M meta-parameters.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from msgspec import Meta
 from torch import Tensor, nn
 
-from envs.errors import InvalidInputError
-from learners.networks.mlp import MLP, Activation, orthogonal_linear
+from learners.networks.config import Conditioning, NetworkConfig
+from learners.networks.inputs import Inputs, check, make_torso
+from learners.networks.mlp import orthogonal_linear
 from learners.networks.recurrent import GRU, LSTM
-from learners.networks.resnet import DeepTorso, ShallowTorso
 from learners.networks.spaces import SpaceSpec
 from learners.ops.distributions import Categorical, DiagonalGaussian, distribution
 from learners.ops.normaliser import standardise
 
 __all__ = ["Agent", "AgentOutput", "Conditioning", "NetworkConfig", "SpaceSpec"]
-
-Width = Annotated[int, Meta(ge=1, le=4096)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Shape of the network."""
-
-    torso: Annotated[
-        Literal["mlp", "shallow", "deep"], Meta(description="mlp for vectors; IMPALA's shallow or deep network for images")
-    ] = "mlp"
-    hidden_sizes: Annotated[tuple[Width, ...], Meta(max_length=8, description="layer widths of the mlp torso")] = (64, 64)
-    activation: Annotated[Activation, Meta(description="activation of the mlp torso")] = "tanh"
-    separate_value: Annotated[bool, Meta(description="give the value a torso of its own (mlp without core only)")] = False
-    core: Annotated[Literal["none", "lstm", "gru"], Meta(description="recurrent core after the torso")] = "none"
-    core_size: Annotated[int, Meta(ge=1, le=4096, description="units of the recurrent core")] = 256
-    use_previous_action: Annotated[bool, Meta(description="append the previous action to the features")] = False
-    use_previous_reward: Annotated[bool, Meta(description="append the previous reward, clipped to [-1, 1], to the features")] = (
-        False
-    )
-    normalise_observations: Annotated[bool, Meta(description="scale observations by their running mean and deviation")] = False
-    initial_log_std: Annotated[
-        float, Meta(ge=-5.0, le=2.0, description="log standard deviation of continuous actions at the start")
-    ] = 0.0
-    bounded_mean: Annotated[
-        bool, Meta(description="hold the mean of continuous actions in [-1, 1], the actors' range, by a tanh")
-    ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conditioning:
-    """What a network has besides, where its learner tunes meta-parameters.
-
-    Attributes:
-        num_eta: how many meta-parameters its torso is told of; 0 for none.
-        embedding_size: features that they are embedded in; at 0 the torso is not told of them.
-        has_outer_value: a second value head.
-    """
-
-    num_eta: int = 0
-    embedding_size: int = 16
-    has_outer_value: bool = False
-
-    @property
-    def num_extras(self) -> int:
-        """Features that the torso is given besides the observation."""
-        return self.embedding_size if self.num_eta else 0
 
 
 @dataclass(frozen=True)
@@ -118,11 +68,12 @@ class Agent(nn.Module):
 
     def __init__(self, spec: SpaceSpec, config: NetworkConfig, conditioning: Conditioning | None = None) -> None:
         super().__init__()
-        _check(spec, config)
+        check(spec, config)
         conditioning = conditioning or Conditioning()
         self.spec, self.config = spec, config
-        self.torso = _torso(spec, config, conditioning.num_extras)
-        self.value_torso = _torso(spec, config, conditioning.num_extras) if config.separate_value else None
+        self.inputs = Inputs(spec, config)
+        self.torso = make_torso(spec, config, self.inputs, conditioning.num_extras)
+        self.value_torso = make_torso(spec, config, self.inputs, conditioning.num_extras) if config.separate_value else None
         size = self.torso.output_size
         if config.use_previous_action:
             size += spec.num_actions or spec.action_size
@@ -137,7 +88,6 @@ class Agent(nn.Module):
             self.eta_embedding = nn.Linear(conditioning.num_eta, conditioning.embedding_size, bias=False)
             self.register_buffer("eta", torch.zeros(conditioning.num_eta))
         self.log_std = None if spec.is_discrete else nn.Parameter(torch.full((spec.action_size,), config.initial_log_std))
-        self._obs_scale = 1.0 / 255.0 if config.torso == "mlp" and spec.obs_dtype == "uint8" else None
         if config.normalise_observations:
             self.register_buffer("observation_mean", torch.zeros(spec.obs_shape))
             self.register_buffer("observation_std", torch.ones(spec.obs_shape))
@@ -197,15 +147,11 @@ class Agent(nn.Module):
 
     def _observed(self, obs: Tensor) -> Tensor:
         """Return [N, *O] as the torso takes it."""
-        x = obs.flatten(0, 1)
-        if self.config.torso != "mlp" and x.dtype == torch.uint8:
-            return x
-        x = x.to(self.policy_head.weight.dtype)
+        x, dtype = obs.flatten(0, 1), self.policy_head.weight.dtype
         if self.config.normalise_observations:
-            x = standardise(x, self.observation_mean, self.observation_std)
-        elif self._obs_scale is not None:
-            x = x * self._obs_scale
-        return x.flatten(1) if self.config.torso == "mlp" else x
+            x = standardise(x.to(dtype), self.observation_mean, self.observation_std)
+        taken: Tensor = self.inputs(x, dtype)
+        return taken
 
     def _embedding(self, is_first: Tensor) -> Tensor | None:
         """Return e = W eta for every row [N, F]; None for a network that is not told of any."""
@@ -275,30 +221,8 @@ class _NoContext:
 _NO_CONTEXT = _NoContext()
 
 
-def _torso(spec: SpaceSpec, config: NetworkConfig, num_extras: int) -> MLP | ShallowTorso | DeepTorso:
-    if config.torso == "mlp":
-        return MLP(math.prod(spec.obs_shape), config.hidden_sizes, config.activation, num_extras)
-    channels, height, width = spec.obs_shape
-    torso = ShallowTorso if config.torso == "shallow" else DeepTorso
-    return torso((channels, height, width), is_integer=spec.obs_dtype == "uint8", num_extras=num_extras)
-
-
 def _core(num_inputs: int, config: NetworkConfig) -> LSTM | GRU | None:
     if config.core == "none":
         return None
     core = LSTM if config.core == "lstm" else GRU
     return core(num_inputs, config.core_size)
-
-
-def _check(spec: SpaceSpec, config: NetworkConfig) -> None:
-    """Refuse combinations that have no meaning."""
-    if config.torso != "mlp" and len(spec.obs_shape) != 3:
-        raise InvalidInputError(f"torso {config.torso} needs images [C, height, width]; observations have shape {spec.obs_shape}")
-    if config.separate_value and (config.torso != "mlp" or config.core != "none"):
-        raise InvalidInputError(
-            f"separate_value is allowed with torso mlp and core none only, not with {config.torso} and {config.core}"
-        )
-    if config.normalise_observations and spec.obs_dtype == "uint8":
-        raise InvalidInputError(
-            "normalise_observations is not allowed for uint8 observations, which are scaled to [0, 1] already"
-        )

@@ -13,12 +13,15 @@ Letters: N images, C channels (stacked frames), F features.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.func import functional_call
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from envs.errors import InvalidInputError
 from learners.networks.mlp import HIDDEN_GAIN, orthogonal_linear
@@ -30,12 +33,17 @@ DEEP_CHANNELS = (16, 32, 32)
 BLOCKS_PER_SECTION = 2
 SHALLOW_ROWS, DEEP_ROWS = 64, 16
 """Images that a CPU convolves at a time: their activations stay in its cache and their buffers are used again, not mapped anew."""
+DEEP_BYTES_PER_PIXEL = 6 * DEEP_CHANNELS[0] * 4
+"""What the deep torso keeps for its backward pass, in float32: about six times the output of its first convolution."""
+RECOMPUTE_BYTES = 4 << 30
+"""A batch that would keep more than this is convolved again in the backward pass, in 1.5 times the time. 672 frames of 210 x 160 would keep
+7 GB, and take 1 so; those of 84 x 84 keep 1.6."""
 
 
 class ShallowTorso(nn.Module):
     """IMPALA's shallow network up to its 256 features."""
 
-    def __init__(self, image_shape: tuple[int, int, int], *, is_integer: bool, num_extras: int = 0) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], *, input_scale: float, num_extras: int = 0) -> None:
         super().__init__()
         channels, *sizes = image_shape
         convs: list[nn.Module] = []
@@ -44,10 +52,13 @@ class ShallowTorso(nn.Module):
             nn.init.orthogonal_(conv.weight, HIDDEN_GAIN)
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
-            convs += [conv if convs else ImageInput(conv, is_integer=is_integer), nn.ReLU(inplace=True)]
+            convs += [conv if convs else ImageInput(conv, scale=input_scale), nn.ReLU(inplace=True)]
             channels, sizes = num_channels, [(size - kernel) // stride + 1 for size in sizes]
         if min(sizes) < 1:
-            raise InvalidInputError(f"images of shape {image_shape} are too small: the shallow torso needs 20 x 20 pixels")
+            raise InvalidInputError(
+                f"torso shallow needs images of 20 x 20 pixels or more; those of shape {image_shape} are too small: try torso deep, "
+                "which takes any size, or mlp"
+            )
         self.convs = nn.Sequential(*convs)
         self.linear = orthogonal_linear(channels * math.prod(sizes) + num_extras, FEATURES, HIDDEN_GAIN)
         self.output_size = FEATURES
@@ -63,13 +74,13 @@ class ShallowTorso(nn.Module):
 class DeepTorso(nn.Module):
     """IMPALA's deep residual network up to its 256 features."""
 
-    def __init__(self, image_shape: tuple[int, int, int], *, is_integer: bool, num_extras: int = 0) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], *, input_scale: float, num_extras: int = 0) -> None:
         super().__init__()
         channels, height, width = image_shape
         layers: list[nn.Module] = []
         for num_channels in DEEP_CHANNELS:
             conv = _same_conv(channels, num_channels)
-            layers.append(conv if layers else ImageInput(conv, is_integer=is_integer))
+            layers.append(conv if layers else ImageInput(conv, scale=input_scale))
             # TensorFlow's SAME: ceil(size / 2) outputs; an odd size is padded on both sides, an even one after its end only.
             layers.append(MaxPool((height % 2, width % 2)))
             layers += [ResidualBlock(num_channels) for _ in range(BLOCKS_PER_SECTION)]
@@ -83,20 +94,21 @@ class DeepTorso(nn.Module):
         self, images: Shaped[Tensor, "N C height width"], extras: Float[Tensor, "N E"] | None = None
     ) -> Float[Tensor, "N F"]:
         """Return 256 features of every image; `extras` stand beside what the convolutions found."""
-        found = _in_chunks(self.sections, images, DEEP_ROWS)
+        keeps = images.shape[0] * math.prod(images.shape[2:]) * DEEP_BYTES_PER_PIXEL
+        found = _in_chunks(self.sections, images, DEEP_ROWS, recompute=keeps > RECOMPUTE_BYTES)
         return functional.relu(self.linear(found if extras is None else torch.cat((found, extras.to(found.dtype)), dim=-1)))
 
 
 class ImageInput(nn.Module):
-    """The first convolution, which takes frames as they are: integers from 0 to 255, scaled by its weight.
+    """The first convolution, which takes frames as they are, such as integers from 0 to 255, scaled by its weight.
 
     conv(x / 255, w) = conv(x, w / 255): this saves a pass over the frames, and 0..255 are exact in bfloat16, where 255ths are not.
     """
 
-    def __init__(self, conv: nn.Conv2d, *, is_integer: bool) -> None:
+    def __init__(self, conv: nn.Conv2d, *, scale: float) -> None:
         super().__init__()
         self.conv = conv
-        self.scale = 1.0 / 255.0 if is_integer else 1.0
+        self.scale = scale
         # Measured on CPU: channels last trains 1.2 to 1.8 times faster, but 1.3 times slower in bfloat16 with a stride.
         self.half_format = torch.channels_last if conv.stride == (1, 1) else torch.contiguous_format
 
@@ -146,11 +158,32 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-def _in_chunks(convs: nn.Module, images: Tensor, num_rows: int) -> Tensor:
-    """Return the flattened output of `convs` [N, G], on a CPU computed `num_rows` images at a time."""
+def _in_chunks(convs: nn.Module, images: Tensor, num_rows: int, *, recompute: bool = False) -> Tensor:
+    """Return the flattened output of `convs` [N, G], on a CPU computed `num_rows` images at a time.
+
+    Args:
+        convs: what to compute.
+        images: [N, ...].
+        num_rows: of a chunk.
+        recompute: keep nothing for the backward pass but the images, and compute each chunk again there; on a CPU only.
+    """
     if images.device.type != "cpu" or images.shape[0] <= num_rows:
         return torch.flatten(convs(images), 1)
-    return torch.cat([convs(rows).flatten(1) for rows in torch.split(images, num_rows)])
+    convolve = partial(_recomputed, convs) if recompute and torch.is_grad_enabled() else convs
+    return torch.cat([convolve(rows).flatten(1) for rows in torch.split(images, num_rows)])
+
+
+def _recomputed(convs: nn.Module, rows: Tensor) -> Tensor:
+    """Return `convs(rows)`, which its backward pass computes again, with the weights of this call."""
+    # those that a `functional_call` around this one was given: by the time of the backward pass they are gone from the module
+    weights = dict(convs.named_parameters())
+
+    def run(rows: Tensor, *tensors: Tensor) -> Tensor:
+        found: Tensor = functional_call(convs, dict(zip(weights, tensors, strict=True)), (rows,))
+        return found
+
+    result: Tensor = checkpoint(run, rows, *weights.values(), use_reentrant=False, preserve_rng_state=False)
+    return result
 
 
 def _same_conv(num_inputs: int, num_outputs: int) -> nn.Conv2d:

@@ -121,6 +121,7 @@ WRONG = [
     (["--protocol", "human-starts"], "protocol 'human-starts' cannot be played: its start states"),
     (["--protocol", "noops"], "unknown protocol 'noops'; did you mean no-op?"),
     (["--protocol", "no-op", "--greedy"], "--greedy and --protocol no-op contradict each other"),
+    (["--protocol", "no-op", "--max-episode-steps", "9"], "--max-episode-steps and --protocol no-op contradict each other"),
     (["--protocol", "no-op", "--tasks", "train"], "--tasks and --protocol no-op contradict each other"),
     (["--protocol", "sticky", "--episodes", "0"], "--episodes = 0 is out of range"),
 ]

@@ -72,7 +72,7 @@ def test_a_deterministic_run_ends_with_the_way_to_go_on() -> None:
 def test_a_lost_call_makes_no_lag() -> None:
     """The next call's lag is counted from the updates that were really made."""
     schedule = FreeSchedule(
-        shape=Shape(num_actors=1, unrolls_per_call=1, updates_per_call=4), max_lag=100, version=0, weights="w0"
+        shape=Shape(num_actors=1, unrolls_per_call=1, updates_per_call=4), lag=1, max_lag=100, version=0, weights="w0"
     )
 
     def ready() -> Ready:

@@ -31,13 +31,19 @@ DISCRETE = (
     NetworkConfig(hidden_sizes=(8,), separate_value=True, use_previous_action=True, use_previous_reward=True),
     CONFIG,
 )
+INDICES = (SpaceSpec((), "int64", num_actions=3, index_sizes=(6,)), NetworkConfig(hidden_sizes=(8,), separate_value=True), CONFIG)
+TABULAR = (SpaceSpec((2,), "int64", num_actions=3, index_sizes=(6, 2)), NetworkConfig(hidden_sizes=()), CONFIG)
 needs_compiler = pytest.mark.skipif(
     not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler"
 )
 
 
 @needs_compiler
-@pytest.mark.parametrize(("spec", "network", "config"), [CONTINUOUS, DISCRETE], ids=["continuous", "discrete"])
+@pytest.mark.parametrize(
+    ("spec", "network", "config"),
+    [CONTINUOUS, DISCRETE, INDICES, TABULAR],
+    ids=["continuous", "discrete", "indices", "tabular"],
+)
 def test_equals_the_eager_update_on_batches_other_than_the_traced_one(
     spec: SpaceSpec, network: NetworkConfig, config: ImpalaConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

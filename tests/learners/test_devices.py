@@ -21,7 +21,11 @@ T, B = 5, 3
 META = torch.device("meta")
 
 VECTORS, FRAMES = SpaceSpec((4,), "float32", action_size=2), SpaceSpec((4, 84, 84), "uint8", num_actions=6, frame_stack=4)
+INDICES = SpaceSpec((2,), "int64", num_actions=3, index_sizes=(4, 3))
 CASES = {
+    "indices": (INDICES, NetworkConfig(separate_value=True), "adam"),
+    "indices without torso": (INDICES, NetworkConfig(hidden_sizes=(), use_previous_action=True), "adam"),
+    "integers": (SpaceSpec((2,), "int32", 3, obs_bounds=((0.0, -1.0), (1.0, 1.0))), NetworkConfig(), "adam"),
     "vectors": (VECTORS, NetworkConfig(normalise_observations=True, bounded_mean=True, separate_value=True), "adam"),
     "lstm": (VECTORS, NetworkConfig(core="lstm", core_size=8, use_previous_action=True, use_previous_reward=True), "adam"),
     "shallow": (FRAMES, NetworkConfig(torso="shallow"), "rmsprop_inside_sqrt"),
@@ -30,8 +34,7 @@ CASES = {
 
 
 def trajectory(spec: SpaceSpec, num_states: int) -> Trajectory:
-    shape = spec.obs_shape[1:] if spec.frame_stack > 1 else spec.obs_shape
-    dtype = np.uint8 if spec.obs_dtype == "uint8" else np.float32
+    shape, dtype = spec.frame_shape, np.dtype(spec.sent_dtype)
     action = np.zeros((T + 1, B), np.int64) if spec.is_discrete else np.zeros((T + 1, B, spec.action_size), np.float32)
     return Trajectory(
         obs=np.zeros((T + 1, B, *shape), dtype),

@@ -191,3 +191,14 @@ def test_half_precision_stays_near_full_precision(learner: tuple[Agent, LearnerS
     half = impala.loss(agent, impala.network_arrays(state), batch, replace(CONFIG, precision="bf16"))
     assert float(half.total) == pytest.approx(float(full.total), rel=0.05)
     assert float(half.total) != float(full.total)
+
+
+def test_moments_are_of_the_observations_that_were_acted_on(learner: tuple[Agent, LearnerState]) -> None:
+    """Row T belongs to the next unroll, whose row 0 it is; row 0 belongs to this one."""
+    agent, state = learner
+    batch = batch_of([trajectory()], slice(None), CPU)
+    after, _ = impala.update(agent, CONFIG, state, batch, 1000)
+    acted_on = batch.obs[:-1][batch.weight.bool()].double()
+    assert after.moments is not None
+    torch.testing.assert_close(after.moments.mean.double(), acted_on.mean(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(after.moments.m2.double() / len(acted_on), acted_on.var(0, correction=0), rtol=1e-5, atol=1e-6)

@@ -22,8 +22,11 @@ def trajectory(spec: SpaceSpec, network: NetworkConfig, seed: int = 0, length: i
     shape = (length, num_envs)
     action = rng.integers(spec.num_actions, size=shape) if spec.is_discrete else rng.normal(size=(*shape, spec.action_size))
     states = [rng.normal(size=(num_envs, network.core_size)).astype(np.float32) for _ in range(NUM_STATES[network.core])]
+    rows = (length + 1, num_envs, *spec.obs_shape)
+    sizes = np.array(spec.index_sizes).reshape(spec.obs_shape) if spec.index_sizes else None
+    obs = rng.normal(size=rows) if sizes is None else rng.integers(sizes, size=rows)
     return Trajectory(
-        obs=rng.normal(size=(length + 1, num_envs, *spec.obs_shape)).astype(np.float32),
+        obs=obs.astype(spec.sent_dtype),
         frame_history=np.empty((0, num_envs, *spec.obs_shape), np.float32),
         is_first=is_first,
         action=action if spec.is_discrete else action.astype(np.float32),

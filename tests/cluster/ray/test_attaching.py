@@ -76,6 +76,9 @@ def test_a_family_of_a_persons_own_travels_along(tmp_path: Path, monkeypatch: py
     assert ray_session._what_travels("my_family:Mine") == {"py_modules": [str(tmp_path / "my_family.py")]}
     assert ray_session._what_travels("my_package.inner:Mine") == {"py_modules": [str(tmp_path / "my_package")]}
     assert ray_session._what_travels("json:Mine") == {}  # installed: expected on the nodes too
+    assert ray_session._what_travels("gym:my_family:Mine-v0") == {"py_modules": [str(tmp_path / "my_family.py")]}
+    assert ray_session._what_travels("gym:my_package.inner:Mine-v0") == {"py_modules": [str(tmp_path / "my_package")]}
+    assert ray_session._what_travels("gym:ale_py:ALE/Pong-v5") == {}
 
 
 def test_a_submitted_job_has_its_code_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +94,5 @@ def test_the_store_is_large_enough_for_every_trajectory_that_may_exist() -> None
     frames = SpaceSpec((4, 84, 84), "uint8", num_actions=6, frame_stack=4)
     assert store_bytes(config, frames) > 32 * 24 * 84 * 84 * 9
     assert store_bytes(config, frames) < 32 * 24 * 84 * 84 * 60  # frames travel one by one, not stacked
+    states = SpaceSpec((), "int64", num_actions=6, index_sizes=(20_000,))
+    assert store_bytes(config, states) < 32 * 21 * 100 * 60  # an index travels, and no vector of 20,000

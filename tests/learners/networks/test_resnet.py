@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from oracles import images as oracle
+from torch.func import functional_call
 
 from envs.errors import InvalidInputError
 from learners.networks import resnet
@@ -19,7 +20,7 @@ def frames(num_rows: int, shape: tuple[int, int, int] = (4, 84, 84)) -> torch.Te
 def test_sizes_are_the_papers(
     torso: type[ShallowTorso] | type[DeepTorso], truth: object, num_params: int, num_inputs: int
 ) -> None:
-    network = torso((4, 84, 84), is_integer=True)
+    network = torso((4, 84, 84), input_scale=1 / 255)
     assert sum(parameter.numel() for parameter in network.parameters()) == num_params
     assert network.linear.in_features == num_inputs
     assert network.output_size == 256
@@ -31,7 +32,7 @@ def test_equals_the_published_layers(
     torso: type[ShallowTorso] | type[DeepTorso], truth: type[torch.Tensor], shape: tuple[int, int, int]
 ) -> None:
     torch.manual_seed(0)
-    network = torso(shape, is_integer=True).double()  # in float32 rounding decides some maxima of a pool
+    network = torso(shape, input_scale=1 / 255).double()  # in float32 rounding decides some maxima of a pool
     for parameter in network.parameters():
         if parameter.dim() == 1:
             torch.nn.init.normal_(parameter, std=0.1)  # biases that show when they are left out
@@ -47,7 +48,7 @@ def test_equals_the_published_layers(
 @pytest.mark.parametrize("torso", [ShallowTorso, DeepTorso])
 def test_chunks_are_the_whole(torso: type[ShallowTorso] | type[DeepTorso], monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    network, rows = torso((2, 28, 28), is_integer=True), frames(150, (2, 28, 28))
+    network, rows = torso((2, 28, 28), input_scale=1 / 255), frames(150, (2, 28, 28))
     whole_weights = list(network.parameters())
     got = network(rows)
     slopes = torch.autograd.grad(got.sum(), whole_weights)
@@ -59,10 +60,42 @@ def test_chunks_are_the_whole(torso: type[ShallowTorso] | type[DeepTorso], monke
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_large_batches_are_convolved_again_instead_of_kept_with_the_same_bits(
+    keep: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network, rows = DeepTorso((2, 28, 28), input_scale=1 / 255), frames(40, (2, 28, 28))
+    # not the module's own: by the time of the backward pass a functional call has taken them out again
+    weights = {name: (2 * weight).detach().requires_grad_() for name, weight in network.named_parameters()}
+
+    def run() -> tuple[torch.Tensor, list[torch.Tensor], int]:
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda kept: sizes.append(kept.nbytes) or kept, lambda kept: kept):
+            found = functional_call(network, weights, (rows,)).square().sum()
+        for _ in range(1 + keep):
+            slopes = torch.autograd.grad(found, list(weights.values()), retain_graph=keep)
+        return found, list(slopes), sum(sizes)
+
+    want, slopes, kept = run()
+    monkeypatch.setattr(resnet, "RECOMPUTE_BYTES", 0)
+    got, again, kept_now = run()
+    assert torch.equal(got, want)
+    assert all(torch.equal(mine, other) for mine, other in zip(again, slopes, strict=True))
+    assert kept_now < 0.2 * kept
+    assert kept == pytest.approx(40 * 28 * 28 * resnet.DEEP_BYTES_PER_PIXEL, rel=0.3)
+
+
+def test_a_batch_of_atari_frames_is_kept_and_one_of_full_screens_is_not() -> None:
+    unrolls = 32 * 21
+    assert unrolls * 84 * 84 * resnet.DEEP_BYTES_PER_PIXEL < resnet.RECOMPUTE_BYTES
+    assert unrolls * 210 * 160 * resnet.DEEP_BYTES_PER_PIXEL > resnet.RECOMPUTE_BYTES
+
+
 @pytest.mark.parametrize("torso", [ShallowTorso, DeepTorso])
 def test_the_same_frames_give_the_same_bits(torso: type[ShallowTorso] | type[DeepTorso]) -> None:
     torch.manual_seed(0)
-    network, rows = torso((4, 84, 84), is_integer=True), frames(20)
+    network, rows = torso((4, 84, 84), input_scale=1 / 255), frames(20)
     first, second = (torch.autograd.grad(network(rows).square().sum(), list(network.parameters())) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -70,8 +103,8 @@ def test_the_same_frames_give_the_same_bits(torso: type[ShallowTorso] | type[Dee
 @pytest.mark.parametrize("torso", [ShallowTorso, DeepTorso])
 def test_float_images_are_taken_as_they_are(torso: type[ShallowTorso] | type[DeepTorso]) -> None:
     torch.manual_seed(0)
-    integers = torso((4, 84, 84), is_integer=True)
-    floats = torso((4, 84, 84), is_integer=False)
+    integers = torso((4, 84, 84), input_scale=1 / 255)
+    floats = torso((4, 84, 84), input_scale=1.0)
     floats.load_state_dict(integers.state_dict())
     rows = frames(2)
     torch.testing.assert_close(floats(rows.float() / 255), integers(rows), rtol=1e-4, atol=1e-5)
@@ -80,7 +113,7 @@ def test_float_images_are_taken_as_they_are(torso: type[ShallowTorso] | type[Dee
 @pytest.mark.parametrize(("torso", "format_"), [(ShallowTorso, torch.contiguous_format), (DeepTorso, torch.channels_last)])
 def test_bfloat16_stays_near_float32(torso: type[ShallowTorso] | type[DeepTorso], format_: torch.memory_format) -> None:
     torch.manual_seed(0)
-    network, rows = torso((4, 84, 84), is_integer=True), frames(4)
+    network, rows = torso((4, 84, 84), input_scale=1 / 255), frames(4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = network(rows)
     assert half.dtype == torch.bfloat16
@@ -92,5 +125,5 @@ def test_bfloat16_stays_near_float32(torso: type[ShallowTorso] | type[DeepTorso]
 
 def test_images_too_small_are_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"\(4, 19, 84\) are too small"):
-        ShallowTorso((4, 19, 84), is_integer=True)
-    assert ShallowTorso((4, 20, 20), is_integer=True)(frames(1, (4, 20, 20))).shape == (1, 256)
+        ShallowTorso((4, 19, 84), input_scale=1 / 255)
+    assert ShallowTorso((4, 20, 20), input_scale=1 / 255)(frames(1, (4, 20, 20))).shape == (1, 256)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
 import gymnasium
@@ -28,9 +29,36 @@ def test_reads_continuous_and_discrete_spaces() -> None:
 
 
 @pytest.mark.parametrize(
+    ("space", "wanted", "sent"),
+    [
+        (gymnasium.spaces.Discrete(500), {"obs_shape": (), "obs_dtype": "int64", "index_sizes": (500,)}, "int32"),
+        (gymnasium.spaces.MultiDiscrete([3, 4]), {"obs_shape": (2,), "obs_dtype": "int64", "index_sizes": (3, 4)}, "int32"),
+        (gymnasium.spaces.MultiBinary(3), {"obs_shape": (3,), "obs_dtype": "int8"}, "float32"),
+        (gymnasium.spaces.Box(0, 255, (2,), np.uint8), {"obs_shape": (2,), "obs_dtype": "uint8"}, "uint8"),
+        (
+            gymnasium.spaces.Box(0, 10, (2,), np.uint8),
+            {"obs_shape": (2,), "obs_dtype": "uint8", "obs_bounds": ((0.0,), (10.0,))},
+            "uint8",
+        ),
+        (
+            gymnasium.spaces.Box(-4, 4, (2,), np.int32),
+            {"obs_shape": (2,), "obs_dtype": "int32", "obs_bounds": ((-4.0,), (4.0,))},
+            "float32",
+        ),
+    ],
+)
+def test_indices_and_integers_say_what_the_network_needs(space: gymnasium.Space, wanted: dict[str, object], sent: str) -> None:
+    spec = SpaceSpec.of(env(space, CONTROL))
+    assert spec == SpaceSpec(**wanted, action_size=6)  # type: ignore[arg-type]
+    assert spec.sent_dtype == sent
+    assert pickle.loads(pickle.dumps(spec)) == spec and hash(spec) == hash(SpaceSpec.of(env(space, CONTROL)))
+
+
+@pytest.mark.parametrize(
     ("observation", "action", "match"),
     [
-        (gymnasium.spaces.Discrete(5), CONTROL, r"observation space Discrete\(5\)"),
+        (gymnasium.spaces.Discrete(5, start=1), CONTROL, r"observation space Discrete\(5, start=1\)"),
+        (gymnasium.spaces.Box(0.0, 1.0, (), np.float32), CONTROL, "observation space Box"),
         (gymnasium.spaces.Text(5), CONTROL, "observation space Text"),
         (VECTOR, gymnasium.spaces.MultiBinary(3), "action space MultiBinary"),
         (VECTOR, gymnasium.spaces.MultiDiscrete([2, 3]), "action space MultiDiscrete"),

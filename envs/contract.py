@@ -1,0 +1,271 @@
+"""A batched environment whose answers are held against its own spaces before anybody acts on them or learns from them.
+
+Whoever steps an environment steps it through here. The shapes and types of each answer are compared, and its numbers tested for being
+finite, in some 4 microseconds a step. An environment that raises, or answers with what its spaces do not allow, ends in one line that says
+which slot it was and what it did (`EnvFaultError`), and not as a wrong policy or a learner that diverged.
+
+The final observation of a terminated episode stands for nothing, as the episode has no value beyond it. Some environments have none to give
+and return NaN; since the policy still looks at it in the step that resets the slot, zeros take its place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+
+from envs.batched import BatchedEnv
+from envs.errors import EnvFaultError, InvalidInputError, described, one_line, raised
+from envs.replies import RESET_RETURNS, STEP_RETURNS, fits, index_range, shown, space_text
+from envs.task import Mode, Split, Task, TaskFamily
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+"""Policies and learners keep numbers as float32: what is beyond would be infinite there."""
+
+_SQUARES = 1e76
+"""No number beyond float32 is among those whose sum of squares is below this: one product screens a whole array, and only one that does not
+pass is looked at number by number."""
+
+_FLOAT64, _BOOL = np.dtype(np.float64), np.dtype(np.bool_)
+_OBSERVED = (Box, Discrete, MultiDiscrete)
+
+PROBE_STEPS = 16
+"""Steps for which a person's own environment is tried before training: its first ones, where most mistakes show."""
+PROBE_S = 1.0
+"""Seconds after which that trial is enough, for environments that are slow."""
+
+
+class CheckedEnv:
+    """The way to reset and step a batched environment; everything else is asked of the environment itself.
+
+    Args:
+        env: the environment, fresh.
+        name: of it, as a person names it.
+    """
+
+    def __init__(self, env: BatchedEnv, name: str) -> None:
+        space = env.single_observation_space
+        self._env, self._name, self._space = env, name, space
+        self._rows = (env.num_envs,)
+        self._obs_shape = (env.num_envs, *(space.shape or ()))
+        self._dtype = np.dtype(space.dtype)
+        self._is_float = self._dtype.kind == "f"
+        self._range = index_range(space)
+
+    def reset(self, *, seed: int | None = None) -> np.ndarray:
+        """Start every slot's next episode; return the observations [B, *O].
+
+        Raises:
+            EnvFaultError: the environment raised, or returned what it must not.
+        """
+        try:
+            reply: Any = self._env.reset(seed=seed)
+        except EnvFaultError as error:
+            error.family = error.family or self._name
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._fault("reset", raised(error)) from error
+        if not isinstance(reply, (tuple, list)) or len(reply) != 2 or not isinstance(reply[1], Mapping):
+            raise self._fault("reset", f"returned {shown(reply)}; it must return {RESET_RETURNS}")
+        obs, is_first = self._observations("reset", reply[0]), np.ones(self._rows, np.bool_)
+        return self._finite(obs, np.zeros(self._rows), np.zeros(self._rows, np.bool_), is_first, is_first)
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance every slot by one step; see `BatchedEnv.step`.
+
+        Raises:
+            EnvFaultError: the environment raised, or returned what it must not.
+        """
+        try:
+            reply: Any = self._env.step(actions)
+        except EnvFaultError as error:
+            error.family = error.family or self._name
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._fault("step", raised(error)) from error
+        try:
+            obs, reward, terminated, truncated, info = reply
+            is_first = info["is_first"]
+            if (
+                obs.dtype is self._dtype
+                and obs.shape == self._obs_shape
+                and reward.dtype is _FLOAT64
+                and terminated.dtype is truncated.dtype is is_first.dtype is _BOOL
+                and reward.shape == terminated.shape == truncated.shape == is_first.shape == self._rows
+                and self._range is None
+                and float(np.vdot(reward, reward)) < _SQUARES
+                and (not self._is_float or float(np.vdot(obs, obs)) < _SQUARES)
+            ):
+                return obs, reward, terminated, truncated, info
+        except Exception:  # a part of it is nothing of the kind, which is said in what follows
+            pass
+        return self._examined(reply, actions)
+
+    def _examined(self, reply: Any, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """A reply that is not what most are: named where it breaks the contract, and taken where it is only unusual."""
+        if not isinstance(reply, (tuple, list)) or len(reply) != 5:
+            raise self._fault("step", f"returned {shown(reply)}; it must return {STEP_RETURNS}")
+        obs, reward, terminated, truncated, info = reply
+        is_first: Any = info.get("is_first") if isinstance(info, dict) else None
+        obs = self._observations("step", obs)
+        if not isinstance(reward, np.ndarray) or reward.shape != self._rows or reward.dtype.kind not in "fiub":
+            raise self._fault("step", f"returned the rewards {shown(reward)}; it must return numbers of shape {self._rows}")
+        self._check_flags("terminated", terminated)
+        self._check_flags("truncated", truncated)
+        self._check_flags('info["is_first"]', is_first)
+        return self._finite(obs, reward, terminated, is_first, actions), reward, terminated, truncated, info
+
+    def assign(self, slot: int, task: Task) -> None:
+        """Give `slot` the task that it takes up at its next reset.
+
+        Raises:
+            EnvFaultError: the environment raised.
+        """
+        try:
+            self._env.assign(slot, task)
+        except (Exception, SystemExit) as error:
+            raise self._fault("assign", raised(error), slot) from error
+
+    def _observations(self, call: str, given: Any) -> np.ndarray:
+        """Observations that fit the space; integers of another size as the space has them."""
+        if not isinstance(given, np.ndarray) or given.shape != self._obs_shape:
+            raise self._misfit(call, given)
+        obs: np.ndarray = given
+        if obs.dtype != self._dtype:
+            if not fits(obs, self._dtype):
+                raise self._misfit(call, obs)
+            if not self._is_float:
+                obs = obs.astype(self._dtype)
+        if self._range is not None and not ((obs >= self._range[0]) & (obs <= self._range[1])).all():
+            is_inside = ((obs >= self._range[0]) & (obs <= self._range[1])).reshape(len(obs), -1).all(axis=1)
+            slot = int(np.flatnonzero(~is_inside)[0])
+            raise self._fault(
+                call, f"returned the observation {one_line(str(obs[slot]))}; the space is {space_text(self._space)}", slot
+            )
+        return obs
+
+    def _misfit(self, call: str, obs: Any) -> EnvFaultError:
+        wanted = f"{self._rows[0]} of them, as an array of shape {self._obs_shape}"
+        return self._fault(call, f"returned {shown(obs)} as observations; the space is {space_text(self._space)}, and {wanted}")
+
+    def _check_flags(self, name: str, flags: Any) -> None:
+        if not isinstance(flags, np.ndarray) or flags.shape != self._rows or flags.dtype != np.bool_:
+            raise self._fault("step", f"returned {name} = {shown(flags)}; it must return bools of shape {self._rows}")
+
+    def _finite(
+        self, obs: np.ndarray, reward: np.ndarray, terminated: np.ndarray, is_first: np.ndarray, actions: np.ndarray
+    ) -> np.ndarray:
+        """Name the number that is not finite, if one is; return observations without those that stand for nothing.
+
+        Raises:
+            EnvFaultError: a reward, or an observation that is used, is not finite.
+        """
+        wrong = np.flatnonzero(~(np.abs(reward) <= FLOAT32_MAX))
+        if wrong.size:
+            slot = int(wrong[0])
+            after = f"after action {one_line(str(actions[slot]), 80)}"
+            raise self._fault("step", f"returned the reward {reward[slot]} {after}; it must be a finite number", slot)
+        if obs.dtype.kind != "f":
+            return obs
+        is_wrong = ~(np.abs(obs) <= FLOAT32_MAX)
+        rows = is_wrong.reshape(len(obs), -1).any(axis=1)
+        wrong = np.flatnonzero(rows & ~terminated)
+        if wrong.size:
+            slot = int(wrong[0])
+            place = tuple(np.argwhere(is_wrong[slot])[0].tolist())
+            call = "reset" if is_first[slot] else "step"
+            after = "" if is_first[slot] else f" after action {one_line(str(actions[slot]), 80)}"
+            at = f"{obs[slot][place]} at {list(place)}"
+            raise self._fault(call, f"returned an observation that is {at}{after}; it must be finite", slot)
+        if rows.any():
+            obs = obs.copy()
+            obs[rows] = 0.0
+        return obs
+
+    def _fault(self, call: str, problem: str, slot: int | None = None) -> EnvFaultError:
+        return EnvFaultError(call, problem, family=self._name, slot=slot)
+
+
+def make_env(family: TaskFamily, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
+    """Make the environment of `tasks`, whoever wrote the family.
+
+    Raises:
+        InvalidInputError: the family raised, or made something else.
+    """
+    try:
+        env: Any = family.make(tasks, num_threads=num_threads, mode=mode)
+    except InvalidInputError:
+        raise
+    except (Exception, SystemExit) as error:
+        slots = f"{len(tasks)} {'slot' if len(tasks) == 1 else 'slots'}"
+        raise InvalidInputError(f"environment {family.name} cannot be made with {slots}: {described(error)}") from error
+    lacks = [name for name in ("num_envs", "tasks", "single_observation_space", "single_action_space") if not hasattr(env, name)]
+    if isinstance(env, BatchedEnv) and not lacks and env.num_envs == len(tasks):
+        return env
+    made = f"a {type(env).__name__}" + (f" without {lacks[0]}" if lacks else f" of {env.num_envs} slots")
+    raise InvalidInputError(
+        f"family {family.name} made {made} for {len(tasks)} tasks; it must make a BatchedEnv with a slot for each"
+    )
+
+
+def sample_tasks(family: TaskFamily, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
+    """Draw tasks, whoever wrote the family.
+
+    Raises:
+        EnvFaultError: the family raised, or drew another number of them.
+    """
+    try:
+        tasks: Any = family.sample(num_tasks, rng, split)
+    except InvalidInputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise EnvFaultError("sample", raised(error), family=family.name) from error
+    if not isinstance(tasks, (tuple, list)) or len(tasks) != num_tasks or not all(isinstance(task, Task) for task in tasks):
+        raise EnvFaultError("sample", f"returned {shown(tasks)}; it must return {num_tasks} tasks", family=family.name)
+    return list(tasks)
+
+
+def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
+    """Reset an environment of `family` and take some steps of random actions, if need be across the end of an episode.
+
+    Args:
+        family: a person's own, or any of Gymnasium's.
+        name: what the person calls it.
+        num_slots: environments in lockstep.
+
+    Raises:
+        InvalidInputError: it cannot be made, raises, or breaks its own contract; with the line of the `EnvFaultError`.
+    """
+    rng, give_up = np.random.default_rng(0), time.monotonic() + PROBE_S
+    try:
+        env = make_env(family, sample_tasks(family, num_slots, rng))
+        try:
+            if not isinstance(env.single_observation_space, _OBSERVED) or not isinstance(
+                env.single_action_space, (Box, Discrete)
+            ):
+                return  # no network can be built for it, which says so
+            checked = CheckedEnv(env, name)
+            checked.reset(seed=0)
+            for _ in range(PROBE_STEPS):
+                checked.step(_random_actions(env, rng))
+                if time.monotonic() > give_up:
+                    return
+        finally:
+            env.close()
+    except EnvFaultError as error:
+        raise InvalidInputError(str(error)) from error
+
+
+def _random_actions(env: BatchedEnv, rng: np.random.Generator) -> np.ndarray:
+    """Actions as a policy without training gives them: any of the named ones, or numbers from within their bounds."""
+    space = env.single_action_space
+    if isinstance(space, Discrete):
+        return rng.integers(int(space.n), size=env.num_envs)
+    assert isinstance(space, Box)
+    shape = (env.num_envs, *space.shape)
+    is_bounded = np.isfinite(space.low) & np.isfinite(space.high)
+    low, high = np.where(is_bounded, space.low, -1.0), np.where(is_bounded, space.high, 1.0)
+    return rng.uniform(low, high, shape).astype(np.float32)
