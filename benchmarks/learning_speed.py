@@ -27,10 +27,10 @@ def main() -> None:
         goal = ["--set", f"stop_return={options.target}", f"max_train_seconds={options.limit}"]
         where = ["--local"] if options.local else []
         summary, _ = train(options.preset, "--seed", str(seed), *where, *goal)
-        row = {key: summary[key] for key in ("final_return", "env_steps", "env_steps_per_s")}
+        row = {key: summary[key] for key in ("reason", "final_return", "env_steps", "env_steps_per_s")}
         rows.append({"seed": seed, "train_s": round(summary["train_s"], 1), **row})
         print(rows[-1], flush=True)
-    reached = [row for row in rows if row["final_return"] is not None and row["final_return"] >= options.target]
+    reached = [row for row in rows if row["reason"] == "return reached"]
     print_line(
         "learning_speed",
         {

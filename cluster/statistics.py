@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from actors.messages import UnrollReport
+from cluster.collapse import Reading
 from cluster.config import RunConfig
 from cluster.observer import LoopResult, Status, StopReason, WallShares
 from cluster.schedule import Call
@@ -51,6 +52,7 @@ class Statistics:
         self.updates = int(saved.get("updates", 0))
         self.lost_actors = int(saved.get("lost_actors", 0))
         self._num_episodes = int(saved.get("num_episodes", 0))
+        self._settled: deque[float] = deque(saved.get("settled", ()), maxlen=WINDOW)
         self._returns: deque[float] = deque(saved.get("returns", ()), maxlen=WINDOW)
         self._best: float | None = saved.get("best")
         self._lag_sum, self._lag_count = int(saved.get("lag_sum", 0)), int(saved.get("lag_count", 0))
@@ -71,6 +73,7 @@ class Statistics:
             "lost_actors": self.lost_actors,
             "num_episodes": self._num_episodes,
             "returns": list(self._returns),
+            "settled": list(self._settled),
             "best": self._best,
             "lag_sum": self._lag_sum,
             "lag_count": self._lag_count,
@@ -88,12 +91,24 @@ class Statistics:
         """Mean over the last 100 episodes; None before the first one ended."""
         return float(np.mean(self._returns)) if self._returns else None
 
+    @property
+    def judged_return(self) -> float | None:
+        """What a goal is held against: the mean return, or that of the last 100 settled episodes where it is lower.
+
+        The first episodes to end are the short ones, whose mean may be far from the policy's (see `actors.settled`). None before 100
+        are settled.
+        """
+        if len(self._settled) < WINDOW or self.mean_return is None:
+            return None
+        return min(float(np.mean(self._settled)), self.mean_return)
+
     def goal_reached(self) -> StopReason | None:
         """Which of the config's goals is reached, if any."""
         config = self._config
         if self.env_steps >= config.total_env_steps:
             return "total steps"
-        if config.stop_return is not None and len(self._returns) == WINDOW and (self.mean_return or 0.0) >= config.stop_return:
+        judged = self.judged_return
+        if config.stop_return is not None and judged is not None and judged >= config.stop_return:
             return "return reached"
         if (
             config.max_train_seconds is not None
@@ -113,6 +128,7 @@ class Statistics:
             for episode in ready.report.episodes:
                 self._returns.append(episode.episode_return)
                 interval.lengths.append(episode.length)
+            self._settled.extend(ready.report.settled)
             self._num_episodes += len(ready.report.episodes)
 
     def call_lost(self, call: Call) -> None:
@@ -152,8 +168,8 @@ class Statistics:
             transport=min(1.0, interval.transport_s / actors),
         )
         mean_return = self.mean_return
-        if mean_return is not None and (len(self._returns) == WINDOW or self._best is not None):
-            self._best = mean_return if self._best is None else max(self._best, mean_return)
+        if (judged := self.judged_return) is not None:
+            self._best = judged if self._best is None else max(self._best, judged)
         status = self._status(now, shares, interval, alive, last_event)
         scalars = {name: float(np.mean([one[name] for one in interval.scalars])) for name in (interval.scalars or [{}])[-1]}
         scalars |= {
@@ -174,6 +190,20 @@ class Statistics:
         if interval.lags:
             scalars |= {"lag/mean": float(np.mean(interval.lags)), "lag/max": float(max(interval.lags))}
         return status, scalars, {"lag/histogram": np.array(interval.lags)} if interval.lags else {}
+
+    def reading(self, scalars: Mapping[str, float]) -> Reading | None:
+        """What tells whether the policy has collapsed, given an interval's metrics; None while the return cannot be judged."""
+        mean_return = self.judged_return
+        if mean_return is None or self._best is None:
+            return None
+        return Reading(
+            env_steps=self.env_steps,
+            updates=self.updates,
+            mean_return=mean_return,
+            best_return=self._best,
+            spread=float(np.std(self._returns)),
+            entropy=scalars.get("policy/entropy"),
+        )
 
     def _status(self, now: float, shares: WallShares, interval: Interval, alive: int, last_event: str) -> Status:
         self._rates.append((now, self.env_steps))
