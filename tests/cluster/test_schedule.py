@@ -186,7 +186,7 @@ def test_a_lost_unroll_makes_room_for_another() -> None:
         schedule.lost(handed[0])
 
 
-@pytest.mark.parametrize("max_lag", [0, 2, 60])
+@pytest.mark.parametrize("max_lag", [0, 2, 1000])
 def test_stale_work_is_dropped_and_counted(max_lag: int) -> None:
     shape = Shape(num_actors=6, unrolls_per_call=1, updates_per_call=2)
     schedule = free(shape, max_lag=max_lag)
@@ -196,7 +196,7 @@ def test_stale_work_is_dropped_and_counted(max_lag: int) -> None:
     assert max(lags) <= max_lag
     unrolls = sum(kind == "unroll" for kind, _ in trace)
     assert 0 <= unrolls - len(lags) - schedule.dropped <= 6 + 6
-    assert (schedule.dropped > 100) == (max_lag < 60)
+    assert (schedule.dropped > 0) == (max_lag < 1000)
 
 
 def test_the_lag_of_a_trajectory_counts_the_updates_that_are_queued_before_its_own() -> None:
