@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.epg import presets as epg_presets
+from cluster.former import DEFAULT_ALGORITHM, completed
+from cluster.overrides import apply, from_tree
 from cluster.presets import PRESETS, Preset
+from cluster.run_directory import RunDirectory, read_json
 from envs.errors import InvalidInputError, unknown
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
     from cluster.epg.config import EpgRunConfig
-    from cluster.run_directory import RunDirectory
 
     AnyConfig = RunConfig | EpgRunConfig
 
@@ -154,11 +156,33 @@ def find_preset(name: str, algorithm: str | None = None) -> tuple[Algorithm, Pre
 
 def config_of(preset: Preset, algorithm: Algorithm) -> AnyConfig:
     """Return the whole config that a preset stands for, checked."""
-    from cluster.overrides import apply
-
     kind = algorithm.load()
     config: AnyConfig = kind.check(apply(kind.config_type(preset=preset.name), preset.settings))
     return config
+
+
+def read_config(file: Path, *, is_whole: bool = False) -> AnyConfig:
+    """Read a config file, as the config of the algorithm that it names.
+
+    Args:
+        file: one that a person wrote, or that of a run.
+        is_whole: a run wrote it, perhaps of an older version (`cluster.former`); told by what lies beside it where False.
+
+    Raises:
+        InvalidInputError: no such file, no JSON, or a key or value that is not allowed.
+    """
+    tree = read_json(file)
+    name = tree.get("algorithm", DEFAULT_ALGORITHM) if isinstance(tree, dict) else DEFAULT_ALGORITHM
+    kind = find(str(name)).load()
+    if is_whole or file.with_name("launch.json").exists():
+        tree = completed(tree)
+    config: AnyConfig = kind.check(from_tree(kind.config_type, tree, str(file)))
+    return config
+
+
+def config_of_run(directory: RunDirectory) -> AnyConfig:
+    """Return the config of a run, checked like any other input."""
+    return read_config(directory.config_file, is_whole=True)
 
 
 def check_options(algorithm: Algorithm, allowed: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:

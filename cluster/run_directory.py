@@ -22,15 +22,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.checkpoint import saved
-from cluster.former import DEFAULT_ALGORITHM, completed
-from cluster.overrides import from_tree, to_tree
+from cluster.former import DEFAULT_ALGORITHM
+from cluster.overrides import to_tree
 from envs.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from cluster.algorithms import AnyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +93,7 @@ class RunDirectory:
             return True
         return self.journal_file.exists() and b'"record": "epoch"' in self.journal_file.read_bytes()
 
-    def read_config(self) -> AnyConfig:
-        """Return the run's config, checked like any other input."""
-        return read_config(self.config_file, is_whole=True)
-
-    def write_config(self, config: AnyConfig) -> None:
+    def write_config(self, config: object) -> None:
         """Write the whole config."""
         write_json(self.config_file, to_tree(config))
 
@@ -197,7 +190,7 @@ def check_free(path: Path) -> None:
         raise InvalidInputError(f"--out {path} cannot be made: no permission to write to {parent}")
 
 
-def create(path: Path, config: AnyConfig, launch: dict[str, Any]) -> RunDirectory:
+def create(path: Path, config: object, launch: dict[str, Any]) -> RunDirectory:
     """Make the folder of a new run, with its config in it."""
     check_free(path)
     directory = RunDirectory(path=path)
@@ -221,27 +214,6 @@ def open_run(path: Path) -> RunDirectory:
     newest = f"; the newest runs here are {', '.join(str(run) for run in runs[:3])}" if runs else ""
     what = "has no config.json, so it is no run" if path.exists() else "does not exist"
     raise InvalidInputError(f"the run directory {path} {what}{newest}")
-
-
-def read_config(file: Path, *, is_whole: bool = False) -> AnyConfig:
-    """Read a config file, as the config of the algorithm that it names.
-
-    Args:
-        file: one that a person wrote, or that of a run.
-        is_whole: a run wrote it, perhaps of an older version (`cluster.former`); told by what lies beside it where False.
-
-    Raises:
-        InvalidInputError: no such file, no JSON, or a key or value that is not allowed.
-    """
-    from cluster.algorithms import find
-
-    tree = read_json(file)
-    name = tree.get("algorithm", DEFAULT_ALGORITHM) if isinstance(tree, dict) else DEFAULT_ALGORITHM
-    kind = find(str(name)).load()  # loads torch, so not before it is needed
-    if is_whole or file.with_name("launch.json").exists():
-        tree = completed(tree)
-    config: AnyConfig = kind.check(from_tree(kind.config_type, tree, str(file)))
-    return config
 
 
 def read_json(file: Path) -> Any:

@@ -66,7 +66,7 @@ class Evaluate:
 
     def run(self, command: str) -> int:
         """Play, print and write."""
-        from cluster import run_directory
+        from cluster import algorithms, run_directory
 
         if self.episodes is not None and not 1 <= self.episodes <= 1_000_000:
             raise out_of_range("--episodes", self.episodes, "[1, 1,000,000]")
@@ -82,7 +82,7 @@ class Evaluate:
             _check_atari(directory)
         if not self.untrained:
             self._check_checkpoint(directory)
-        config = directory.read_config()
+        config = algorithms.config_of_run(directory)
         assert config.algorithm == "impala"
         snapshot, step = self._weights(directory, config)
         if protocol is not None:

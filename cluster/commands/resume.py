@@ -48,6 +48,6 @@ class Resume:
         where = check_where(local=local, ray=self.ray, insecure=self.insecure)
         with directory.locked():
             kind = algorithm.load()
-            config = kind.extend(directory, directory.read_config(), options)
+            config = kind.extend(directory, algorithms.config_of_run(directory), options)
             preflight.check_environment(config.family)
             return kind.drive(config, directory, where(directory.path), command=command, is_resumed=True, quiet=self.no_progress)

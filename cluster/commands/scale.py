@@ -36,10 +36,11 @@ class Scale:
         return 0
 
     def _ask(self, directory: RunDirectory, options: dict[str, str]) -> None:
+        from cluster import algorithms
         from cluster.epg import scaling
         from cluster.epg.resuming import wanted
 
-        config = directory.read_config()
+        config = algorithms.config_of_run(directory)
         assert config.algorithm == "epg"
         after = scaling.ask(directory, **wanted(directory, config, options))
         follows = "the driver follows" if directory.is_locked() else "no process drives it now; `metaray resume` will follow"

@@ -112,13 +112,13 @@ class Train:
 
     def resolve(self, options: Mapping[str, str]) -> AnyConfig:
         """Return the config that the options stand for: preset or file, then options (by setting), then `--set`."""
-        from cluster import algorithms, overrides, run_directory
+        from cluster import algorithms, overrides
 
         algorithm = algorithms.find(self.algorithm)
         if self.preset:
             base = algorithms.config_of(algorithm.presets[self.preset], algorithm)
         else:
-            base = run_directory.read_config(Path(self.config))
+            base = algorithms.read_config(Path(self.config))
             if base.algorithm != self.algorithm:
                 raise InvalidInputError(
                     f"--config {self.config} is of {base.algorithm}: `metaray train {base.algorithm} --config {self.config}`"

@@ -11,13 +11,13 @@ import pytest
 
 from cluster.adaptation.config import settings_of
 from cluster.adaptation.source import LOSS_FILES, find_source
-from cluster.algorithms import ALGORITHMS
+from cluster.algorithms import ALGORITHMS, config_of_run, read_config
 from cluster.epg.config import EpgRunConfig
 from cluster.epg.journal import RunRecord
 from cluster.epg.replay import config_of
 from cluster.former import FORMER, completed
 from cluster.overrides import convert, keys, to_tree
-from cluster.run_directory import RunDirectory, open_run, read_config, write_json
+from cluster.run_directory import RunDirectory, open_run, write_json
 from learners.lives import LifeConfig
 from learners.networks.learned_loss import LossShape
 
@@ -47,9 +47,9 @@ def test_the_default_is_the_released_codes() -> None:
 
 
 def test_a_run_is_gone_on_with_as_it_was_evolved(run: RunDirectory) -> None:
-    assert run.read_config() == replace(NEW, life=replace(NEW.life, unit_norm_per="output"))
+    assert config_of_run(run) == replace(NEW, life=replace(NEW.life, unit_norm_per="output"))
     run.write_config(replace(NEW, life=replace(NEW.life, unit_norm_per="input")))
-    assert run.read_config() == NEW
+    assert config_of_run(run) == NEW
 
 
 def test_its_journal_is_replayed_as_it_was_written() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster import run_directory
+from cluster.algorithms import config_of_run
 from cluster.config import RunConfig
 from envs.errors import InvalidInputError
 
@@ -16,7 +17,7 @@ def test_a_run_is_created_opened_and_read(tmp_path: Path) -> None:
     config = RunConfig(family="cartpole", seed=7)
     made = run_directory.create(tmp_path / "runs" / "a", config, {"command": "metaray train", "local": True})
     opened = run_directory.open_run(made.path)
-    assert opened.read_config() == config
+    assert config_of_run(opened) == config
     assert opened.read_launch()["local"] is True
     with pytest.raises(InvalidInputError, match=r"the run directory .* exists and has no checkpoint to go on from: remove it"):
         run_directory.create(made.path, config, {})
@@ -78,13 +79,14 @@ def test_a_config_file_that_was_edited_wrongly_is_refused(tmp_path: Path, conten
     run = run_directory.create(tmp_path / "a", RunConfig(), {})
     run.config_file.write_text(content)
     with pytest.raises(InvalidInputError, match=line) as caught:
-        run.read_config()
+        config_of_run(run)
     assert str(run.config_file) in str(caught.value)
 
 
 HOLD = """
 import sys
 from pathlib import Path
+from cluster.algorithms import config_of_run
 from cluster.run_directory import RunDirectory
 with RunDirectory(path=Path(sys.argv[1])).locked():
     print("held", flush=True)
