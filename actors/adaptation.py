@@ -20,11 +20,11 @@ from actors.lifetimes import LifeSeed, Stage, live
 from actors.seeds import Stream, seed_sequence
 from envs.registry import resolve
 from envs.task import Split, Task
-from learners.lives import LifeConfig, Lives, Objective
-from learners.networks.learned_loss import LossConfig, LossShape
+from learners.learned_loss.inner_loop import LifeConfig, Lives, Objective
+from learners.learned_loss.network import LossConfig, LossShape
+from learners.learned_loss.objectives import LearnedObjective, PpoObjective
+from learners.learned_loss.ppo_baseline import BaselineConfig, baseline_life
 from learners.networks.spaces import SpaceSpec
-from learners.objectives import LearnedObjective, PpoObjective
-from learners.ppo_baseline import BaselineConfig, baseline_life
 
 Learner = Literal["learned", "ppo"]
 """What a policy is trained by: the learned loss alone (alpha = 0), or PPO alone."""

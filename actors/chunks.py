@@ -21,10 +21,10 @@ from envs.one_hot import as_vectors
 from envs.registry import resolve
 from envs.task import Task
 from learners.epg import EvolutionConfig, perturbed, vector_and_replica
-from learners.lives import LifeConfig, Objective
-from learners.networks.learned_loss import LossConfig, LossShape, draw_phi
+from learners.learned_loss.inner_loop import LifeConfig, Objective
+from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+from learners.learned_loss.objectives import GuidedObjective, LearnedObjective, PpoObjective
 from learners.networks.spaces import SpaceSpec
-from learners.objectives import GuidedObjective, LearnedObjective, PpoObjective
 
 Kind = Literal["perturbed", "evaluation"]
 

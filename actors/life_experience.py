@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from learners.life_memory import Steps
-from learners.lives import Lives
+from learners.learned_loss.buffer import Steps
+from learners.learned_loss.inner_loop import Lives
 
 What = Literal["observation", "reward", "action", "parameters", "gradient", "fitness"]
 """What was NaN or infinite in a life, from the environment inwards; the first of them explains the others. The fitness is named where an

@@ -1,6 +1,6 @@
 """Whole lives, many in lockstep: each trains a policy from nothing on one task, and then shows what it has become.
 
-    U steps, all lives one step at a time          an update every M of them (`learners.lives`)
+    U steps, all lives one step at a time          an update every M of them (`learners.learned_loss.inner_loop`)
     an episode that ends                           the life goes on in the next one, at once
     fitness                                        mean return of whole episodes with the final policy, all of them side by side;
                                                    one that has not ended after `max_episode_steps` is cut, and counts as it stands
@@ -26,7 +26,7 @@ from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError
 from envs.one_hot import as_vectors
 from envs.task import Split, Task, TaskFamily
-from learners.lives import LifeConfig, Lives, Objective, draw_start
+from learners.learned_loss.inner_loop import LifeConfig, Lives, Objective, draw_start
 from learners.networks.spaces import SpaceSpec
 
 NOISE_BLOCK = 64

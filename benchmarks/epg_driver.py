@@ -33,17 +33,17 @@ from runs import ROOT, metaray, print_line
 sys.path.insert(0, str(ROOT))
 
 from actors.chunks import Chunk, ChunkResult
+from cluster.backends.pool import ChunkDone, PoolEvent
 from cluster.epg.config import EpgRunConfig
-from cluster.epg.journal import Journal, path_of
 from cluster.epg.loop import EpgLoop
 from cluster.epg.observer import EpgResult, EpgStatus
-from cluster.epg.pool import ChunkDone, PoolEvent
 from cluster.epg.replay import Resumption, first_state
-from cluster.epg.scaling import Scale
 from cluster.epg.training import begin_journal
-from cluster.metrics import MetricsLog
-from cluster.observer import SilentObserver
-from cluster.run_directory import RunDirectory
+from cluster.run.observer import SilentObserver
+from cluster.store.journal import Journal, path_of
+from cluster.store.metrics import MetricsLog
+from cluster.store.run_directory import RunDirectory
+from cluster.store.scaling import Scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ def share(options: argparse.Namespace) -> dict[str, Any]:
 
 def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
     """The same with lives that sleep."""
-    from cluster.epg.ray_pool import RayPool
+    from cluster.backends.ray.chunk_pool import RayPool
 
     config = EpgRunConfig(
         family="cartpole",

@@ -48,8 +48,8 @@ def live(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, 
     """Live one chunk on this process's thread."""
     from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi
     from learners.epg import EvolutionConfig
-    from learners.lives import LifeConfig
-    from learners.networks.learned_loss import LossConfig
+    from learners.learned_loss.inner_loop import LifeConfig
+    from learners.learned_loss.network import LossConfig
 
     life = LifeConfig(num_updates=num_updates)
     setup = LifeSetup(family=family, run_seed=seed, life=life, loss=LossConfig(), evolution=EvolutionConfig())

@@ -1,4 +1,4 @@
-"""PPO's settings for a family, found on training tasks: what `learners.ppo_baseline.TUNED` holds.
+"""PPO's settings for a family, found on training tasks: what `learners.learned_loss.ppo_baseline.TUNED` holds.
 
     python benchmarks/epg_ppo_tuning.py --family pendulum
     python benchmarks/epg_ppo_tuning.py --family point-goal --learning-rates 1e-3 3e-3 1e-2 --passes 4 8 16 --seeds 32
@@ -21,12 +21,12 @@ import numpy as np
 from runs import ends, print_line
 
 from actors.adaptation import AdaptationSetup, chunks_for
-from cluster.adaptation.config import AdaptConfig
-from cluster.adaptation.pool import live_all
-from cluster.bootstrap import mean_estimate
 from cluster.overrides import apply, parse_assignments
-from learners.ppo_baseline import BaselineConfig
-from learners.ppo_loss import PpoConfig
+from cluster.reports.adaptation.config import AdaptConfig
+from cluster.reports.adaptation.pool import live_all
+from cluster.reports.bootstrap import mean_estimate
+from learners.learned_loss.ppo_baseline import BaselineConfig
+from learners.learned_loss.ppo_loss import PpoConfig
 
 AGAIN = 1
 """Added to the seed where the finalists are lived again."""

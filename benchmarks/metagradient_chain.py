@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from runs import ends, metrics, print_line, train_or_take
 
-from cluster.bootstrap import mean_estimate
+from cluster.reports.bootstrap import mean_estimate
 
 START_GAMMA, OUTER_GAMMA, GAMMA_RANGE = 0.95, 1.0, "0.9,1.0"
 """Those of Bonnet, Midgley, Laterre (2022), "Debiasing Meta-Gradient Reinforcement Learning by Learning the Outer Value Function"."""

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from runs import ends, metrics, print_line, train_or_take
 
-from cluster.bootstrap import grouped_estimate, mean_estimate
+from cluster.reports.bootstrap import grouped_estimate, mean_estimate
 
 FIXED, META = "#0072B2", "#D55E00"
 """Of Okabe and Ito (2008)."""

@@ -46,8 +46,8 @@ def picture(folders: dict[str, list[Path]], file: str) -> None:
     sys.path.insert(0, str(ROOT))
     from dataclasses import replace
 
-    from cluster.plot import draw, read_curve
-    from cluster.run_directory import open_run
+    from cluster.reports.curves import draw, read_curve
+    from cluster.store.run_directory import open_run
 
     curves = [
         replace(read_curve(open_run(folder)), group=f"eta = {{{ROWS[row].replace(',', ', ')}}}")

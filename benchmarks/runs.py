@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cluster.bootstrap import Estimate
+from cluster.reports.bootstrap import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.epg import presets as epg_presets
-from cluster.former import DEFAULT_ALGORITHM, completed
 from cluster.overrides import apply, from_tree
 from cluster.presets import PRESETS, Preset
-from cluster.run_directory import RunDirectory, read_json
+from cluster.store.former import DEFAULT_ALGORITHM, completed
+from cluster.store.run_directory import RunDirectory, read_json
 from envs.errors import InvalidInputError, unknown
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Kind:
         config_type: their config.
         check: checks the config's fields against each other, and returns it.
         preflight: (config, is_local) -> nothing: checks the config against the family and the machine, before any process starts.
-        drive: see `cluster.training.drive`.
+        drive: see `cluster.run.training.drive`.
         extend: (directory, config, options) -> the config of a run that is resumed with these options; refuses one with nothing left to do.
         draw: (directories, file) -> nothing: draws a picture.
     """
@@ -68,9 +68,9 @@ class Algorithm:
 
 
 def _impala() -> Kind:
-    from cluster import preflight, resuming, training
     from cluster.config import RunConfig, check
-    from cluster.plot import draw_runs
+    from cluster.reports.curves import draw_runs
+    from cluster.run import preflight, resuming, training
 
     return Kind(
         config_type=RunConfig,
@@ -83,10 +83,10 @@ def _impala() -> Kind:
 
 
 def _epg() -> Kind:
-    from cluster import preflight
     from cluster.epg import resuming, training
     from cluster.epg.config import EpgRunConfig, check
     from cluster.epg.plot import draw_runs
+    from cluster.run import preflight
 
     return Kind(
         config_type=EpgRunConfig,
@@ -166,7 +166,7 @@ def read_config(file: Path, *, is_whole: bool = False) -> AnyConfig:
 
     Args:
         file: one that a person wrote, or that of a run.
-        is_whole: a run wrote it, perhaps of an older version (`cluster.former`); told by what lies beside it where False.
+        is_whole: a run wrote it, perhaps of an older version (`cluster.store.former`); told by what lies beside it where False.
 
     Raises:
         InvalidInputError: no such file, no JSON, or a key or value that is not allowed.

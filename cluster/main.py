@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append(os.getcwd())
     # One thread per process: the parallelism is in processes and in the simulators' own pools, and torch's would only fight them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from cluster.command_line import run
+    from cluster.commands.command_line import run
     from envs.errors import EnvFaultError, InvalidInputError
 
     try:

@@ -5,7 +5,7 @@
 
 with u the ranks of `learners.ops.ranks`, sigma fixed, and the step size falling linearly over the first half of the epochs. An epoch is W
 lives, W/V for each of V vectors; the vectors come in pairs eps, -eps whose lives share all their random numbers. The learned loss is guided
-by PPO at first: alpha falls linearly from 1 over the first epochs (`learners.objectives`).
+by PPO at first: alpha falls linearly from 1 over the first epochs (`learners.learned_loss.objectives`).
 
 Noise is a function of (seed of the run, epoch, pair) and is drawn anew wherever it is needed, so it never travels. Sums are taken in
 the order of the vectors: fitness may arrive in any order and from any number of workers, phi is the same bit for bit.

@@ -14,10 +14,10 @@ from envs.errors import InvalidInputError, out_of_range
 
 if TYPE_CHECKING:
     from actors.adaptation import AdaptedChunk
-    from cluster.adaptation.config import AdaptConfig
-    from cluster.adaptation.source import Source
+    from cluster.reports.adaptation.config import AdaptConfig
+    from cluster.reports.adaptation.source import Source
     from envs.task import Split
-    from learners.learned_loss import LearnedLoss
+    from learners.learned_loss.loss import LearnedLoss
 
 MAX_SEEDS = 100_000
 """More is a slip of the keyboard: a hundred thousand lives take days."""
@@ -61,17 +61,17 @@ class Adapt:
 
     def run(self, command: str) -> int:
         """Check everything, live, print and write."""
-        from cluster.adaptation.source import find_source
+        from cluster.reports.adaptation.source import find_source
 
         self._check_numbers()
         source = find_source(Path(self.run_directory), family=self.family, phi=self.phi)
         folder = Path(self.out) if self.out else source.folder
         _check_folder(folder)
-        from cluster.preflight import check_family
+        from cluster.run.preflight import check_family
 
         check_family(source.family)
         loss, config = self._settings(source)
-        from cluster.adaptation.pool import LostProcessError
+        from cluster.reports.adaptation.pool import LostProcessError
 
         try:
             chunks = self._live(source, loss, config)
@@ -91,9 +91,9 @@ class Adapt:
     def _settings(self, source: Source) -> tuple[LearnedLoss, AdaptConfig]:
         """The loss, and the checked settings; this loads torch."""
         from actors.chunks import spaces_of
-        from cluster.adaptation.config import settings_of
         from cluster.overrides import parse_assignments
-        from learners.learned_loss import LearnedLoss
+        from cluster.reports.adaptation.config import settings_of
+        from learners.learned_loss.loss import LearnedLoss
 
         loss = LearnedLoss.load(source.loss_file)
         loss.check(spaces_of(source.family), source.family)
@@ -106,8 +106,8 @@ class Adapt:
         import contextlib
 
         from actors.adaptation import AdaptationSetup, Learner, chunks_for
-        from cluster.adaptation.pool import live_all
-        from cluster.episodes_bar import episodes_bar
+        from cluster.reports.adaptation.pool import live_all
+        from cluster.run.episodes_bar import episodes_bar
 
         setup = AdaptationSetup(
             family=source.family,
@@ -132,13 +132,13 @@ class Adapt:
 
     def _report(self, source: Source, config: AdaptConfig, chunks: list[AdaptedChunk], folder: Path, command: str) -> int:
         """Write and print what came of it; return the exit code, which is 1 where most lives of a group are not finite."""
-        from cluster.adaptation import report
-        from cluster.adaptation.figures import compare, make_groups
-        from cluster.adaptation.plot import draw
         from cluster.overrides import to_tree
-        from cluster.progress import table_console
-        from cluster.run_directory import write_json
-        from cluster.versions import library_versions
+        from cluster.reports.adaptation import report
+        from cluster.reports.adaptation.figures import compare, make_groups
+        from cluster.reports.adaptation.plot import draw
+        from cluster.run.display import table_console
+        from cluster.store.run_directory import write_json
+        from cluster.store.versions import library_versions
 
         life = config.life
         lives = [one for chunk in chunks for one in chunk.lives]

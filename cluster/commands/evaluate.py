@@ -12,7 +12,7 @@ from envs.errors import InvalidInputError, out_of_range
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
-    from cluster.run_directory import RunDirectory
+    from cluster.store.run_directory import RunDirectory
     from envs.atari.protocols import Protocol
     from learners.trajectory import Episode, Snapshot
 
@@ -66,7 +66,8 @@ class Evaluate:
 
     def run(self, command: str) -> int:
         """Play, print and write."""
-        from cluster import algorithms, run_directory
+        from cluster import algorithms
+        from cluster.store import run_directory
 
         if self.episodes is not None and not 1 <= self.episodes <= 1_000_000:
             raise out_of_range("--episodes", self.episodes, "[1, 1,000,000]")
@@ -86,7 +87,7 @@ class Evaluate:
         assert config.algorithm == "impala"
         snapshot, step = self._weights(directory, config)
         if protocol is not None:
-            from cluster.atari_scoring import score
+            from cluster.reports.atari.scoring import score
 
             score(directory.path, config, snapshot, step, protocol, num_episodes=self.episodes, seed=self.seed, command=command)
             return 0
@@ -131,7 +132,7 @@ class Evaluate:
 
     def _check_checkpoint(self, directory: RunDirectory) -> None:
         """Refuse a run without any checkpoint before torch is loaded."""
-        from cluster.checkpoint import saved
+        from cluster.store.checkpoint import saved
 
         if not saved(directory.checkpoints):
             raise InvalidInputError(f"the run {directory.path} has no checkpoint yet (--untrained plays with its first weights)")
@@ -142,9 +143,9 @@ class Evaluate:
 
         import torch
 
-        from cluster.checkpoint import load_newest
-        from cluster.driving import warn
-        from cluster.learner import LearnerHost, first_env_spec
+        from cluster.backends.learner import LearnerHost, first_env_spec
+        from cluster.run.driving import warn
+        from cluster.store.checkpoint import load_newest
 
         torch.set_num_threads(1)
         # acting is done on the CPU, also with what a GPU on another machine learned
@@ -164,7 +165,7 @@ class Evaluate:
 
         from actors.evaluate import evaluate
         from actors.seeds import Stream, generator
-        from cluster.episodes_bar import episodes_bar
+        from cluster.run.episodes_bar import episodes_bar
         from envs.contract import sample_tasks
         from envs.registry import resolve
 
@@ -191,7 +192,7 @@ class Evaluate:
 
 def _check_atari(directory: RunDirectory) -> None:
     """Refuse a run on anything but Atari before torch is loaded."""
-    from cluster.run_directory import read_json
+    from cluster.store.run_directory import read_json
     from envs.atari.families import ATARI_FAMILIES
 
     tree = read_json(directory.config_file)
@@ -204,7 +205,7 @@ def _check_atari(directory: RunDirectory) -> None:
 
 def _warn_of_cut_episodes(figures: dict[str, Any], max_steps: int) -> None:
     if figures["num_cut"]:
-        from cluster.driving import warn
+        from cluster.run.driving import warn
 
         warn(
             f"{figures['num_cut']} of {figures['num_episodes']} episodes had not ended after {max_steps:,} steps and count with their "
@@ -222,7 +223,7 @@ def _figures(episodes: list[Episode]) -> dict[str, Any]:
     """Return what the episodes come to; standard error and interval are over sampled tasks, for episodes of one task have it in common."""
     import numpy as np
 
-    from cluster.bootstrap import mean_estimate
+    from cluster.reports.bootstrap import mean_estimate
 
     returns = np.array([episode.episode_return for episode in episodes])
     of_tasks = returns.reshape(-1, -(-returns.size // MAX_SLOTS)).mean(axis=1)
@@ -246,7 +247,7 @@ def _print(config: RunConfig, figures: dict[str, Any], episodes: list[Episode], 
     from rich.console import Console
     from rich.markup import escape
 
-    from cluster.progress import number
+    from cluster.run.display import number
 
     console = Console(highlight=False)
     ends = figures["interval_95"]

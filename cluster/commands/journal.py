@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from cluster.run_directory import RunDirectory
+    from cluster.store.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Journal:
 
     def run(self, command: str) -> int:
         """Read, and print a table or a verdict."""
-        from cluster import run_directory
+        from cluster.store import run_directory
 
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
@@ -47,7 +47,7 @@ def check_outer_loop(directory: RunDirectory) -> None:
 def _print(directory: RunDirectory) -> None:
     from cluster.epg.replay import epochs
     from cluster.epg.round import spread
-    from cluster.progress import number, table_console
+    from cluster.run.display import number, table_console
 
     console = table_console()
     console.print(f"[bold]{'epoch':>7}{'W':>7}{'V':>6}{'chunks':>9}{'alpha':>7}{'fitness':>22}{'score':>11}  phi[/]")

@@ -27,7 +27,7 @@ class Plot:
 
     def run(self, command: str) -> int:
         """Read, draw, and say where the picture is."""
-        from cluster import run_directory
+        from cluster.store import run_directory
 
         if not self.runs:
             raise InvalidInputError("give at least one run directory: metaray plot RUN...")

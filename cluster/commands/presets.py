@@ -23,7 +23,7 @@ class Presets:
     def run(self, command: str) -> int:
         """Print a table."""
         from cluster.algorithms import find_preset
-        from cluster.progress import table_console
+        from cluster.run.display import table_console
 
         console = table_console()
         if self.name:

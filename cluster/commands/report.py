@@ -34,11 +34,11 @@ class Report:
         protocol = find_protocol(self.protocol).name
         file = Path(self.out)
         _check_out(file)
-        from cluster.atari_report import make_report, read_run
+        from cluster.reports.atari.report import make_report, read_run
 
         report = make_report([read_run(Path(run), protocol) for run in dict.fromkeys(self.runs)], protocol)
-        from cluster.atari_tables import show, write
-        from cluster.progress import table_console
+        from cluster.reports.atari.tables import show, write
+        from cluster.run.display import table_console
 
         show(report, table_console())
         beside = write(report, file, command=command)

@@ -37,8 +37,10 @@ class Resume:
 
     def run(self, command: str) -> int:
         """Check everything and train on."""
-        from cluster import algorithms, preflight, run_directory
+        from cluster import algorithms
         from cluster.commands.train import check_where
+        from cluster.run import preflight
+        from cluster.store import run_directory
 
         directory = run_directory.open_run(Path(self.run_directory))
         algorithm = algorithms.find(directory.algorithm)

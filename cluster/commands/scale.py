@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 if TYPE_CHECKING:
-    from cluster.run_directory import RunDirectory
+    from cluster.store.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class Scale:
 
     def run(self, command: str) -> int:
         """Write down what is wanted, or print what is."""
-        from cluster import run_directory
         from cluster.commands.journal import check_outer_loop
+        from cluster.store import run_directory
 
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
@@ -37,8 +37,8 @@ class Scale:
 
     def _ask(self, directory: RunDirectory, options: dict[str, str]) -> None:
         from cluster import algorithms
-        from cluster.epg import scaling
         from cluster.epg.resuming import wanted
+        from cluster.store import scaling
 
         config = algorithms.config_of_run(directory)
         assert config.algorithm == "epg"
@@ -50,7 +50,7 @@ class Scale:
 def _show(directory: RunDirectory) -> None:
     import time
 
-    from cluster.epg import scaling
+    from cluster.store import scaling
 
     driver = f"driven by {directory.holder()}" if directory.is_locked() else "no process drives it now"
     print(f"{directory.path}: {driver}")
@@ -69,7 +69,7 @@ def _show(directory: RunDirectory) -> None:
 
 
 def _sizes(desired: object) -> str:
-    from cluster.epg.scaling import SIZES
+    from cluster.store.scaling import SIZES
 
     names = {"num_actors": "actors", "num_workers": "W", "num_vectors": "V"}
     given = [f"{names[size]} {value}" for size in SIZES if (value := getattr(desired, size)) is not None]

@@ -38,12 +38,12 @@ class Tasks:
             raise out_of_range("--sample", self.sample, f"[0, {MAX_SAMPLE:,}]")
         if not 0 <= self.seed < 2**53:
             raise out_of_range("--seed", self.seed, "[0, 2^53)")
-        from cluster.progress import table_console
+        from cluster.run.display import table_console
         from envs.registry import resolve
 
         console = table_console()
         if self.family:
-            from cluster.preflight import check_environment
+            from cluster.run.preflight import check_environment
 
             check_environment(self.family)
             self._print_family(console, resolve(self.family))

@@ -1,4 +1,4 @@
-"""`metaray train`: from options to a checked config, and from there to `cluster.training`."""
+"""`metaray train`: from options to a checked config, and from there to `cluster.run.training`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from cluster.algorithms import AnyConfig
-    from cluster.run_directory import RunDirectory
-    from cluster.where import Where
+    from cluster.run.where import Where
+    from cluster.store.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,8 @@ class Train:
 
     def run(self, command: str) -> int:
         """Check everything, make the run directory and train."""
-        from cluster import algorithms, preflight
+        from cluster import algorithms
+        from cluster.run import preflight
 
         algorithm = algorithms.find(self.algorithm)
         if bool(self.preset) == bool(self.config):
@@ -101,7 +102,8 @@ class Train:
 
     def _check_paths(self) -> None:
         """What can be told without reading the config, which loads torch."""
-        from cluster import algorithms, run_directory
+        from cluster import algorithms
+        from cluster.store import run_directory
 
         if self.preset:
             algorithms.find_preset(self.preset, self.algorithm)
@@ -129,7 +131,8 @@ class Train:
         return config
 
     def _default_path(self, config: AnyConfig) -> Path:
-        from cluster import algorithms, run_directory
+        from cluster import algorithms
+        from cluster.store import run_directory
 
         known = algorithms.find(config.algorithm).presets.get(config.preset)
         family = None if known is not None and known.family == config.family else config.family
@@ -137,14 +140,14 @@ class Train:
 
 
 class WhereOptions:
-    """Checked options of where to run; called with the run's path, it makes a `cluster.where.Where`."""
+    """Checked options of where to run; called with the run's path, it makes a `cluster.run.where.Where`."""
 
     def __init__(self, *, is_local: bool, address: str | None, is_insecure: bool) -> None:
         self.is_local, self.address, self.is_insecure = is_local, address, is_insecure
 
     def __call__(self, path: Path) -> Where:
         """Return where the run at `path` takes place."""
-        from cluster.where import Where
+        from cluster.run.where import Where
 
         return Where(is_local=self.is_local, address=self.address, is_insecure=self.is_insecure, run_name=path.name)
 
@@ -155,7 +158,7 @@ def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
     Raises:
         InvalidInputError: they contradict each other, Ray is not installed, or nothing answers at the address.
     """
-    from cluster import preflight
+    from cluster.run import preflight
 
     if local and (ray or insecure):
         raise InvalidInputError(f"--local and {'--ray' if ray else '--insecure'} contradict each other: give one of them")
@@ -167,8 +170,9 @@ def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
 
 def start(config: AnyConfig, path: Path, where: Where, *, command: str, quiet: bool) -> int:
     """Make the run directory and train in it; a run that never began leaves no directory."""
-    from cluster import algorithms, run_directory
-    from cluster.versions import library_versions
+    from cluster import algorithms
+    from cluster.store import run_directory
+    from cluster.store.versions import library_versions
 
     launch = {
         "command": command,

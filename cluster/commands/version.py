@@ -11,7 +11,7 @@ class Version:
 
     def run(self, command: str) -> int:
         """Print one version a line."""
-        from cluster.versions import library_versions
+        from cluster.store.versions import library_versions
 
         for name, version in library_versions().items():
             print(f"{name:12} {version}")

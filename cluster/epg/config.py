@@ -11,8 +11,8 @@ from msgspec import Meta
 from envs.errors import InvalidInputError
 from learners import epg
 from learners.epg import EvolutionConfig
-from learners.lives import LifeConfig
-from learners.networks.learned_loss import ARCHITECTURES, LossConfig
+from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.network import ARCHITECTURES, LossConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from actors.chunks import Chunk, ChunkResult, LifeRunner, LifeSetup, initial_phi
+from cluster.backends.memory import keep_freed_memory
 from cluster.epg.config import EpgRunConfig
-from cluster.memory import keep_freed_memory
 
 
 class Runner(Protocol):

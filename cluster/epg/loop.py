@@ -15,18 +15,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from actors.chunks import Chunk, chunks_of
+from cluster.backends.pool import ChunkDone, ChunkFailed, Pool, PoolEvent, WorkerLost
+from cluster.backends.wiring import Notice
 from cluster.epg.config import EpgRunConfig, check, schedule_line
-from cluster.epg.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord
 from cluster.epg.life_checks import LifeChecks
 from cluster.epg.observer import EpgReason, EpgResult, EpgStatus
-from cluster.epg.pool import ChunkDone, ChunkFailed, Pool, PoolEvent, WorkerLost
 from cluster.epg.replay import Lived, Resumption, advance, phi_sha256, state_to_arrays
 from cluster.epg.round import Pace, Round
-from cluster.epg.scaling import Scale
 from cluster.epg.statistics import EpgStatistics
 from cluster.epg.status import Newest, status_of
-from cluster.observer import RunObserver
-from cluster.wiring import Notice
+from cluster.run.observer import RunObserver
+from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord
+from cluster.store.scaling import Scale
 from envs.errors import InvalidInputError
 from learners import epg
 from learners.epg import OuterState

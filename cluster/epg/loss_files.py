@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from actors.chunks import spaces_of
 from cluster.epg.config import EpgRunConfig
-from cluster.run_directory import RunDirectory
+from cluster.store.run_directory import RunDirectory
 from learners.epg import OuterState
-from learners.learned_loss import FILE_NAME, LearnedLoss
-from learners.networks.learned_loss import LossShape
+from learners.learned_loss.loss import FILE_NAME, LearnedLoss
+from learners.learned_loss.network import LossShape
 
 LAST_FILE_NAME = "loss-last.safetensors"
 

@@ -1,4 +1,4 @@
-"""What an outer loop tells of itself: where it stands, and how it ended. Who watches is as for every loop (`cluster.observer`)."""
+"""What an outer loop tells of itself: where it stands, and how it ended. Who watches is as for every loop (`cluster.run.observer`)."""
 
 from __future__ import annotations
 

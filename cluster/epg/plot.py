@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cluster.metrics import read_metrics
-from cluster.plot import COLOURS, STYLE
-from cluster.run_directory import RunDirectory, read_json
+from cluster.reports.curves import COLOURS, STYLE
+from cluster.store.metrics import read_metrics
+from cluster.store.run_directory import RunDirectory, read_json
 from envs.errors import InvalidInputError
 
 

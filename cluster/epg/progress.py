@@ -1,4 +1,4 @@
-"""What a person sees of an outer loop: a panel on a terminal, plain lines in a pipe. See `cluster.progress`."""
+"""What a person sees of an outer loop: a panel on a terminal, plain lines in a pipe. See `cluster.run.display`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from cluster.epg.observer import EpgStatus
-from cluster.progress import SPARK_WIDTH, bar, clock, framed, number, short, sparkline, two_by_two
+from cluster.run.display import SPARK_WIDTH, bar, clock, framed, number, short, sparkline, two_by_two
 
 
 class EpgDrawing:
@@ -22,11 +22,11 @@ class EpgDrawing:
         self._course: dict[int, float] = {}
 
     def line(self, status: EpgStatus) -> str:
-        """See `cluster.progress.Drawing`."""
+        """See `cluster.run.display.Drawing`."""
         return plain_line(status)
 
     def panel(self, status: EpgStatus) -> Panel:
-        """See `cluster.progress.Drawing`."""
+        """See `cluster.run.display.Drawing`."""
         if status.fitness_mean is not None:
             self._course[status.epoch] = status.fitness_mean
         head = bar(status.share, f"[bold]{status.share:.0%}[/]  epoch {status.epoch:,} of {status.num_epochs:,}")

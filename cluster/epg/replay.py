@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from actors.chunks import ChunkResult, Kind
-from cluster.checkpoint import parameters_sha256
 from cluster.epg.config import EpgRunConfig
-from cluster.epg.journal import ChunkRecord, EpochRecord, RunRecord, UpdateRecord, read
 from cluster.epg.lives import first_phi
-from cluster.former import completed
 from cluster.overrides import from_tree
-from cluster.versions import library_versions
+from cluster.store.checkpoint import parameters_sha256
+from cluster.store.former import completed
+from cluster.store.journal import ChunkRecord, EpochRecord, RunRecord, UpdateRecord, read
+from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
 from learners import epg
 from learners.epg import OuterState

@@ -7,18 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from cluster import overrides
-from cluster.epg import journal, scaling
 from cluster.epg.config import EpgRunConfig, check
 from cluster.epg.replay import last_epoch
-from cluster.run_directory import RunDirectory
-from cluster.summary import read_summary
+from cluster.store import journal, scaling
+from cluster.store.run_directory import RunDirectory
+from cluster.store.summary import read_summary
 from envs.errors import InvalidInputError
 
 SIZES = {"actors": "num_actors", "workers": "num_workers", "vectors": "num_vectors"}
 
 
 def extend(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, str]) -> EpgRunConfig:
-    """The run's config, with more epochs if asked for; another size is written down as wanted (`cluster.epg.scaling`).
+    """The run's config, with more epochs if asked for; another size is written down as wanted (`cluster.store.scaling`).
 
     Epochs asked for lift a time limit that is used up. Schedules stay laid over the epochs that they were begun with: laid anew over more,
     guidance and step size would rise again in the middle of the run.

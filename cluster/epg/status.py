@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cluster.backends.pool import Pool
 from cluster.epg.config import EpgRunConfig
-from cluster.epg.journal import EpochRecord
 from cluster.epg.observer import EpgStatus
-from cluster.epg.pool import Pool
 from cluster.epg.round import Round
 from cluster.epg.statistics import EpgStatistics
+from cluster.store.journal import EpochRecord
 from learners.epg import OuterState
 
 

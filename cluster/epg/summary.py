@@ -7,15 +7,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.closing import picture_of
 from cluster.epg.config import EpgRunConfig
 from cluster.epg.observer import EpgResult
 from cluster.epg.plot import draw_runs
 from cluster.epg.replay import phi_sha256
-from cluster.progress import clock, number
-from cluster.run_directory import RunDirectory, write_json
-from cluster.summary import finite
-from cluster.versions import library_versions
+from cluster.run.closing import picture_of
+from cluster.run.display import clock, number
+from cluster.store.run_directory import RunDirectory, write_json
+from cluster.store.summary import finite
+from cluster.store.versions import library_versions
 
 
 def write_summary(

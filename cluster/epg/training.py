@@ -5,39 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cluster import checkpoint as checkpoints
-from cluster import driving
-from cluster.checkpoint import CorruptCheckpointError
-from cluster.driving import Play, Recorder, StopFlag, warn
-from cluster.epg import journal as journals
+from cluster.backends.pool import Pool
 from cluster.epg.config import EpgRunConfig
-from cluster.epg.journal import Journal, RunRecord
 from cluster.epg.life_checks import NotFiniteError
 from cluster.epg.lives import Recipe, first_phi, recipe_of
 from cluster.epg.loop import EpgLoop
 from cluster.epg.loss_files import LossFiles
 from cluster.epg.observer import EpgResult, EpgStatus
-from cluster.epg.pool import Pool
 from cluster.epg.progress import EpgDrawing
 from cluster.epg.replay import Resumption, first_state, phi_sha256, resume
-from cluster.epg.scaling import Scale
 from cluster.epg.summary import say_how_it_ended, write_summary
-from cluster.metrics import MetricsLog
-from cluster.observer import RunObserver
 from cluster.overrides import to_tree
-from cluster.progress import progress_of
-from cluster.run_directory import RunDirectory
-from cluster.versions import library_versions
-from cluster.where import Where
+from cluster.run import driving
+from cluster.run.display import progress_of
+from cluster.run.driving import Play, Recorder, StopFlag, warn
+from cluster.run.observer import RunObserver
+from cluster.run.where import Where
+from cluster.store import checkpoint as checkpoints
+from cluster.store import journal as journals
+from cluster.store.checkpoint import CorruptCheckpointError
+from cluster.store.journal import Journal, RunRecord
+from cluster.store.metrics import MetricsLog
+from cluster.store.run_directory import RunDirectory
+from cluster.store.scaling import Scale
+from cluster.store.versions import library_versions
 
 
 def pool_of(config: EpgRunConfig, recipe: Recipe, where: Where) -> Pool:
     """Build the pool; only this one imports what it needs."""
     if where.is_local:
-        from cluster.epg.local_pool import LocalPool
+        from cluster.backends.local_pool import LocalPool
 
         return LocalPool(recipe, config.num_actors, config.chunk_deadline_s)
-    from cluster.epg.ray_pool import RayPool
+    from cluster.backends.ray.chunk_pool import RayPool
 
     return RayPool(config, recipe, address=where.address, insecure=where.is_insecure, run_name=where.run_name)
 
@@ -54,7 +54,7 @@ def begin_journal(path: Path, config: EpgRunConfig) -> None:
 def drive(
     config: EpgRunConfig, directory: RunDirectory, where: Where, *, command: str, is_resumed: bool, quiet: bool = False
 ) -> int:
-    """Evolve until a goal or a signal. See `cluster.driving.drive`.
+    """Evolve until a goal or a signal. See `cluster.run.driving.drive`.
 
     Args:
         config: the run.
@@ -137,7 +137,7 @@ def _train(
                 directory, progress, metrics, stop, keep_checkpoints=config.keep_checkpoints, stopping=stopping
             )
             if not where.is_local:
-                from cluster.epg.ray_metrics import EpgMetricsObserver
+                from cluster.backends.ray.chunk_metrics import EpgMetricsObserver
 
                 recorder = EpgMetricsObserver(recorder, where.run_name)
             pool = pool_of(scale.desired.upon(config), recipe_of(config), where)

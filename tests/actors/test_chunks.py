@@ -11,8 +11,8 @@ from actors.lifetimes import Stage
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.epg import EvolutionConfig
-from learners.lives import LifeConfig
-from learners.networks.learned_loss import LossConfig
+from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.network import LossConfig
 
 LIFE = LifeConfig(num_updates=2, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.05, fitness_episodes=2)
 SETUP = LifeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LossConfig(), evolution=EvolutionConfig(sigma=0.5))

@@ -15,8 +15,8 @@ from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi, objecti
 from actors.lifetimes import LifeRecord, LifeSeed, LivesStoppedError, Stage, live
 from envs.registry import resolve
 from learners.epg import EvolutionConfig
-from learners.lives import LifeConfig, Lives
-from learners.networks.learned_loss import LossConfig, LossShape, draw_phi
+from learners.learned_loss.inner_loop import LifeConfig, Lives
+from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 
 LIFE = LifeConfig(num_updates=6, update_every=16, buffer_rows=48, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
 LOSS = LossConfig()

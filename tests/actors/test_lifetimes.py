@@ -13,8 +13,8 @@ from actors.chunks import LifeSetup, objective
 from actors.lifetimes import LifeRecord, LifeSeed, Stage, live
 from envs.registry import resolve
 from learners.epg import EvolutionConfig
-from learners.lives import LifeConfig, Lives
-from learners.networks.learned_loss import LossConfig, LossShape, draw_phi
+from learners.learned_loss.inner_loop import LifeConfig, Lives
+from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 
 SHORT = LifeConfig(num_updates=5, update_every=16, buffer_rows=40, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
 """A life whose buffer is padded at first, overflows later, and whose episodes end within updates and across them."""

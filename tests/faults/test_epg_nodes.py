@@ -19,7 +19,7 @@ os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0", RAY_worker
 import ray
 from ray.cluster_utils import Cluster
 from cluster.epg import replay
-from cluster.epg.ray_pool import RayPool
+from cluster.backends.ray.chunk_pool import RayPool
 from cluster.epg.replay import phi_sha256
 from tests.cluster.epg.evolving import Watcher, evolve, first_phi, sized
 from tests.cluster.epg.sleeping import Sleeping

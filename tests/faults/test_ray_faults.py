@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from cluster.backends.local_wiring import LocalWiring
+from cluster.backends.ray.fleet import LearnerLostError
+from cluster.backends.ray.wiring import RayWiring
 from cluster.config import RolloutConfig, RunConfig
-from cluster.local_wiring import LocalWiring
-from cluster.loop import Loop
-from cluster.observer import LoopResult, SilentObserver, Status
-from cluster.ray_fleet import LearnerLostError
-from cluster.ray_wiring import RayWiring
+from cluster.run.loop import Loop
+from cluster.run.observer import LoopResult, SilentObserver, Status
 from learners.impala import ImpalaConfig
 from learners.networks.agent import NetworkConfig
 
@@ -167,9 +167,9 @@ def test_workers_that_never_come_to_anything_end_the_run(ray_local: Any) -> None
 def test_more_actors_than_the_cluster_has_room_for_do_not_hold_up_the_others(
     ray_local: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cluster import ray_wiring
+    from cluster.backends.ray import wiring
 
-    monkeypatch.setattr(ray_wiring, "PENDING_NOTICE_S", 3.0)
+    monkeypatch.setattr(wiring, "PENDING_NOTICE_S", 3.0)
     config = replace(
         CONFIG, num_actors=6, total_env_steps=10**9, max_train_seconds=25.0
     )  # of which three have room beside the learner

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.metrics import read_metrics
+from cluster.store.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from learners.learned_loss import FILE_NAME, LearnedLoss
-from learners.networks.learned_loss import LossConfig, LossShape, draw_phi
+from learners.learned_loss.loss import FILE_NAME, LearnedLoss
+from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.networks.spaces import SpaceSpec
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "epg.md"

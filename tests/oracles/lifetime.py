@@ -17,8 +17,8 @@ from torch.nn.functional import conv1d, leaky_relu
 from actors.bounds import ActionBounds
 from actors.lifetimes import LifeSeed
 from envs.task import Task, TaskFamily
-from learners.lives import LifeConfig, draw_start
-from learners.networks.learned_loss import LossConfig, LossShape
+from learners.learned_loss.inner_loop import LifeConfig, draw_start
+from learners.learned_loss.network import LossConfig, LossShape
 from learners.networks.spaces import SpaceSpec
 
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from cluster.backends.local_pool import LocalPool
+from cluster.backends.pool import Pool
 from cluster.epg.config import EpgRunConfig
-from cluster.epg.journal import Journal, RunRecord
-from cluster.epg.local_pool import LocalPool
 from cluster.epg.loop import EpgLoop
 from cluster.epg.observer import EpgResult
-from cluster.epg.pool import Pool
 from cluster.epg.replay import Resumption, phi_sha256, resume
-from cluster.epg.scaling import Scale
-from cluster.observer import SilentObserver
 from cluster.overrides import to_tree
-from cluster.run_directory import RunDirectory
-from cluster.versions import library_versions
+from cluster.run.observer import SilentObserver
+from cluster.store.journal import Journal, RunRecord
+from cluster.store.run_directory import RunDirectory
+from cluster.store.scaling import Scale
+from cluster.store.versions import library_versions
 from learners import epg
 from tests.cluster.epg.sleeping import Sleeping
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.epg.journal import ChunkRecord, read
 from cluster.epg.lives import Recipe
 from cluster.main import main
-from cluster.metrics import read_metrics
+from cluster.store.journal import ChunkRecord, read
+from cluster.store.metrics import read_metrics
 from tests.cluster.epg.sleeping import Sleeping
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.epg import journal as journals
-from cluster.epg.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord, decode, encode, mend, read
 from cluster.epg.replay import ReplayError, epochs, last_epoch, phi_sha256, rebuild, resume
+from cluster.store import journal as journals
+from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord, decode, encode, mend, read
 from envs.errors import InvalidInputError
 from learners import epg
 from tests.cluster.epg.evolving import Watcher, evolve, sized

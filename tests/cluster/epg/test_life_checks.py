@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from actors.chunks import Chunk, ChunkResult, NotFinite, chunks_of
-from cluster.epg.journal import ChunkRecord, UpdateRecord, decode, encode, read
 from cluster.epg.life_checks import LifeChecks, NotFiniteError
 from cluster.epg.lives import Recipe
 from cluster.epg.replay import phi_sha256, rebuild, resume
 from cluster.main import main
-from cluster.metrics import read_metrics
+from cluster.store.journal import ChunkRecord, UpdateRecord, decode, encode, read
+from cluster.store.metrics import read_metrics
 from tests.cluster.epg.evolving import Watcher, evolve, sized
 from tests.cluster.epg.sleeping import Sleeping
 

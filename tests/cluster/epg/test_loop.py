@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.epg import scaling
-from cluster.epg.journal import ChunkRecord, EpochRecord, UpdateRecord, read
-from cluster.epg.local_pool import LocalPool
+from cluster.backends.local_pool import LocalPool
 from cluster.epg.replay import phi_sha256, rebuild
 from cluster.epg.round import ChunkLostError
-from cluster.run_directory import RunDirectory
+from cluster.store import scaling
+from cluster.store.journal import ChunkRecord, EpochRecord, UpdateRecord, read
+from cluster.store.run_directory import RunDirectory
 from tests.cluster.epg.evolving import CONFIG, Watcher, evolve, sized
 from tests.cluster.epg.sleeping import Sleeping
 

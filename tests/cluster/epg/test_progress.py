@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cluster.epg.observer import EpgStatus
 from cluster.epg.progress import EpgDrawing, plain_line
-from cluster.progress import LivePanel, PlainLines, progress_of
+from cluster.run.display import LivePanel, PlainLines, progress_of
 
 STATUS = EpgStatus(
     epoch=12,

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from cluster.epg.config import EpgRunConfig, schedule_line
-from cluster.epg.journal import EpochRecord, read
 from cluster.epg.lives import Recipe
 from cluster.epg.replay import rebuild
 from cluster.epg.resuming import extend
 from cluster.main import main
-from cluster.run_directory import RunDirectory
+from cluster.store.journal import EpochRecord, read
+from cluster.store.run_directory import RunDirectory
 from learners import epg
 from learners.epg import EvolutionConfig
 from tests.cluster.epg.evolving import Watcher, evolve, sized

@@ -1,0 +1,1 @@
+"""The Ray cluster; no module outside this folder imports Ray."""

@@ -1,0 +1,179 @@
+"""A connection to Ray: a cluster started for this run, or one to attach to, and the end of exactly what was begun.
+
+    no address            `ray.init(address="local")`: this machine, with a logical CPU for every actor asked for, so that all of them run
+    host:port or `auto`   that cluster; it goes on when the run ends
+    Ray initialised       (a program that calls metaray, or a test) used as it is, and left so
+
+Ray is imported in here only, after its mode of authentication is settled (`cluster.backends.ray.auth`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cluster.backends.ray import auth
+from cluster.rooms import ROOMS
+from cluster.run.preflight import check_ray, cluster_on_this_machine, ray_address
+from envs.errors import InvalidInputError
+from envs.registry import module_of
+
+log = logging.getLogger("metaray")
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The checkout or site-packages folder that holds the four rooms."""
+
+_STORE_BYTES = (128 << 20, 16 << 30)
+_SHM_SHARE = 0.6
+"""Of the free shared memory, for objects: Ray warns and falls back to disk where it does not suffice."""
+
+
+class RaySession:
+    """An open connection.
+
+    Args:
+        address: cluster to attach to; None for RAY_ADDRESS, or a new one.
+        insecure: without token authentication.
+        num_cpus: logical CPUs of a new cluster; more than the machine has only means that processes share cores.
+        store_bytes: shared memory that a new cluster should set aside for trajectories and weights.
+        family: the task family, whose module travels along when it is a person's own.
+
+    Attributes:
+        address: of the cluster attached to, as typed; None for one of our own.
+
+    Raises:
+        InvalidInputError: the cluster cannot be reached, refuses the token, or runs another version.
+    """
+
+    def __init__(self, address: str | None, *, insecure: bool, num_cpus: int, store_bytes: int, family: str) -> None:
+        self.address = None if _is_initialised() else ray_address(address)
+        if self.address == "local":
+            self.address = None
+        self._opened = not _is_initialised()
+        if not self._opened:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # of a failed call's two results only the report is ever looked at; Ray would print the other's error as well
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+        os.environ.setdefault(
+            "RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed"
+        )  # the run says so itself, once and shorter
+        if self.address is None:
+            self._start(insecure, num_cpus, store_bytes)
+        else:
+            self._attach(self.address, insecure, family)
+
+    def _start(self, insecure: bool, num_cpus: int, store_bytes: int) -> None:
+        check_ray(None)
+        auth.prepare_own_cluster(insecure=insecure)
+        # Ray starts its workers at niceness 15: beside anything else on the machine they would starve first
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        free = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else store_bytes
+        lowest, highest = _STORE_BYTES
+        store = max(lowest, min(store_bytes, highest, int(_SHM_SHARE * free)))
+        options = {"address": "local", "num_cpus": num_cpus, "object_store_memory": store, "include_dashboard": False}
+        try:
+            _init(**options)
+        except Exception as error:  # Ray gives its own processes 30 s, which a machine full of other work may not keep
+            log.warning("Ray did not start (%s); once more", error)
+            _init(**options)
+
+    def _attach(self, address: str, insecure: bool, family: str) -> None:
+        check_ray(address)
+        if address.startswith("ray://"):
+            raise InvalidInputError(
+                f"{address} is the address of Ray Client, which hands every object through a proxy: run metaray on a node of the cluster "
+                "with --ray auto, or hand it in with `ray job submit --working-dir . -- metaray train ...`"
+            )
+        auth.prepare_attaching(cluster_on_this_machine() if address == "auto" else address, insecure=insecure)
+        try:
+            _init(address=address, runtime_env=_what_travels(family) or None)
+        except InvalidInputError:
+            raise
+        except Exception as error:  # Ray raises RuntimeError, ConnectionError, ValueError and its own for one and the same
+            reason = " ".join(str(error).split())
+            if "Version mismatch" not in reason:
+                reason += (
+                    f" (a driver has to run on a node of the cluster: `ray start --address={address}` makes this machine one)"
+                )
+            raise InvalidInputError(f"cannot attach to the Ray cluster at {address}: {reason}") from error
+
+    def close(self) -> None:
+        """End the connection, and with it the cluster if this session started it."""
+        if self._opened:
+            import ray
+
+            ray.shutdown()
+
+
+def _is_initialised() -> bool:
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
+def _init(**options: Any) -> None:
+    import ray
+
+    with _own_signal_handlers(), _rooms_in_front():
+        ray.init(log_to_driver=False, logging_level=logging.WARNING, **options)
+
+
+@contextlib.contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Keep the handlers that stop a run with a checkpoint: `ray.init` puts one that exits at once in place of SIGTERM's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _rooms_in_front() -> Iterator[None]:
+    """Let Ray note the folder of the rooms as the driver's.
+
+    It puts the driver's folder in front of every worker's sys.path, and a person's own package `envs` there would hide ours. The workers go
+    to the person's folder once they have imported the rooms (`cluster.backends.ray.workers.settle`).
+    """
+    before = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _what_travels(family: str) -> dict[str, Any]:
+    """The runtime environment for a cluster whose nodes may not have this code: the rooms of a checkout, and a person's own module.
+
+    An installed wheel is expected on the nodes as well (in their image); a submitted job has its working_dir there already.
+    """
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return {}
+    modules = [] if _is_installed(ROOT) else [str(ROOT / room) for room in ROOMS]
+    module = module_of(family)
+    if module:
+        spec = importlib.util.find_spec(module.partition(".")[0])
+        if spec is not None and spec.origin is not None:
+            path = Path(spec.origin)
+            path = path.parent if spec.submodule_search_locations else path
+            modules += [] if _is_installed(path) else [str(path)]
+    return {"py_modules": modules} if modules else {}
+
+
+def _is_installed(path: Path) -> bool:
+    places = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")}
+    return any(path.resolve().is_relative_to(place) for place in places)

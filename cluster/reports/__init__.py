@@ -1,0 +1,1 @@
+"""What runs show: learning curves, adaptation, Atari tables, and the intervals that they are given with."""

@@ -1,0 +1,76 @@
+"""The settings of an adaptation: those of the lives that the loss was evolved for, changed by what a person types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from cluster.epg.config import check_life, check_minibatch
+from cluster.overrides import apply, from_tree
+from cluster.reports.adaptation.source import Source
+from envs.errors import InvalidInputError
+from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.network import LossConfig, LossShape
+from learners.learned_loss.ppo_baseline import BaselineConfig, baseline_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptConfig:
+    """What `--set` may change."""
+
+    lives_per_chunk: Annotated[
+        int, Meta(ge=1, le=65_536, description="lives that stand side by side in one process, at most; rounding depends on it")
+    ] = 16
+    life: LifeConfig = field(default_factory=LifeConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
+
+
+def settings_of(source: Source, shape: LossShape, changes: Mapping[str, Any]) -> AdaptConfig:
+    """Return the settings that a source and `changes` (by dotted name) come to, checked.
+
+    Args:
+        source: the run that is asked for its lives, or a file, for which the defaults stand in.
+        shape: of its loss.
+        changes: typed by a person.
+
+    Raises:
+        InvalidInputError: an unknown key, a value out of range, or settings that contradict each other or the loss.
+    """
+    base = _of_run(source) if source.tree else AdaptConfig(loss=_loss_of(shape))
+    config = apply(
+        AdaptConfig(lives_per_chunk=base.lives_per_chunk, life=base.life, loss=base.loss, baseline=baseline_for(source.family)),
+        changes,
+    )
+    if "baseline.minibatch_rows" not in changes:  # tuned at another M: the nearest that fits is no reason to refuse
+        rows = math.gcd(config.baseline.minibatch_rows, config.life.update_every)
+        config = replace(config, baseline=replace(config.baseline, minibatch_rows=rows))
+    _check(config, shape)
+    return config
+
+
+def _of_run(source: Source) -> AdaptConfig:
+    """The settings that stand in a run's config.json under the same names."""
+    kept = {name: source.tree[name] for name in ("lives_per_chunk", "life", "loss") if name in source.tree}
+    return from_tree(AdaptConfig, kept, str(source.folder / "config.json"))
+
+
+def _loss_of(shape: LossShape) -> LossConfig:
+    return LossConfig(architecture=shape.architecture, reward_input=shape.reward_input)
+
+
+def _check(config: AdaptConfig, shape: LossShape) -> None:
+    """Check the settings against each other and against the loss."""
+    life, loss = config.life, config.loss
+    evolved = (shape.architecture, shape.reward_input)
+    if (loss.architecture, loss.reward_input) != evolved:
+        raise InvalidInputError(
+            f"loss.architecture = {loss.architecture}, loss.reward_input = {str(loss.reward_input).lower()}: the loss was evolved "
+            f"with {evolved[0]} and {str(evolved[1]).lower()}, and cannot be read another way"
+        )
+    check_life(life, loss)
+    check_minibatch("baseline", config.baseline.minibatch_rows, life.update_every)

@@ -1,0 +1,161 @@
+"""What an adaptation leaves behind: a table on the terminal and a file with every number that it was made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from actors.adaptation import AdaptedLife
+from actors.chunks import NotFinite
+from cluster.epg.life_checks import LOOK_FOR, MAX_SHARE, cut_line, in_words
+from cluster.reports.adaptation.figures import Comparison, Curve, Group
+from cluster.reports.adaptation.plot import NAMES, SIDES
+from cluster.reports.bootstrap import Estimate
+from cluster.run.display import number
+from learners.learned_loss.inner_loop import LifeConfig
+
+INTERVALS = "95 %: means and differences studentised (the farther of Student's and the bootstrap's ends), shares Clopper-Pearson"
+"""Stands in the file, so that its figures are not taken for those of other intervals."""
+
+
+def show(groups: Sequence[Group], comparisons: Sequence[Comparison], console: Console) -> None:
+    """Print final fitness of each group, and below it how the learned loss compares."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("tasks")
+    table.add_column("trained by")
+    for heading in ("lives", "final fitness", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for group in groups:
+        table.add_row(
+            SIDES[group.split],
+            NAMES[group.learner],
+            _count(group),
+            f"[bold]{number(group.fitness.value)}[/]",
+            _interval(group.fitness, number),
+        )
+    console.print(table)
+    for one in comparisons:
+        won = f"{100 * one.share_won.value:.0f} % of {one.num_tasks} tasks won"
+        console.print(
+            f"[bold]{SIDES[one.split]}[/]: learned loss less PPO, task by task, {_signed(one.difference.value)} "
+            f"({_interval(one.difference, _signed)}); {won} ({_interval(one.share_won, _percent)})",
+            soft_wrap=True,
+        )
+
+
+def _count(group: Group) -> str:
+    """How many lives a figure is of: `32`, or `30 of 32` where the others have no finite fitness."""
+    finite = sum(math.isfinite(life.fitness) for life in group.lives)
+    return str(finite) if finite == len(group.lives) else f"{finite} of {len(group.lives)}"
+
+
+def is_failed(group: Group) -> bool:
+    """Whether most lives of a group are not finite: its figures are those of the few that were spared."""
+    return len(group.not_finite) > MAX_SHARE * len(group.lives)
+
+
+def warnings(groups: Sequence[Group], cut_episodes: int, life: LifeConfig) -> list[str]:
+    """Say what is odd about the lives: a line for each group in which some are not finite, and one for episodes that were cut.
+
+    Args:
+        groups: all of them.
+        cut_episodes: of the fitness of all lives.
+        life: their settings.
+    """
+    lines = []
+    for group in groups:
+        bad = [NotFinite(life=one.life, what=one.not_finite, task=str(one.task)) for one in group.not_finite if one.not_finite]
+        if bad:
+            who = f"{NAMES[group.learner]}, {SIDES[group.split]}"
+            what = f"{who}: {len(bad)} of {len(group.lives)} lives are not finite ({in_words(bad)})"
+            failed = f"the adaptation failed: {what}; {LOOK_FOR}"
+            lines.append(failed if is_failed(group) else f"{what}; what is not is left out of the figures")
+    if cut_episodes:
+        lines.append(cut_line(cut_episodes, life.max_episode_steps))
+    return lines
+
+
+def content(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return all of it as JSON-able values; what is not finite becomes null."""
+    return {
+        "intervals": INTERVALS,
+        "groups": [
+            {
+                "tasks": group.split,
+                "trained_by": group.learner,
+                "num_lives": len(group.lives),
+                "num_not_finite": len(group.not_finite),
+                "fitness": _estimate(group.fitness),
+                "curve": None if group.curve is None else _curve(group.curve),
+            }
+            for group in groups
+        ],
+        "comparisons": [
+            {
+                "tasks": one.split,
+                "num_tasks": one.num_tasks,
+                "difference": _estimate(one.difference),
+                "share_won": _estimate(one.share_won),
+            }
+            for one in comparisons
+        ],
+        "lives": [_life(life) for group in groups for life in group.lives],
+    }
+
+
+def _life(life: AdaptedLife) -> dict[str, Any]:
+    return {
+        "tasks": life.split,
+        "trained_by": life.learner,
+        "life": life.life,
+        "task": dict(life.task.params),
+        "fitness": _finite(life.fitness),
+        "not_finite": life.not_finite,
+        "episodes": {
+            "end_step": [episode.end_step for episode in life.episodes],
+            "return": [_finite(episode.episode_return) for episode in life.episodes],
+            "length": [episode.length for episode in life.episodes],
+        },
+    }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {
+        "num_lives": curve.num_lives,
+        "steps": curve.steps.tolist(),
+        **{name: [_finite(value) for value in getattr(curve, name).tolist()] for name in ("mean", "low", "high")},
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {name: None if value is None else _finite(value) for name, value in dataclasses.asdict(estimate).items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _interval(estimate: Estimate, write: Any) -> str:
+    if estimate.low is None or estimate.high is None:
+        return "none: too few, or all the same"
+    return f"{write(estimate.low)} to {write(estimate.high)}"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{number(value)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def say_where(console: Console, lines: dict[str, str]) -> None:
+    """Print what stands where."""
+    for name, text in lines.items():
+        console.print(f"  {name:<8} {escape(text)}", soft_wrap=True)

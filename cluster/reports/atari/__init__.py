@@ -1,0 +1,1 @@
+"""Atari, as published: evaluation protocols, human-normalised scores and tables."""

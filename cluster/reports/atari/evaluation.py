@@ -1,0 +1,110 @@
+"""The file of one evaluation of an Atari run under a published protocol.
+
+evaluation-no-op-s0.json                 as many games as the protocol asks for
+evaluation-no-op-2-episodes-s0.json      another number, and `deviations` in the file says so
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cluster.store.run_directory import read_json, write_json
+from envs.atari.protocols import Protocol
+from envs.errors import InvalidInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GameScore:
+    """How one game went.
+
+    Attributes:
+        game: its name.
+        mean_return: mean score of its episodes.
+        standard_error: of that mean; None for a single episode.
+        human_normalised_percent: the mean, on a scale where a random policy has 0 and the human tester 100.
+        min_return, max_return: smallest and largest score.
+        mean_length: steps of an episode.
+        returns, lengths: of every episode, in order.
+    """
+
+    game: str
+    mean_return: float
+    standard_error: float | None
+    human_normalised_percent: float
+    min_return: float
+    max_return: float
+    mean_length: float
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One evaluation: what its file holds.
+
+    Attributes:
+        family: what the run was trained on.
+        protocol: name of the protocol.
+        episodes_per_game: whole games played of each game.
+        deviations: how that differs from the protocol, in words; empty where it does not.
+        env_steps: steps of training behind the weights; 0 for those before the first update.
+        seed: root of the evaluation's own draws.
+        command: what was typed.
+        games: the scores.
+    """
+
+    family: str
+    protocol: str
+    episodes_per_game: int
+    deviations: tuple[str, ...]
+    env_steps: int
+    seed: int
+    command: str
+    games: tuple[GameScore, ...]
+
+    @property
+    def file_name(self) -> str:
+        """What its file is called."""
+        fewer = f"-{self.episodes_per_game}-episodes" if self.deviations else ""
+        return f"evaluation-{self.protocol}{fewer}-s{self.seed}{'' if self.env_steps else '-untrained'}.json"
+
+
+def deviations(protocol: Protocol, num_episodes: int) -> tuple[str, ...]:
+    """How `num_episodes` of a game differ from what `protocol` asks for, in words; empty where they do not."""
+    if num_episodes == protocol.num_episodes:
+        return ()
+    return (f"{num_episodes:,} {'episode' if num_episodes == 1 else 'episodes'} a game in place of {protocol.num_episodes}",)
+
+
+def human_percents(evaluation: Evaluation) -> Mapping[str, tuple[float, ...]]:
+    """The human-normalised score of each game, as `cluster.reports.atari.scores` takes it."""
+    return {score.game: (score.human_normalised_percent,) for score in evaluation.games}
+
+
+def write(run: Path, evaluation: Evaluation) -> Path:
+    """Write an evaluation into its run and return the file."""
+    file = run / evaluation.file_name
+    write_json(file, msgspec.to_builtins(evaluation))
+    return file
+
+
+def read(file: Path) -> Evaluation:
+    """Read an evaluation back; InvalidInputError when the file holds none."""
+    try:
+        return msgspec.convert(read_json(file), Evaluation)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(f"{file} holds no evaluation under a protocol: {error}") from None
+
+
+def newest(run: Path, protocol: str) -> Evaluation | None:
+    """The evaluation of `run` under `protocol` that counts: of the most trained weights, then of the most episodes; None without one.
+
+    One of the weights before the first update counts for nothing.
+    """
+    found = [read(file) for file in sorted(run.glob(f"evaluation-{protocol}-*.json"))]
+    trained = [evaluation for evaluation in found if evaluation.env_steps > 0]
+    return max(trained, key=lambda evaluation: (evaluation.env_steps, evaluation.episodes_per_game), default=None)

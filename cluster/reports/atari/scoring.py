@@ -1,0 +1,159 @@
+"""Scoring an Atari run under a published protocol: games played to their ends, the file written, the result printed.
+
+Each game is played by itself, 64 emulators at most side by side; of a run on all 57 games each one gets the whole number of episodes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+
+from actors.evaluate import evaluate
+from cluster.config import RunConfig
+from cluster.reports.atari.evaluation import Evaluation, GameScore, deviations, human_percents, write
+from cluster.reports.atari.scores import aggregate
+from cluster.run.display import number
+from cluster.run.episodes_bar import episodes_bar
+from envs.atari.families import AtariFamily
+from envs.atari.games import human_normalised
+from envs.atari.protocols import ACTION_REPEAT, Protocol
+from envs.registry import resolve
+from learners.trajectory import Episode, Snapshot
+
+MAX_SLOTS = 64
+"""Emulators side by side: enough to fill the machine's threads, few enough for its memory."""
+
+
+def score(
+    run: Path,
+    config: RunConfig,
+    snapshot: Snapshot,
+    env_steps: int,
+    protocol: Protocol,
+    *,
+    num_episodes: int | None,
+    seed: int,
+    command: str,
+) -> Evaluation:
+    """Play, write, print, and return the evaluation.
+
+    Args:
+        run: folder that the file goes to.
+        config: of the run; its family is one of Atari's.
+        snapshot: weights to act with.
+        env_steps: steps of training behind them; 0 before the first update.
+        protocol: how games are played.
+        num_episodes: of each game; None for as many as the protocol asks for.
+        seed: root of resets and actions.
+        command: what was typed.
+    """
+    family = resolve(config.family)
+    assert isinstance(family, AtariFamily)
+    num_episodes = protocol.num_episodes if num_episodes is None else num_episodes
+    with episodes_bar(len(family.all_tasks()) * num_episodes) as on_progress:
+        games = play(config, snapshot, family.under(protocol), num_episodes=num_episodes, seed=seed, on_progress=on_progress)
+    evaluation = Evaluation(
+        family=config.family,
+        protocol=protocol.name,
+        episodes_per_game=num_episodes,
+        deviations=deviations(protocol, num_episodes),
+        env_steps=env_steps,
+        seed=seed,
+        command=command,
+        games=games,
+    )
+    _print(evaluation, protocol, write(run, evaluation))
+    return evaluation
+
+
+def play(
+    config: RunConfig,
+    snapshot: Snapshot,
+    family: AtariFamily,
+    *,
+    num_episodes: int,
+    seed: int,
+    on_progress: Callable[[int], None],
+) -> tuple[GameScore, ...]:
+    """Play `num_episodes` whole games of each game of `family`, one game after the other, and return their scores.
+
+    Args:
+        config: of the run.
+        snapshot: weights to act with; actions are sampled.
+        family: the run's, under a protocol.
+        num_episodes: of each game.
+        seed: root of resets and actions.
+        on_progress: told how many episodes are over, whenever it grows.
+    """
+    per_slot = math.ceil(num_episodes / MAX_SLOTS)
+    num_slots = math.ceil(num_episodes / per_slot)
+    scores: list[GameScore] = []
+    for task in family.all_tasks():
+
+        def report(finished: int) -> None:
+            on_progress(len(scores) * num_episodes + min(finished, num_episodes))
+
+        episodes = evaluate(
+            family,
+            [task] * num_slots,
+            config.network,
+            snapshot,
+            seed=seed,
+            episodes_per_task=per_slot,
+            num_threads=os.cpu_count() or 1,
+            on_progress=report,
+            conditioning=config.conditioning,
+        )
+        # the last slots may play more than was asked for; what is left out is settled by its place, not by how it went
+        scores.append(_score(family.game_of(task), episodes[:num_episodes]))
+    return tuple(scores)
+
+
+def _score(game: str, episodes: Sequence[Episode]) -> GameScore:
+    returns = [episode.episode_return for episode in episodes]
+    mean = float(np.mean(returns))
+    return GameScore(
+        game=game,
+        mean_return=mean,
+        standard_error=float(np.std(returns, ddof=1) / math.sqrt(len(returns))) if len(returns) > 1 else None,
+        human_normalised_percent=100 * human_normalised(game, mean),
+        min_return=min(returns),
+        max_return=max(returns),
+        mean_length=float(np.mean([episode.length for episode in episodes])),
+        returns=tuple(returns),
+        lengths=tuple(episode.length for episode in episodes),
+    )
+
+
+def _print(evaluation: Evaluation, protocol: Protocol, file: Path) -> None:
+    console = Console(highlight=False)
+    frames = evaluation.env_steps * ACTION_REPEAT
+    weights = f"weights after {evaluation.env_steps:,} steps ({frames:,} frames)" if evaluation.env_steps else "untrained weights"
+    lines = [f"[bold]{escape(evaluation.family)}[/], protocol {protocol.name} ({protocol.doc}), {weights}"]
+    lines += [_score_line(score) for score in evaluation.games]
+    if len(evaluation.games) > 1:
+        over = aggregate(human_percents(evaluation))
+        lines.append(
+            f"  human    median [bold green]{over.median.value:.1f} %[/] of the human score over {over.num_games} games, "
+            f"interquartile mean {over.iqm.value:.1f} %"
+        )
+    played = f"  played   {evaluation.episodes_per_game:,} whole games{' of each' if len(evaluation.games) > 1 else ''}"
+    lines.append(
+        played + (f": [bold yellow]{', '.join(evaluation.deviations)}[/]" if evaluation.deviations else ", as the protocol asks")
+    )
+    for line in [*lines, f"  written  {escape(str(file))}"]:
+        console.print(line, soft_wrap=True)
+
+
+def _score_line(score: GameScore) -> str:
+    error = "" if score.standard_error is None else f" +- {number(score.standard_error)}"
+    return (
+        f"  {score.game:18} [bold]{number(score.mean_return)}[/]{error}, {number(score.min_return)} to {number(score.max_return)}, "
+        f"{score.mean_length:,.0f} steps each: {score.human_normalised_percent:.1f} % of the human score"
+    )

@@ -1,0 +1,151 @@
+"""What is checked before any process starts, cheapest first: Ray and its address, the family, and whether the network fits it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envs.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from cluster.config import RunConfig
+    from cluster.epg.config import EpgRunConfig
+
+CONNECT_TIMEOUT_S = 3.0
+"""A head in the same network answers in milliseconds; ray.init would try for a minute."""
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})")
+
+
+def check_ray(address: str | None) -> None:
+    """Make sure that Ray is installed and that a head listens at `address`, without importing Ray.
+
+    Args:
+        address: `host:port`, `auto` for the cluster on this machine, `local` or None for a new one.
+
+    Raises:
+        InvalidInputError: says what is wrong and what to type instead.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise InvalidInputError("Ray is not installed: add --local to train in this process, or `pip install 'metaray[ray]'`")
+    if address is None or address == "local":
+        return
+    if address.startswith("ray://"):
+        raise InvalidInputError(
+            f"{address} is the address of Ray Client, which hands every object through a proxy: run metaray on a node of the cluster "
+            "with --ray auto, or hand it in with `ray job submit --working-dir . -- metaray train ...`"
+        )
+    shown = address
+    if address == "auto":
+        address = cluster_on_this_machine()
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 0 < int(match["port"]) < 65536:
+        raise InvalidInputError(f"Ray address {shown!r} is not one: expected host:port (such as 10.0.0.1:6379) or auto")
+    host, port = match["host"].strip("[]"), int(match["port"])
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        reason = "timed out" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
+        raise InvalidInputError(
+            f"no Ray cluster answers at {shown} ({reason}): start one with `ray start --head`, or leave out --ray and RAY_ADDRESS"
+        ) from None
+
+
+def ray_address(typed: str | None) -> str | None:
+    """The address to attach to: that of `--ray`, else of RAY_ADDRESS; None to start a cluster for the run."""
+    return typed or os.environ.get("RAY_ADDRESS") or None
+
+
+def check_family(name: str) -> None:
+    """Make sure that a task family `name` exists; InvalidInputError with the nearest names when not."""
+    from envs.registry import resolve
+
+    resolve(name)
+
+
+def check_environment(name: str) -> None:
+    """Make sure that an environment of a person's own, or one of Gymnasium's, works for a few steps; ours are known to.
+
+    Raises:
+        InvalidInputError: there is no such family, or its environment cannot be made, raises, or returns what its spaces do not allow.
+    """
+    from envs.contract import try_out
+    from envs.registry import module_of, resolve
+
+    family = resolve(name)
+    if module_of(name) or name.startswith("gym:"):
+        # of a batched environment more than one slot, since one may hide that it mixes them up; Gymnasium's are made one by one
+        try_out(family, name, num_slots=1 if name.startswith("gym:") else 2)
+
+
+def check_learner(config: RunConfig, is_local: bool) -> None:
+    """Make sure that a central learner can have what its config asks for; InvalidInputError when not."""
+    check_horizon(config)
+    check_network(config)
+    if is_local:
+        check_device(config)
+
+
+def check_horizon(config: RunConfig) -> None:
+    """Make sure that what judges a meta-gradient has a value on this family.
+
+    Raises:
+        InvalidInputError: undiscounted, on tasks that never end.
+    """
+    from envs.registry import resolve
+
+    if config.tuning is not None and config.meta.outer_gamma == 1 and resolve(config.family).is_endless:
+        raise InvalidInputError(
+            f"meta.outer_gamma = 1 and the tasks of {config.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
+        )
+
+
+def check_device(config: RunConfig) -> None:
+    """Make sure that this process has the learner's device; InvalidInputError when not."""
+    from cluster.backends.learner import device_of
+
+    device_of(config)
+
+
+def check_network(config: RunConfig) -> None:
+    """Make sure that the network fits the family's observations and actions.
+
+    Raises:
+        InvalidInputError: such as a torso for images on vectors.
+    """
+    import torch
+
+    from cluster.backends.learner import first_env_spec
+    from learners.networks.agent import Agent
+
+    spec = first_env_spec(config)
+    with torch.device("meta"):  # shapes only: nothing is allocated or drawn
+        Agent(spec, config.network, config.conditioning)
+
+
+def check_lives(config: EpgRunConfig, is_local: bool) -> None:
+    """Make sure that the family can be lived in, and that a learned loss can read what is seen there.
+
+    Raises:
+        InvalidInputError: such as images, or an engine without restarts.
+    """
+    from actors.chunks import spaces_of
+    from learners.learned_loss.network import LossShape
+
+    LossShape.of(config.loss, spaces_of(config.family))
+
+
+def cluster_on_this_machine() -> str:
+    """Address of the cluster that `ray start` began on this machine, which `auto` means; InvalidInputError when there is none."""
+    # where `ray start` notes it, in the words of ray._common.utils.get_ray_address_file
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        return (Path(folder) / "ray" / "ray_current_cluster").read_text().strip()
+    except OSError:
+        raise InvalidInputError(
+            "Ray address 'auto': no Ray cluster runs on this machine; start one with `ray start --head`, or leave out --ray"
+        ) from None

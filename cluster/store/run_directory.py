@@ -1,0 +1,237 @@
+"""The folder of one run, and who may write to it.
+
+runs/quickstart-s0-20260102-030405/
+    config.json          the whole config; `metaray train impala --config FILE` runs it again
+    launch.json          the command, and where it ran (in this process or on Ray)
+    checkpoints/         see `cluster.store.checkpoint`
+    journal.jsonl        of a synchronous outer loop: see `cluster.store.journal`, and `cluster.store.scaling` for two small files beside it
+    metrics.jsonl, tb/   see `cluster.store.metrics`
+    log.txt              what was said
+    summary.json         how it ended
+    learning_curve.png   the picture
+    lock                 held by the one process that drives the run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.overrides import to_tree
+from cluster.store.checkpoint import saved
+from cluster.store.former import DEFAULT_ALGORITHM
+from envs.errors import InvalidInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDirectory:
+    """The paths of a run. Made by `create` for a new run and by `open_run` for one that exists."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The whole config."""
+        return self.path / "config.json"
+
+    @property
+    def launch_file(self) -> Path:
+        """The command that started the run, and where it ran."""
+        return self.path / "launch.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics_file(self) -> Path:
+        """Line-delimited metrics."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's events."""
+        return self.path / "tb"
+
+    @property
+    def log_file(self) -> Path:
+        """The log."""
+        return self.path / "log.txt"
+
+    @property
+    def summary_file(self) -> Path:
+        """How the run ended."""
+        return self.path / "summary.json"
+
+    @property
+    def picture(self) -> Path:
+        """The learning curve."""
+        return self.path / "learning_curve.png"
+
+    @property
+    def journal_file(self) -> Path:
+        """What a synchronous outer loop has lived and learned; only such a run has it."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm that trains here, read without loading anything."""
+        tree = read_json(self.config_file)
+        return str(tree.get("algorithm", DEFAULT_ALGORITHM)) if isinstance(tree, dict) else DEFAULT_ALGORITHM
+
+    def has_something(self) -> bool:
+        """Whether training began here: what there is of it would be a loss, and a person may have been told how to go on with it."""
+        if saved(self.checkpoints) or (self.metrics_file.exists() and self.metrics_file.stat().st_size):
+            return True
+        return self.journal_file.exists() and b'"record": "epoch"' in self.journal_file.read_bytes()
+
+    def write_config(self, config: object) -> None:
+        """Write the whole config."""
+        write_json(self.config_file, to_tree(config))
+
+    def read_launch(self) -> dict[str, Any]:
+        """Return what `launch.json` says; empty when it is not there."""
+        return read_json(self.launch_file) if self.launch_file.exists() else {}
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            InvalidInputError: another process drives this run.
+        """
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InvalidInputError(
+                    f"the run {self.path} is being driven by {self.holder()}: stop that first, or wait for it"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            file.flush()
+            yield
+
+    def holder(self) -> str:
+        """What the process that drives the run wrote of itself."""
+        return (self.path / "lock").read_text().strip() or "another process"
+
+    def is_locked(self) -> bool:
+        """Whether a process drives this run now."""
+        try:
+            with (self.path / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+
+def default_path(preset: str, family: str | None, seed: int) -> Path:
+    """Where a run goes that was given no `--out`: `runs/quickstart-hopper-dynamics-s0-20260102-030405`.
+
+    A submitted job's run goes to `runs` in the home folder of the node that drives it, as its working folder does not last.
+
+    Args:
+        preset: name of the preset.
+        family: the family, where it is not the preset's own.
+        seed: seed of the run.
+    """
+    parts = [preset, *([family] if family else []), f"s{seed}", time.strftime("%Y%m%d-%H%M%S")]
+    name = "-".join(parts)
+    home = Path("runs") if working_folder_of_job() is None else Path.home() / "runs"
+    return home / "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+
+
+def working_folder_of_job() -> Path | None:
+    """The folder that `ray job submit --working-dir` unpacked for this process, None outside of such a job.
+
+    It lies among Ray's own temporary files on one node, and goes away with them.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return Path.cwd() if (job.get("runtime_env") or {}).get("working_dir") else None
+
+
+def check_free(path: Path) -> None:
+    """Make sure that a run can be created at `path`.
+
+    Raises:
+        InvalidInputError: there is a run, something else, no permission to write, or a folder that will not last.
+    """
+    folder = working_folder_of_job()
+    if folder is not None and path.absolute().is_relative_to(folder):
+        raise InvalidInputError(
+            f"--out {path} lies in the job's working folder, which Ray deletes: give an absolute path, best on a disk that all nodes share"
+        )
+    if (path / "config.json").exists():
+        directory = RunDirectory(path=path)
+        if directory.is_locked():
+            then = f"is being driven by {directory.holder()}: give another --out"
+        elif saved(directory.checkpoints) or directory.journal_file.exists():
+            then = f"exists: `metaray resume {path}` goes on with it; else give another --out"
+        else:
+            then = "exists and has no checkpoint to go on from: remove it, or give another --out"
+        raise InvalidInputError(f"the run directory {path} {then}")
+    if path.exists() and not path.is_dir():
+        raise InvalidInputError(f"--out {path} is a file: give a folder that does not exist yet")
+    if path.exists() and any(path.iterdir()):
+        raise InvalidInputError(f"--out {path} is a folder with other files in it: give one that is empty or does not exist yet")
+    parent = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InvalidInputError(f"--out {path} cannot be made: no permission to write to {parent}")
+
+
+def create(path: Path, config: object, launch: dict[str, Any]) -> RunDirectory:
+    """Make the folder of a new run, with its config in it."""
+    check_free(path)
+    directory = RunDirectory(path=path)
+    directory.checkpoints.mkdir(parents=True, exist_ok=True)
+    write_json(directory.launch_file, launch)
+    directory.write_config(config)  # last: a folder with a config is a run
+    return directory
+
+
+def open_run(path: Path) -> RunDirectory:
+    """Return the run at `path`.
+
+    Raises:
+        InvalidInputError: there is none; the line names the runs beside it.
+    """
+    directory = RunDirectory(path=path)
+    if directory.config_file.is_file():
+        return directory
+    folder = path if path.is_dir() else path.parent
+    runs = sorted((file.parent for file in folder.glob("*/config.json")), key=lambda run: run.stat().st_mtime, reverse=True)
+    newest = f"; the newest runs here are {', '.join(str(run) for run in runs[:3])}" if runs else ""
+    what = "has no config.json, so it is no run" if path.exists() else "does not exist"
+    raise InvalidInputError(f"the run directory {path} {what}{newest}")
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file; InvalidInputError when that cannot be done."""
+    try:
+        return json.loads(file.read_text())
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise InvalidInputError(f"{file} is not valid JSON: {error}") from None
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a JSON file so that a reader sees the old content or the new, never half of it."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    with temporary.open("w") as stream:
+        json.dump(content, stream, indent=2, allow_nan=False)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)

@@ -1,0 +1,61 @@
+"""`summary.json`: how a run ended, in figures that two runs can be compared by."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cluster.config import RunConfig
+from cluster.run.observer import LoopResult
+from cluster.store.checkpoint import parameters_sha256
+from cluster.store.run_directory import RunDirectory, read_json, write_json
+from cluster.store.versions import library_versions
+
+
+def write_summary(directory: RunDirectory, config: RunConfig, result: LoopResult, wall_s: float, command: str) -> dict[str, Any]:
+    """Write the summary of a run and return it.
+
+    Args:
+        directory: the run.
+        config: what it was asked to do.
+        result: what the loop says.
+        wall_s: wall time of the whole run, start-up and the processes before a resume included, in seconds.
+        command: what was typed.
+    """
+    summary = {
+        "preset": config.preset,
+        "family": config.family,
+        "algorithm": config.algorithm,
+        "seed": config.seed,
+        "finished": result.reason != "stopped by signal",
+        "reason": result.reason,
+        "env_steps": result.env_steps,
+        "total_env_steps": config.total_env_steps,
+        "wall_s": round(wall_s, 3),
+        "train_s": round(result.train_s, 3),
+        "env_steps_per_s": round(result.env_steps / max(result.train_s, 1e-9), 1),
+        "learner_updates": result.learner_updates,
+        "learner_utilisation": round(result.learner_utilisation, 4),
+        "actor_utilisation": round(result.actor_utilisation, 4),
+        "mean_lag": round(result.mean_lag, 4),
+        "max_lag": result.max_lag,
+        "final_return": finite(result.final_return),
+        "episodes": result.num_episodes,
+        "dropped_trajectories": result.dropped_trajectories,
+        "lost_actors": result.lost_actors,
+        "parameters_sha256": parameters_sha256(result.parameters),
+        "versions": library_versions(),
+        "command": command,
+    }
+    write_json(directory.summary_file, summary)
+    return summary
+
+
+def read_summary(directory: RunDirectory) -> dict[str, Any] | None:
+    """Return the summary of a run; None while it has none."""
+    return read_json(directory.summary_file) if directory.summary_file.exists() else None
+
+
+def finite(value: float | None) -> float | None:
+    """Return `value` where JSON can hold it, else None."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,306 @@
+"""Lives: policies that are trained side by side, each on a loss of its own, from nothing.
+
+A life begins with a fresh policy, memory unit, optimiser and normaliser. Every M steps it is updated: the steps join the buffer, the
+moments take the whole buffer in, and each of the newest M steps is used once, in shuffled minibatches of B with a step of Adam each:
+
+    theta <- theta - lr * Adam(grad_theta L(theta))        for L_phi, or (1 - alpha) L_phi + alpha L_ppo, or L_ppo
+
+What is optimised is an `Objective`; this page knows of policies, Adam, and the order of things. The lives share nothing but time: each is
+what it would be alone, up to rounding.
+
+Reference: Houthooft et al. (2018), the inner loop, and its released code for the constants.
+Letters: L lives, M steps of an update, N rows of the buffer, B rows of a minibatch, O observation, A action, P parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from msgspec import Meta
+from torch import Tensor
+
+from learners.learned_loss.buffer import Buffer, Moments, Steps
+from learners.learned_loss.network import MEMORY_SIZE
+from learners.learned_loss.ppo_loss import PpoConfig
+from learners.networks.spaces import SpaceSpec
+from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, folded_mlp, mlp, mlp_shapes
+from learners.networks.stacked_mlp import apply_mlp_to_few
+
+MEMORY_INPUTS = 64
+"""Ones that the memory unit's linear layer is fed with."""
+
+SMALL = 0.01
+"""Length of the last layer's and the memory's initial vectors: a policy starts near mean zero (released code, networks.py)."""
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's, as in the released code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifeConfig:
+    """One inner lifetime."""
+
+    num_updates: Annotated[
+        int, Meta(ge=1, le=100_000, description="updates of a life; it takes num_updates x update_every steps")
+    ] = 128
+    update_every: Annotated[int, Meta(ge=1, le=65_536, description="M: environment steps between two updates")] = 64
+    buffer_rows: Annotated[int, Meta(ge=1, le=65_536, description="N: newest steps that the context is computed of")] = 512
+    minibatch_rows: Annotated[int, Meta(ge=1, le=65_536, description="B: steps of a minibatch; must divide update_every")] = 32
+    passes: Annotated[int, Meta(ge=1, le=1000, description="how often an update uses each of the newest M steps")] = 1
+    learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size of the inner Adam")] = 1e-3
+    hidden_sizes: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(description="hidden layers of the policy, tanh between them")
+    ] = (64, 64)
+    unit_norm_per: Annotated[
+        Per,
+        Meta(
+            description="first weights have unit norm per input, as in the released code, or per output, so that no layer amplifies"
+        ),
+    ] = "input"
+    train_memory: Annotated[
+        bool, Meta(description="train the memory unit with the policy; false leaves it random, as the released default does")
+    ] = False
+    fitness_episodes: Annotated[
+        int, Meta(ge=1, le=1000, description="whole episodes of the final policy whose mean return is the fitness")
+    ] = 3
+    max_episode_steps: Annotated[
+        int, Meta(ge=1, le=10**9, description="steps after which an episode of the fitness is cut; its return so far counts")
+    ] = 10_000
+    ppo: PpoConfig = field(default_factory=PpoConfig)
+
+    @property
+    def num_steps(self) -> int:
+        """U: environment steps of a life, without those of its fitness."""
+        return self.num_updates * self.update_every
+
+
+def layout_of(config: LifeConfig, spec: SpaceSpec, *, has_value: bool) -> Layout:
+    """Return where in a life's row of trained parameters each of them stands."""
+    obs_size, num_outputs = spec.obs_shape[0], spec.num_actions or spec.action_size
+    shapes = mlp_shapes("policy", (obs_size, *config.hidden_sizes, num_outputs))
+    if not spec.is_discrete:
+        shapes["log_std"] = (num_outputs,)
+    if config.train_memory:
+        shapes |= {"memory.weight": (MEMORY_SIZE, MEMORY_INPUTS), "memory.bias": (MEMORY_SIZE,)}
+    if has_value:
+        shapes |= mlp_shapes("value", (obs_size, *config.hidden_sizes, 1))
+    return Layout(shapes)
+
+
+def draw_start(config: LifeConfig, spec: SpaceSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draw what a life begins with, by name, float64.
+
+    The released code keeps a weight as [outputs, inputs] and normalises its columns, one for each input: the 11 observations of a hopper
+    reach the first tanh with a standard deviation of 0.41, and 1.0 where it is done for each output. Its memory is the same weight,
+    [32, 64], and stands here as it stands there.
+
+    The value network comes last, so that a life with one starts with the same policy as a life without.
+    """
+    obs_size, num_outputs, per = spec.obs_shape[0], spec.num_actions or spec.action_size, config.unit_norm_per
+    drawn = draw_mlp(rng, "policy", (obs_size, *config.hidden_sizes, num_outputs), SMALL, per)
+    if not spec.is_discrete:
+        drawn["log_std"] = np.zeros(num_outputs)
+    drawn["memory.weight"] = draw_normalised(rng, MEMORY_SIZE, MEMORY_INPUTS, SMALL, "output")
+    drawn["memory.bias"] = np.zeros(MEMORY_SIZE)
+    return drawn | draw_mlp(rng, "value", (obs_size, *config.hidden_sizes, 1), SMALL, per)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What an objective is given for one update.
+
+    Attributes:
+        steps: the newest M steps.
+        rows: observations and actions of the whole buffer, normalised, oldest first; zeros where it is padded.
+        ends: reward and end of episode of the same rows, raw.
+        moments: with the buffer taken in.
+        memory: output of the memory units at the start of the life; the trained ones are in the parameters.
+    """
+
+    steps: Steps
+    rows: Float[Tensor, "L N OA"]
+    ends: Float[Tensor, "L N 2"]
+    moments: Moments
+    memory: Float[Tensor, "L 32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsFinite:
+    """Whether what L lives have seen and become is finite, each [L].
+
+    Attributes:
+        observation, action: all that the moments have taken in; they keep what is not.
+        parameters: as they stand.
+        gradient: in most steps of Adam; one that is not leaves its tensor as it is.
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    parameters: np.ndarray
+    gradient: np.ndarray
+
+
+class Objective(Protocol):
+    """What the lives minimise."""
+
+    has_value: bool
+    """Whether it trains a value network."""
+
+    def begin(self, update: Update, parameters: Mapping[str, Tensor], policy: Policies) -> None:
+        """Prepare what stays the same over an update's minibatches; `parameters` are those that the steps were taken with."""
+
+    def loss(self, parameters: Mapping[str, Tensor], rows: Int[Tensor, "L B"]) -> Float[Tensor, " L"]:
+        """Return each life's loss on these of the newest rows. Gradient: flows to the parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policies:
+    """The policies of all lives, as functions of their parameters.
+
+    Attributes:
+        num_layers: of the network, the last one included.
+        is_discrete: whether actions are named.
+    """
+
+    num_layers: int
+    is_discrete: bool
+
+    def outputs(self, parameters: Mapping[str, Tensor], obs: Float[Tensor, "L N O"]) -> Float[Tensor, "L N A"]:
+        """Return means, or logits. Gradient: flows to the parameters."""
+        return mlp(obs, parameters, "policy", self.num_layers)
+
+    def values(self, parameters: Mapping[str, Tensor], obs: Float[Tensor, "L N O"]) -> Float[Tensor, "L N"]:
+        """Return value estimates. Gradient: flows to the parameters."""
+        return mlp(obs, parameters, "value", self.num_layers).squeeze(-1)
+
+
+class Lives:
+    """L lives at some step, the same for all.
+
+    Args:
+        config: of each of them.
+        spec: the spaces that they act in.
+        objective: what they minimise.
+        starts: what each begins with, from `draw_start`.
+        dtype: of all tensors; float64 is for tests.
+    """
+
+    def __init__(
+        self,
+        config: LifeConfig,
+        spec: SpaceSpec,
+        objective: Objective,
+        starts: Sequence[Mapping[str, np.ndarray]],
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.config, self.spec, self.num_lives = config, spec, len(starts)
+        self._objective, self.dtype = objective, dtype
+        self._layout = layout_of(config, spec, has_value=objective.has_value)
+        self._policies = Policies(num_layers=len(config.hidden_sizes) + 1, is_discrete=spec.is_discrete)
+        self._rows = torch.from_numpy(np.stack([self._layout.row(start) for start in starts])).to(dtype)
+        self._first, self._second, self._num_adam_steps = torch.zeros_like(self._rows), torch.zeros_like(self._rows), 0
+        self._num_broken = torch.zeros(self.num_lives, dtype=torch.int64)
+        weight, bias = (torch.from_numpy(np.stack([start[f"memory.{part}"] for start in starts])) for part in ("weight", "bias"))
+        self._memory = memory_output({"memory.weight": weight, "memory.bias": bias}).to(dtype)
+        obs_size, action_size = spec.obs_shape[0], spec.num_actions or spec.action_size
+        self._buffer = Buffer(self.num_lives, config.buffer_rows, obs_size, action_size, dtype)
+        self._moments = Moments(self.num_lives, obs_size + action_size, dtype)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Keep at hand what acting needs at every step."""
+        obs_size = self.spec.obs_shape[0]
+        parameters = self._layout.views(self._rows)
+        self._acting = folded_mlp(parameters, "policy", self._policies.num_layers)
+        self._mean = self._moments.mean[:, None, :obs_size]
+        self._inverse_std = self._moments.inverse_std[:, None, :obs_size]
+        self._std = None if self.spec.is_discrete else parameters["log_std"].exp().unsqueeze(1)
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The trained parameters by name, [L, ...]."""
+        return self._layout.views(self._rows)
+
+    def is_finite(self) -> IsFinite:
+        """Say whether it is finite what each life has seen and learned; for the end of a life, as it looks at every parameter."""
+        means, obs_size = self._moments.mean.isfinite(), self.spec.obs_shape[0]
+        return IsFinite(
+            observation=means[:, :obs_size].all(dim=1).numpy(),
+            action=means[:, obs_size:].all(dim=1).numpy(),
+            parameters=self._rows.isfinite().all(dim=1).numpy(),
+            gradient=(2 * self._num_broken <= self._num_adam_steps).numpy(),
+        )
+
+    @torch.no_grad()
+    def act(self, obs: Float[Tensor, "L E O"], noise: Float[Tensor, "L E A"]) -> Float[Tensor, "L E A"]:
+        """Return actions for E observations of each life.
+
+        Args:
+            obs: raw.
+            noise: standard normal for continuous actions; for discrete ones uniform in [0, 1) with A = 1.
+
+        Returns:
+            The actions; discrete ones one-hot.
+        """
+        outputs = apply_mlp_to_few((obs - self._mean).mul_(self._inverse_std), self._acting)
+        if self._std is not None:
+            return torch.addcmul(outputs, self._std, noise)
+        below = outputs.softmax(dim=-1).cumsum(dim=-1)[..., :-1] <= noise
+        return torch.nn.functional.one_hot(below.sum(dim=-1), outputs.shape[-1]).to(outputs.dtype)
+
+    def update(self, steps: Steps, order: Int[Tensor, "L K"]) -> None:
+        """Learn from the newest steps.
+
+        Args:
+            steps: the M steps since the last update.
+            order: each life's indices of them, shuffled anew for each pass; cut into minibatches.
+        """
+        self._buffer.append(steps)
+        self._moments.add(self._buffer.filled())
+        with torch.no_grad():
+            update = Update(
+                steps=steps,
+                rows=self._buffer.normalised(self._moments),
+                ends=self._buffer.ends,
+                moments=self._moments,
+                memory=self._memory,
+            )
+            self._objective.begin(update, self._layout.views(self._rows), self._policies)
+        for rows in torch.split(order, self.config.minibatch_rows, dim=1):
+            leaves = {name: view.detach().requires_grad_() for name, view in self._layout.views(self._rows).items()}
+            losses = self._objective.loss(leaves, rows)
+            grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+            self._adam(self._layout.rows(dict(zip(leaves, grads, strict=True))))
+        self._take_up()
+
+    def _adam(self, grads: Float[Tensor, "L P"]) -> None:
+        """Make a step of Adam; a tensor of a life whose gradient is not finite stays as it is, as in the released code."""
+        self._num_adam_steps += 1
+        broken = None if math.isfinite(float(grads.sum())) else self._broken(grads)
+        before = None if broken is None else [kept.clone() for kept in (self._rows, self._first, self._second)]
+        self._first.lerp_(grads, 1 - BETA1)
+        self._second.mul_(BETA2).addcmul_(grads, grads, value=1 - BETA2)
+        rate = self.config.learning_rate / (1 - BETA1**self._num_adam_steps)
+        root = self._second.sqrt().div_(math.sqrt(1 - BETA2**self._num_adam_steps)).add_(EPSILON)
+        self._rows.addcdiv_(self._first, root, value=-rate)
+        if broken is not None and before is not None:
+            self._num_broken += broken.any(dim=1)
+            for kept, old in zip((self._rows, self._first, self._second), before, strict=True):
+                kept.copy_(torch.where(broken, old, kept))
+
+    def _broken(self, grads: Float[Tensor, "L P"]) -> Tensor:
+        """Return [L, P], true for all of a tensor that has a gradient which is not finite."""
+        views = self._layout.views(grads).values()
+        marks = [(~view.flatten(1).isfinite()).any(dim=1, keepdim=True).expand(-1, view[0].numel()) for view in views]
+        return torch.cat(marks, dim=1)
+
+
+def memory_output(parameters: Mapping[str, Tensor]) -> Float[Tensor, "L 32"]:
+    """Return tanh(W 1 + b) of each life's memory unit. Gradient: flows to both parameters."""
+    return (parameters["memory.weight"].sum(dim=-1) + parameters["memory.bias"]).tanh()

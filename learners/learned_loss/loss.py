@@ -1,0 +1,196 @@
+"""An evolved loss as a torch module, for a training loop of one's own.
+
+    loss = LearnedLoss.load("runs/point-goal-s0-...")           the file, or the folder of the run that evolved it
+    history = loss.history(num_rows=512)                        the buffer and the running moments of one life
+
+    action = mean of policy(history.normalised(obs)) + noise;  history.append(obs, action, reward, is_last)
+    after every M steps:
+        history.take_in()
+        for rows in torch.randperm(M).split(32):
+            value = loss(history, policy(history.obs), log_std, rows)
+            value.backward(); optimiser.step(); optimiser.zero_grad()
+
+`docs/epg.md` has the whole loop around a plain Gymnasium environment. The file is safetensors: phi, and in its metadata what phi is for.
+Letters: N rows of the buffer, n those that hold a step, M newest rows, B rows of a minibatch, O observation, A action.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+from torch import Tensor, nn
+
+from envs.errors import InvalidInputError
+from learners.learned_loss.buffer import Buffer, Moments, Steps
+from learners.learned_loss.inner_loop import MEMORY_INPUTS, SMALL
+from learners.learned_loss.network import ARCHITECTURES, MEMORY_SIZE, LossShape
+from learners.learned_loss.stack import LossStack, static_rows
+from learners.networks.spaces import SpaceSpec
+
+FILE_NAME = "loss.safetensors"
+FORMAT = "metaray learned loss 1"
+
+
+class LearnedLoss(nn.Module):
+    """L_phi for one policy; phi is a buffer and not a parameter: an optimiser of the policy must leave it alone.
+
+    Args:
+        shape: what it reads.
+        phi: [P].
+    """
+
+    phi: Tensor
+
+    def __init__(self, shape: LossShape, phi: np.ndarray) -> None:
+        super().__init__()
+        if phi.shape != (shape.num_parameters,):
+            raise InvalidInputError(f"phi has shape {phi.shape}: this loss has {shape.num_parameters} parameters")
+        self.shape = shape
+        self.register_buffer("phi", torch.from_numpy(np.array(phi, np.float32)))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LearnedLoss:
+        """Read an evolved loss.
+
+        Args:
+            path: its file, or a run directory that has one.
+
+        Raises:
+            InvalidInputError: there is none, or the file is of something else.
+        """
+        file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
+        try:
+            with safe_open(file, framework="numpy") as stored:
+                metadata = stored.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise InvalidInputError(f"{file} holds no learned loss: its format is {metadata.get('format', 'unnamed')!r}")
+                return cls(_shape(json.loads(metadata["shape"])), stored.get_tensor("phi"))
+        except (OSError, SafetensorError) as error:
+            reason = "no such file" if not file.exists() else str(error)
+            raise InvalidInputError(f"cannot read the learned loss {file}: {reason}") from None
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write it to `file`, so that a reader sees the old content or the new, never half of it."""
+        metadata = {"format": FORMAT, "shape": json.dumps(dataclasses.asdict(self.shape))}
+        target = Path(file)
+        temporary = target.with_name(f".{target.name}.tmp")
+        with temporary.open("wb") as stream:
+            stream.write(to_bytes({"phi": self.phi.cpu().numpy()}, metadata))
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+
+    def check(self, spec: SpaceSpec, what: str) -> None:
+        """Make sure that it can be used on these spaces.
+
+        Raises:
+            InvalidInputError: it was evolved for others; the line names both.
+        """
+        size, actions = self.shape.obs_size, self.shape.action_size
+        kind = "named actions" if self.shape.is_discrete else "action components"
+        if spec.obs_shape != (size,):
+            raise InvalidInputError(f"the loss reads observations of {size} numbers, those of {what} have shape {spec.obs_shape}")
+        if (spec.num_actions if self.shape.is_discrete else spec.action_size) != actions:
+            raise InvalidInputError(f"the loss reads {actions} {kind}, {what} has {spec.num_actions or spec.action_size}")
+
+    def history(self, num_rows: int = 512) -> History:
+        """Return the memory of a life that has not begun."""
+        if num_rows < self.shape.convolutions.shortest_buffer:
+            raise InvalidInputError(
+                f"num_rows = {num_rows} is out of range: the convolutions need {self.shape.convolutions.shortest_buffer}"
+            )
+        return History(self.shape, num_rows)
+
+    def forward(
+        self, history: History, outputs: Tensor, log_std: Tensor | None, rows: Tensor, memory: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss on a minibatch, a scalar.
+
+        Args:
+            history: of the life, with the newest steps taken in.
+            outputs: of the policy as it is now, for `history.obs`, [N, A]: means, or probabilities of named actions.
+            log_std: of the policy as it is now, [A]; None for named actions.
+            rows: indices [B] of the newest M steps, the oldest of them being 0.
+            memory: output of the life's memory unit, [32]; that of `history` where None.
+
+        Gradient: flows to `outputs`, `log_std`, and through the minibatch's rows alone to `memory`.
+        """
+        if outputs.shape != (history.num_rows, self.shape.action_size):
+            wanted = (history.num_rows, self.shape.action_size)
+            raise InvalidInputError(
+                f"outputs have shape {tuple(outputs.shape)}: allowed is {wanted}, a row for each of history.obs"
+            )
+        stack = LossStack(self.shape, self.phi[None].to(outputs.dtype))
+        parts = stack.static_parts(history.static[None].to(outputs.dtype), history.num_newest)
+        memory = (history.memory if memory is None else memory).to(outputs.dtype)
+        context = stack.context(parts, outputs[None], _constant(log_std, memory.detach()))
+        newest = outputs[None, -history.num_newest :][:, rows]
+        return stack.head(parts, rows[None], newest, _constant(log_std, memory), context).squeeze(0)
+
+
+class History:
+    """The buffer and the running moments of one life.
+
+    Attributes:
+        num_rows: N.
+        num_newest: M, how many steps the last `take_in` found.
+        obs: observations of all rows, normalised, zeros where there is none yet: [N, O].
+        static: what the loss reads of all rows besides the policy: [N, S].
+        memory: output of an untrained memory unit.
+    """
+
+    def __init__(self, shape: LossShape, num_rows: int) -> None:
+        self.num_rows, self.num_newest = num_rows, 0
+        self._shape, self._new = shape, list[tuple[Any, Any, float, bool]]()
+        self._buffer = Buffer(1, num_rows, shape.obs_size, shape.action_size, torch.float32)
+        self._moments = Moments(1, shape.obs_size + shape.action_size, torch.float32)
+        self.obs = torch.zeros(num_rows, shape.obs_size)
+        self.static = torch.zeros(num_rows, shape.static_size)
+        weight = torch.randn(MEMORY_SIZE, MEMORY_INPUTS)
+        self.memory = (weight / weight.norm(dim=0) * SMALL).sum(dim=1).tanh()
+
+    def normalised(self, obs: Any) -> Tensor:
+        """Return one observation as the policy should see it, [O]."""
+        raw = torch.as_tensor(np.asarray(obs), dtype=torch.float32)
+        size = self._shape.obs_size
+        return (raw - self._moments.mean[0, :size]) * self._moments.inverse_std[0, :size]
+
+    def append(self, obs: Any, action: Any, reward: float, is_last: bool) -> None:
+        """Note a step: the raw observation acted on, the action as sampled (or its number), the reward, and whether the episode ended."""
+        if self._shape.is_discrete:
+            action = np.eye(self._shape.action_size)[int(action)]
+        self._new.append((np.asarray(obs), np.asarray(action), float(reward), bool(is_last)))
+
+    def take_in(self) -> None:
+        """Add the steps since the last time to buffer and moments, and bring `obs` and `static` up to date."""
+        self.num_newest = len(self._new)
+        if not 0 < self.num_newest <= self.num_rows:
+            raise InvalidInputError(f"{self.num_newest} steps since the last take_in: allowed is [1, {self.num_rows}]")
+        obs, action, reward, is_last = zip(*self._new, strict=True)
+        steps = Steps.empty(1, self.num_newest, self._shape.obs_size, self._shape.action_size, torch.float32)
+        steps.obs[0], steps.action[0] = torch.as_tensor(np.stack(obs)), torch.as_tensor(np.stack(action))
+        steps.reward[0], steps.is_terminated[0] = torch.tensor(reward), torch.tensor(is_last)
+        self._buffer.append(steps)
+        self._moments.add(self._buffer.filled())
+        rows, self._new = self._buffer.normalised(self._moments), []
+        self.obs = rows[0, :, : self._shape.obs_size]
+        self.static = static_rows(self._shape, rows, self._buffer.ends)[0]
+
+
+def _constant(log_std: Tensor | None, memory: Tensor) -> Tensor:
+    return (memory if log_std is None else torch.cat((log_std, memory))).unsqueeze(0)
+
+
+def _shape(stored: dict[str, Any]) -> LossShape:
+    shape = LossShape(**stored)
+    if shape.architecture not in ARCHITECTURES:
+        raise InvalidInputError(f"the learned loss is of an architecture {shape.architecture!r} that this version does not know")
+    return shape

@@ -1,0 +1,228 @@
+"""The wiring of Ray against that of one process, and what it promises of its processes."""
+
+from __future__ import annotations
+
+import copy
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.messages import UnrollReport, UnrollRequest
+from cluster.backends.local_wiring import LocalWiring
+from cluster.backends.ray.wiring import RayWiring
+from cluster.backends.wiring import ActorFailed, CallLost, Event, Learned, LearnReport, Notice, Unrolled
+from cluster.config import RunConfig
+from cluster.run.loop import Loop
+from cluster.run.observer import LoopResult, SilentObserver
+from envs.errors import InvalidInputError
+from learners.metagradient_config import MetaConfig
+from learners.trajectory import Snapshot, Trajectory
+
+Digest = Callable[[LoopResult], str]
+
+
+def await_event(wiring: RayWiring, kind: type[Event]) -> Any:
+    for _ in range(400):
+        for event in wiring.wait(0.25):
+            if not isinstance(event, Notice):  # of a slow machine
+                assert isinstance(event, kind), event
+                return event
+    raise AssertionError(f"no {kind.__name__}")
+
+
+@pytest.fixture(scope="module")
+def wiring(ray_local: Any, config: RunConfig) -> Iterator[RayWiring]:
+    wiring = RayWiring(replace(config, num_actors=2, deterministic=False), run_name="wired")
+    wiring.version, wiring.weights = wiring.start(None)  # type: ignore[attr-defined]
+    yield wiring
+    wiring.close()
+
+
+@pytest.mark.parametrize("num_actors", [1, 2])
+def test_parameters_equal_those_of_the_run_in_one_process(
+    ray_local: Any, config: RunConfig, digest: Digest, num_actors: int
+) -> None:
+    config = replace(config, num_actors=num_actors, lag=num_actors - 1)
+    want = Loop(config, LocalWiring(config), SilentObserver()).run()
+    got = Loop(config, RayWiring(config, run_name=f"equal-{num_actors}"), SilentObserver()).run()
+    assert digest(got) == digest(want)
+    assert (got.env_steps, got.final_return, got.mean_lag) == (want.env_steps, want.final_return, want.mean_lag)
+    assert got.lost_actors == 0
+
+
+def test_a_learner_that_tunes_itself_equals_the_one_in_one_process(ray_local: Any, config: RunConfig, digest: Digest) -> None:
+    config = replace(config, eta=("gamma", "lambda"), meta=MetaConfig(batch_unrolls=4, learning_rate=0.01))
+    want = Loop(config, LocalWiring(config), SilentObserver()).run()
+    got = Loop(config, RayWiring(config, run_name="tuned"), SilentObserver()).run()
+    assert digest(got) == digest(want)
+    np.testing.assert_array_equal(got.parameters["eta"], want.parameters["eta"])
+
+
+class Keeper(SilentObserver):
+    """Keeps the first checkpoint, and asks for an end after it."""
+
+    payload: dict[str, Any] | None = None
+
+    def on_checkpoint(self, step: int, payload: dict[str, Any]) -> None:
+        self.payload = self.payload or copy.deepcopy(payload)
+
+    def stop_requested(self) -> bool:
+        return self.payload is not None
+
+
+def test_a_run_begun_in_one_process_goes_on_upon_ray_as_if_nothing_had_been(
+    ray_local: Any, config: RunConfig, digest: Digest
+) -> None:
+    config = replace(config, checkpoint_every_rounds=5)
+    want = Loop(config, LocalWiring(config), SilentObserver()).run()
+    keeper = Keeper()
+    part = Loop(config, LocalWiring(config), keeper).run()
+    assert part.learner_updates < want.learner_updates
+    got = Loop(config, RayWiring(config, run_name="resumed"), SilentObserver(), keeper.payload).run()
+    assert digest(got) == digest(want)
+    assert (got.learner_updates, got.num_episodes) == (want.learner_updates, want.num_episodes)
+
+
+def test_an_unroll_and_an_update_go_round(ray_local: Any, wiring: Any) -> None:
+    wiring.unroll(UnrollRequest(actor=1, round=0, policy_version=0), wiring.weights)
+    unrolled = await_event(wiring, Unrolled)
+    assert isinstance(unrolled.report, UnrollReport)
+    assert (unrolled.report.actor, unrolled.report.env_steps > 0) == (1, True)
+    assert isinstance(unrolled.trajectory, ray_local.ObjectRef)  # the driver holds no trajectory, only a reference
+    trajectory = ray_local.get(unrolled.trajectory)
+    assert isinstance(trajectory, Trajectory)
+    trajectory.validate()
+    wiring.learn([unrolled.trajectory])
+    learned = await_event(wiring, Learned)
+    assert isinstance(learned.report, LearnReport)
+    assert isinstance(learned.weights, ray_local.ObjectRef)
+    snapshot = wiring.snapshot_of(learned.weights)
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.version == learned.report.version == wiring.version + 1
+    state = wiring.learner_state()
+    assert state["version"] == snapshot.version
+    for name, array in state["params"].items():
+        np.testing.assert_array_equal(array, snapshot.arrays[name])
+    again = wiring.snapshot_of(wiring.weights_of(snapshot))
+    assert again.version == snapshot.version
+    wiring.version = snapshot.version
+
+
+def test_large_arrays_are_read_where_they_lie(ray_local: Any, config: RunConfig) -> None:
+    """A trajectory passes through the object store with its arrays out of band: what comes out is a view of shared memory."""
+    zeros = np.zeros((21, 64, 512), dtype=np.float32)
+    got = ray_local.get(ray_local.put(Snapshot(version=1, arrays={"zeros": zeros})))
+    assert not got.arrays["zeros"].flags.writeable
+    assert not got.arrays["zeros"].flags.owndata
+
+
+def test_processes_carry_telling_names(ray_local: Any, wiring: Any, config: RunConfig) -> None:
+    from cluster.backends.ray.workers import LearnerWorker, RolloutWorker
+
+    places = [ray_local.get(ray_local.get_actor(f"wired/{role}").place.remote()) for role in ("actor-0", "actor-1", "learner")]
+    assert len({place.pid for place in places}) == 3
+    assert re.fullmatch(r"[0-9a-f]{12}, pid \d+ on \S+ \([\d.]+\)", str(places[0]))
+    assert repr(RolloutWorker(config, "wired", 3, "/")) == "RolloutWorker(actor=3)"
+    assert repr(LearnerWorker(config, "wired", "/")) == "LearnerWorker(wired)"
+    give_up = time.monotonic() + 60
+    while wiring.actors_alive() < 2 and time.monotonic() < give_up:  # `start` waits for them only for a while
+        wiring.wait(0.25)
+    assert wiring.actors_alive() == 2
+
+
+def test_workers_take_one_thread(ray_local: Any, wiring: Any) -> None:
+    place = ray_local.get(ray_local.get_actor("wired/actor-1").place.remote())
+    assert b"OMP_NUM_THREADS=1" in Path(f"/proc/{place.pid}/environ").read_bytes().split(b"\0")
+
+
+def test_a_lost_trajectory_costs_its_call_and_nothing_else(ray_local: Any, wiring: Any) -> None:
+    class Owner:
+        """Dies with an object of its own, as a machine does with those that it holds."""
+
+        def put(self) -> list[Any]:
+            return [ray_local.put(np.zeros(1_000_000))]
+
+    owner = ray_local.remote(Owner).options(num_cpus=0).remote()
+    (lost,) = ray_local.get(owner.put.remote())
+    ray_local.kill(owner)
+    while _is_there(ray_local, lost):
+        time.sleep(0.05)
+    wiring.learn([lost])
+    event = await_event(wiring, CallLost)
+    assert re.search(r"trajectory.*: OwnerDiedError: ", event.reason)
+    assert "\x1b" not in event.reason
+    assert "\n" not in event.reason
+    wiring.learn([_one_trajectory(wiring, 1)])
+    assert await_event(wiring, Learned).report.version == wiring.version + 1
+    wiring.version += 1
+
+
+def _is_there(ray: Any, ref: Any) -> bool:
+    try:
+        ray.get(ref)
+    except ray.exceptions.OwnerDiedError:
+        return False
+    return True
+
+
+def _one_trajectory(wiring: Any, round_: int) -> Any:
+    wiring.unroll(UnrollRequest(actor=0, round=round_, policy_version=wiring.version), wiring.weights)
+    return await_event(wiring, Unrolled).trajectory
+
+
+def test_an_error_of_an_actor_comes_as_it_was_over_there(ray_local: Any, wiring: Any) -> None:
+    wiring.unroll(UnrollRequest(actor=0, round=9, policy_version=0, state={"env": {}}), wiring.weights)
+    error = await_event(wiring, ActorFailed).error
+    assert isinstance(error, KeyError)
+    assert error.args == ("state",)
+    note = "".join(error.__notes__)
+    assert "actor 0" in note
+    assert "in restore" in note  # the far side's traceback
+    assert "\x1b" not in note
+
+
+def test_a_name_that_is_taken_gets_a_number(
+    ray_local: Any, config: RunConfig, wiring: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster.backends.ray import calls
+
+    monkeypatch.setattr(calls, "NAME_WAIT_S", 0.1)
+    asked: list[str] = []
+
+    def make(name: str) -> str:
+        asked.append(name)
+        if not name.endswith("~2"):
+            raise ray_local.exceptions.ActorAlreadyExistsError(name)
+        return name
+
+    assert calls.named(make, "run/actor-0") == "run/actor-0~2"
+    assert set(asked) == {"run/actor-0", "run/actor-0~2"}
+
+
+def test_a_cluster_that_is_too_small_is_one_line(ray_local: Any, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.backends.ray import wiring
+
+    monkeypatch.setattr(wiring, "PLACEMENT_WAIT_S", 0.0)
+    wide = replace(config, rollout=replace(config.rollout, env_threads=64))
+    wiring = RayWiring(wide, run_name="wide")
+    try:
+        with pytest.raises(InvalidInputError, match=r"has 4 CPUs in all, a learner and one actor need 65"):
+            wiring.start(None)
+    finally:
+        wiring.close()
+    assert ray_local.is_initialized()  # which was there before the wiring, and stays
+
+
+def test_a_gpu_that_nobody_has_is_one_line(ray_local: Any, config: RunConfig) -> None:
+    wiring = RayWiring(replace(config, learner_device="cuda"), run_name="gpu")
+    try:
+        with pytest.raises(InvalidInputError, match="no node of the Ray cluster has a GPU"):
+            wiring.start(None)
+    finally:
+        wiring.close()

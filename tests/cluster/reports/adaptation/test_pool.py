@@ -1,0 +1,118 @@
+"""Who lives the lives changes nothing: this process, or several of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from actors.adaptation import SPLITS, AdaptationChunk, AdaptationSetup, adapt, chunks_for
+from actors.chunks import spaces_of
+from cluster.reports.adaptation.pool import LostProcessError, live_all
+from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+from learners.learned_loss.ppo_baseline import BaselineConfig
+
+LIFE = LifeConfig(num_updates=4, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.01, fitness_episodes=2)
+BASELINE = BaselineConfig(passes=2, minibatch_rows=8)
+
+
+def setup_for(family: str) -> AdaptationSetup:
+    phi = draw_phi(LossShape.of(LossConfig(), spaces_of(family)), np.random.default_rng(0))
+    return AdaptationSetup(family=family, seed=3, life=LIFE, loss=LossConfig(), baseline=BASELINE, phi=phi.astype(np.float32))
+
+
+def chunks() -> list[AdaptationChunk]:
+    return [chunk for learner in ("learned", "ppo") for chunk in chunks_for(learner, "test", 5, 2)]  # type: ignore[arg-type]
+
+
+def test_a_life_is_the_same_bit_for_bit_for_any_number_of_actors() -> None:
+    setup, told = setup_for("hopper-dynamics"), {1: [0], 2: [0]}
+    lived = {
+        num_actors: [
+            life
+            for chunk in live_all(setup, chunks(), num_actors=num_actors, on_progress=told[num_actors].append)
+            for life in chunk.lives
+        ]
+        for num_actors in told
+    }
+    assert lived[1] == lived[2]
+    assert len(lived[1]) == 10
+    for counts in told.values():
+        assert counts == sorted(counts)
+        assert counts[-1] == 10 * LIFE.num_updates
+
+
+def test_both_learn_the_same_tasks_and_no_two_lives_of_a_side_are_alike() -> None:
+    setup = setup_for("hopper-dynamics")
+    lived = [life for chunk in chunks() for life in adapt(setup, chunk).lives]
+    learned, ppo = ([life for life in lived if life.learner == one] for one in ("learned", "ppo"))
+    assert [(life.life, life.task) for life in learned] == [(life.life, life.task) for life in ppo]
+    assert len({life.task for life in learned}) == 5
+    train = adapt(setup, AdaptationChunk(learner="ppo", split="train", first=0, count=5))
+    assert not {life.task for life in train.lives} & {life.task for life in learned}
+    assert {life.fitness for life in learned}.isdisjoint(life.fitness for life in ppo)
+
+
+def test_each_side_has_its_own_tasks() -> None:
+    setup = setup_for("point-goal-halves")
+    sides = {
+        side: [
+            life.task.number("goal_x")
+            for life in adapt(setup, AdaptationChunk(learner="ppo", split=side, first=0, count=6)).lives
+        ]
+        for side in SPLITS
+    }
+    assert min(sides["train"]) > 0 > max(sides["test"])
+
+
+def test_starts_and_noise_are_shared() -> None:
+    """With step sizes of almost nothing neither learns, and what both live is the same world step by step."""
+    setup = setup_for("hopper-dynamics")
+    still = replace(setup, life=replace(LIFE, learning_rate=1e-12), baseline=replace(BASELINE, learning_rate=1e-12, passes=1))
+    learned, ppo = (adapt(still, AdaptationChunk(learner=one, split="test", first=0, count=3)) for one in ("learned", "ppo"))
+    for one, other in zip(learned.lives, ppo.lives, strict=True):
+        assert [(episode.end_step, episode.length) for episode in one.episodes] == [
+            (episode.end_step, episode.length) for episode in other.episodes
+        ]
+        assert [episode.episode_return for episode in one.episodes] == pytest.approx(
+            [episode.episode_return for episode in other.episodes], rel=1e-6
+        )
+        assert one.episodes
+        assert one.fitness == pytest.approx(other.fitness, rel=1e-6)
+
+
+def test_a_life_does_not_hang_on_how_many_there_are() -> None:
+    setup = setup_for("pendulum")
+    few, many = (
+        [
+            life
+            for chunk in live_all(setup, chunks_for("ppo", "test", n, 2), num_actors=1, on_progress=len_of)
+            for life in chunk.lives
+        ]
+        for n in (2, 4)
+    )
+    assert few == many[:2]
+
+
+def len_of(_: int) -> None:
+    """Nobody watches."""
+
+
+def test_an_error_in_a_process_is_raised_here() -> None:
+    setup = replace(setup_for("pendulum"), family="no-such-family")
+    with pytest.raises(ValueError, match="unknown task family"):
+        live_all(setup, chunks(), num_actors=2, on_progress=len_of)
+
+
+def kill_all(_: int) -> None:
+    for child in multiprocessing.active_children():
+        child.kill()
+
+
+def test_a_process_that_is_lost_is_an_error_and_no_hang() -> None:
+    with pytest.raises(LostProcessError, match="ended in the middle of its lives"):
+        live_all(setup_for("pendulum"), chunks(), num_actors=2, on_progress=kill_all)
+    assert multiprocessing.active_children() == []
