@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from actors.life_experience import What
+from actors.messages import Work
 from actors.lifetimes import LifeSeed, Stage, check_can_be_lived_in, live
 from actors.seeds import Stream, generator, seed_sequence
 from envs.one_hot import as_vectors
@@ -25,6 +26,7 @@ from learners.learned_loss.inner_loop import LifeConfig, Objective
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.learned_loss.objectives import GuidedObjective, LearnedObjective, PpoObjective
 from learners.networks.spaces import SpaceSpec
+from learners.trajectory import Episode, Snapshot
 
 Kind = Literal["perturbed", "evaluation"]
 
@@ -70,7 +72,7 @@ class ChunkResult:
         fitness: of each life, in order.
         env_steps: that they took, those of the fitness included.
         busy_s: seconds that they took.
-        scalars: means over the lives.
+        figures: means over the lives.
         not_finite: lives in which something was not a finite number, in order.
         cut_episodes: of the fitness, that had not ended when they were cut.
     """
@@ -81,14 +83,23 @@ class ChunkResult:
     fitness: tuple[float, ...]
     env_steps: int
     busy_s: float
-    scalars: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
     not_finite: tuple[NotFinite, ...] = ()
     cut_episodes: int = 0
+    episodes: tuple[Episode, ...] = ()
+    settled: tuple[float, ...] = ()
+    state: None = None
 
     @property
-    def num_not_finite(self) -> int:
-        """Lives that are not finite; what was lived before they were named has its fitness to tell."""
-        return max(len(self.not_finite), sum(not math.isfinite(value) for value in self.fitness))
+    def counts(self) -> dict[str, int]:
+        """Lives, those that are not finite (what was lived before they were named has its fitness to tell), and episodes that were cut."""
+        not_finite = max(len(self.not_finite), sum(not math.isfinite(value) for value in self.fitness))
+        return {"lives": len(self.fitness), "lives/not_finite": not_finite, "episodes/cut": self.cut_episodes}
+
+    @property
+    def samples(self) -> dict[str, tuple[float, ...]]:
+        """The fitness of every life."""
+        return {"fitness/histogram": self.fitness}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +160,12 @@ class LifeRunner:
         self._stop = threading.Event()
         self._stages: dict[int, Stage] = {}
 
+    def collect(self, work: Work, weights: Snapshot) -> tuple[ChunkResult, None]:
+        """See `actors.messages.Collector`; LivesStoppedError when another thread calls `stop`."""
+        return self.live(work.request, weights.arrays["phi"]), None
+
     def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
-        """Live the lives of `chunk`, under losses around `phi`; LivesStoppedError when another thread calls `stop`."""
+        """Live the lives of `chunk`, under losses around `phi`."""
         setup, stage = self._setup, self._stage(chunk.count)
         numbers = range(chunk.first, chunk.first + chunk.count)
         seeds = [self._seed(chunk, life) for life in numbers]
@@ -165,7 +180,7 @@ class LifeRunner:
             fitness=tuple(record.fitness.tolist()),
             env_steps=record.env_steps,
             busy_s=record.seconds,
-            scalars={"lives/training_return": float(np.mean(returns))} if returns else {},
+            figures={"lives/training_return": float(np.mean(returns))} if returns else {},
             not_finite=tuple(NotFinite(life=life, what=what, task=str(task)) for life, what, task in named if what is not None),
             cut_episodes=record.cut_episodes,
         )

@@ -1,55 +1,109 @@
-"""What passes between the main loop and an actor: a request for one unroll, and the small part of its answer.
+"""What passes between the loop and an actor: a unit of work, and the small part of its answer.
 
-The large part of the answer is the `Trajectory`, which the loop never opens.
+    loop --Work, weights--> collector --Report--> loop        small; journalled where a run has a journal
+                                      --payload-> learner     a `Trajectory`, say: the loop passes it on by reference and never opens it
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from learners.trajectory import Episode
+from learners.trajectory import Episode, Snapshot
+
+Part = Literal["train", "evaluate"]
+"""Of a round: what its update learns from, or what judges the weights after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnrollRequest:
-    """One unit of acting: unroll number `round` of one actor.
+class Work:
+    """One unit of work.
 
     Attributes:
-        actor: index of the actor.
-        round: counts the unrolls of this actor from 0; with the run's seed it names every random draw of the unroll.
-        policy_version: version of the weights sent along.
-        wants_state: return what the actor's future depends on, taken after this unroll.
+        round: which round; with `index` and the run's seed it names every random draw of the unit.
+        index: which unit of its round.
+        actor: index of the actor whose state it goes on from; None where any actor may do it, or two of them.
+        part: which part of its round.
+        size: how long it takes, relative to other units of a run (such as lifetimes in lockstep).
+        request: what else its collector needs to know.
+        wants_state: return what the actor's future depends on, taken after this unit.
         state: go on from this state first: a replacement or a resumed run takes up where another actor stopped.
     """
 
-    actor: int
     round: int
-    policy_version: int
+    index: int
+    actor: int | None = None
+    part: Part = "train"
+    size: int = 1
+    request: Any = None
     wants_state: bool = False
     state: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> tuple[Part, int, int]:
+        """Names it within its run."""
+        return self.part, self.round, self.index
+
+
+class Report(Protocol):
+    """The small part of a finished unit of work."""
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps taken (resets are none)."""
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds spent in policy, environment and, where the actor learns, updates."""
+
+    @property
+    def episodes(self) -> tuple[Episode, ...]:
+        """Episodes of training that ended in it, where their returns are the run's."""
+
+    @property
+    def settled(self) -> tuple[float, ...]:
+        """Returns in order of their episodes' starts (see `actors.settled`): what a mean may be taken of."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What is added up over a run, by metric name."""
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What is averaged over the units of a round, by metric name."""
+
+    @property
+    def samples(self) -> Mapping[str, Sequence[float]]:
+        """What a histogram is drawn of, by metric name."""
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """The actor's state after the unit, where its work wanted it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnrollReport:
-    """The small part of a finished unroll.
+    """The report of an unroll. See `Report`."""
 
-    Attributes:
-        env_steps: environment steps taken (resets are none).
-        episodes: episodes that ended in it.
-        busy_s: seconds spent in policy and environment.
-        where: host and process, for a person.
-        settled: returns of episodes of which every one that began before them has ended too, in order of their starts
-            (`actors.settled`): what a mean may be taken of.
-        state: the actor's state after the unroll, when the request wanted it.
-    """
-
-    actor: int
-    round: int
-    policy_version: int
     env_steps: int
-    episodes: tuple[Episode, ...]
     busy_s: float
-    where: str
+    episodes: tuple[Episode, ...] = ()
     settled: tuple[float, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
     state: dict[str, Any] | None = None
+
+
+class Collector(Protocol):
+    """Does the work of one actor. An algorithm's units are a pure function of what made it, the work (with its state) and the weights."""
+
+    def collect(self, work: Work, weights: Snapshot) -> tuple[Report, Any]:
+        """Do a unit of work; return its report and its payload (None where the report is all that is learned from)."""
+
+    def stop(self) -> None:
+        """End the unit under way soon, with an error; called from another thread. A collector that cannot may do nothing."""
+
+    def close(self) -> None:
+        """Free the environments."""

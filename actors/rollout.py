@@ -10,8 +10,6 @@ replacement that restores the state goes on bit for bit.
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.messages import UnrollReport, UnrollRequest
+from actors.messages import UnrollReport, Work
 from actors.policy import Policy
 from actors.seeds import Stream, generator, integer_seed
 from actors.settled import SettledReturns
@@ -91,33 +89,31 @@ class RolloutActor:
         self._returns, self._lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
         self._settled = SettledReturns(num_envs)
 
-    def unroll(self, request: UnrollRequest, snapshot: Snapshot) -> tuple[UnrollReport, Trajectory]:
-        """Act for T steps with the weights of `snapshot`."""
+    def collect(self, work: Work, weights: Snapshot) -> tuple[UnrollReport, Trajectory]:
+        """Act for T steps with these weights. See `actors.messages.Collector`."""
         started = time.perf_counter()
-        if request.state is not None:
-            self.restore(request.state)
+        if work.state is not None:
+            self.restore(work.state)
         replayed = self._spec.anchored and not self._env.can_save
-        if replayed and request.round % ANCHOR_ROUNDS == 0 and request.round > self._anchor_round:
-            self._start(anchor_round=request.round)
-        self._policy.load(snapshot)
-        self._policy.seed(integer_seed(self._spec.run_seed, Stream.ACTIONS, self._actor, request.round))
-        tasks_rng = generator(self._spec.run_seed, Stream.TASKS, self._actor, request.round)
+        if replayed and work.round % ANCHOR_ROUNDS == 0 and work.round > self._anchor_round:
+            self._start(anchor_round=work.round)
+        self._policy.load(weights)
+        self._policy.seed(integer_seed(self._spec.run_seed, Stream.ACTIONS, self._actor, work.round))
+        tasks_rng = generator(self._spec.run_seed, Stream.TASKS, self._actor, work.round)
         with self._locating_faults():
             trajectory, episodes = self._collect(tasks_rng)
-        self._round = request.round + 1
-        state = self.state() if request.wants_state else None
+        self._round = work.round + 1
         report = UnrollReport(
-            actor=self._actor,
-            round=request.round,
-            policy_version=snapshot.version,
             env_steps=trajectory.env_steps,
             episodes=tuple(episodes),
-            busy_s=time.perf_counter() - started,
-            where=f"{socket.gethostname()} pid {os.getpid()}",
             settled=self._settled.take(),
-            state=state,
+            state=self.state() if work.wants_state else None,
+            busy_s=time.perf_counter() - started,
         )
         return report, trajectory
+
+    def stop(self) -> None:
+        """See `actors.messages.Collector`; an unroll is short."""
 
     def _collect(self, tasks_rng: np.random.Generator) -> tuple[Trajectory, list[Episode]]:
         buffers = self._policy.buffers(self._spec.unroll_length, self._env)

@@ -3,152 +3,119 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from actors.seeds import Stream, generator, integer_seed
+from cluster.backends.base import LearnCall, LearnReport
 from cluster.backends.memory import keep_freed_memory
-from cluster.backends.wiring import LearnReport
-from cluster.config import RunConfig
+from cluster.store.checkpoint import parameters_sha256
 from envs.errors import InvalidInputError
-from envs.registry import resolve
-from learners import impala, metagradient
-from learners.checkpointing import meta_state_from_arrays, meta_state_to_arrays, state_from_arrays, state_to_arrays
-from learners.networks.agent import Agent, SpaceSpec
+from learners.algorithm import Algorithm, Progress
+from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
-from learners.trajectory import Snapshot, Trajectory
+from learners.state_dict import from_arrays, to_arrays
+from learners.trajectory import Snapshot
+
+MUST_BE_FINITE = ("loss/", "gradient/")
+"""Scalars by the first part of their name; one that is not finite has spoiled the parameters."""
 
 
-def first_env_spec(config: RunConfig) -> SpaceSpec:
-    """What the network needs to know of the family's spaces, read off an environment of one slot."""
-    family = resolve(config.family)
-    env = family.make(family.sample(1, generator(config.seed, Stream.TASKS)), num_threads=1)
-    try:
-        return SpaceSpec.of(env)
-    finally:
-        env.close()
-
-
-def device_of(config: RunConfig) -> torch.device:
+def device_of(wanted: str) -> torch.device:
     """The learner's device: `auto` takes a GPU where there is one.
 
     Raises:
         InvalidInputError: a GPU is asked for and there is none.
     """
     has_gpu = torch.cuda.is_available()
-    if config.learner_device == "auto":
+    if wanted == "auto":
         return torch.device("cuda" if has_gpu else "cpu")
-    if config.learner_device == "cuda" and not has_gpu:
+    if wanted == "cuda" and not has_gpu:
         raise InvalidInputError("learner_device = cuda, and torch finds no GPU here: allowed here is cpu or auto")
-    return torch.device(config.learner_device)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Algorithm:
-    """An algorithm's page with its config filled in, as the host calls it.
-
-    Attributes:
-        init: (spec, network, seed=, device=) -> the network's skeleton and the state of a learner that has seen nothing.
-        iterate: (agent, state=, trajectories=, ...) -> the state after their updates, mean scalars, seconds.
-        network_arrays: state -> what a snapshot holds.
-        to_arrays, from_arrays: state -> what a checkpoint holds, and back.
-        prepare: (agent, state) -> nothing: does what takes long and should be done before training's clock runs.
-    """
-
-    init: Callable[..., tuple[Agent, Any]]
-    iterate: Callable[..., tuple[Any, dict[str, float], float]]
-    network_arrays: Callable[[Any], dict[str, Tensor]]
-    to_arrays: Callable[[Any], dict[str, Any]]
-    from_arrays: Callable[..., Any]
-    prepare: Callable[[Agent, Any], None] = lambda agent, state: None
-
-
-def algorithm_of(config: RunConfig) -> Algorithm:
-    """The learner that a config names: IMPALA, within the meta-gradient where eta is not empty."""
-    tuning = config.tuning
-    if tuning is None:
-        plain = Algorithm(
-            init=partial(impala.init, config=config.learner),
-            iterate=partial(impala.iterate, config=config.learner),
-            network_arrays=impala.network_arrays,
-            to_arrays=state_to_arrays,
-            from_arrays=state_from_arrays,
-        )
-        return _compiled(plain, config) if config.learner_compile else plain
-    return Algorithm(
-        init=partial(metagradient.init, config=tuning),
-        iterate=partial(metagradient.iterate, config=tuning),
-        network_arrays=partial(metagradient.network_arrays, tuning),
-        to_arrays=meta_state_to_arrays,
-        from_arrays=meta_state_from_arrays,
-    )
-
-
-def _compiled(plain: Algorithm, config: RunConfig) -> Algorithm:
-    """IMPALA with its update compiled."""
-    from learners.compiled import CompiledUpdate
-
-    update = CompiledUpdate()
-
-    def prepare(agent: Agent, state: impala.LearnerState) -> None:
-        update.prepare(agent, config.learner, state, unroll_length=config.rollout.unroll_length, num_envs=config.batch_unrolls)
-
-    return replace(plain, iterate=partial(plain.iterate, update_with=update), prepare=prepare)
+    return torch.device(wanted)
 
 
 class LearnerHost:
-    """Holds the learner's state between calls."""
+    """Holds the learner's state between calls.
 
-    def __init__(self, config: RunConfig, spec: SpaceSpec) -> None:
+    Args:
+        algorithm: the module of its functions.
+        config: of the run.
+        spec: makes the spaces that it acts in.
+        total: what its schedules are laid over.
+        has_digests: report the digest of the weights after each call.
+    """
+
+    def __init__(
+        self, algorithm: Algorithm, config: Any, spec: Callable[[], SpaceSpec], *, total: int, has_digests: bool = False
+    ) -> None:
         keep_freed_memory()
-        self._config, self._device, self._algorithm = config, device_of(config), algorithm_of(config)
-        seed = integer_seed(config.seed, Stream.PARAMETERS)
-        self._agent, self._state = self._algorithm.init(spec, config.network, seed=seed, device=self._device)
-        self._algorithm.prepare(self._agent, self._state)
+        self._algorithm, self._config, self._has_digests = algorithm, config, has_digests
+        device = device_of(getattr(config, "learner_device", "cpu"))
+        network = getattr(config, "network", NetworkConfig())
+        self._progress = Progress(round=0, total=total, run_seed=config.seed)
+        self._device = device
+        self._agent, self._state = algorithm.init(config, spec(), None, network, config.seed, device)
 
-    def learn(self, trajectories: Sequence[Trajectory]) -> tuple[LearnReport, Snapshot]:
-        """Make the updates that these trajectories hold, and return the weights after the last one."""
-        before = self._state.version
-        self._state, scalars, busy_s = self._algorithm.iterate(
-            self._agent,
-            state=self._state,
-            trajectories=trajectories,
-            batch_unrolls=self._config.batch_unrolls,
-            total_env_steps=self._config.scheduled_env_steps,
-            device=self._device,
+    def build(self, state: dict[str, Any] | None) -> tuple[LearnReport, Snapshot]:
+        """Get ready, from a checkpointed state if one is given; return a report of no update, and the weights.
+
+        Raises:
+            InvalidInputError: the state belongs to another network.
+        """
+        if state is not None:
+            self._state = from_arrays(state, like=self._state, device=self._device)
+        if (prepare := getattr(self._algorithm, "prepare", None)) is not None:
+            prepare(self._agent, self._config, self._state)
+        snapshot = self.snapshot()
+        return LearnReport(version=snapshot.version, num_updates=0, busy_s=0.0, digest=self._digest(snapshot)), snapshot
+
+    def learn(self, call: LearnCall, experience: Sequence[Any]) -> tuple[LearnReport, Snapshot]:
+        """Make the updates that this experience holds, or keep the best; return the weights after that.
+
+        Raises:
+            FloatingPointError: a loss or a gradient was not finite.
+        """
+        started, before, scalars = time.perf_counter(), int(self._state.version), dict[str, float]()
+        self._progress = call.progress
+        if call.part == "evaluate":
+            self._state = self._algorithm.keep_best(self._config, self._state, call.score)  # type: ignore[attr-defined]
+        else:
+            self._state, found = self._algorithm.update(self._agent, self._config, self._state, experience, call.progress)
+            scalars = {name: float(value) for name, value in found.items()}
+            self._check_finite(scalars)
+        snapshot = self.snapshot()
+        report = LearnReport(
+            version=snapshot.version,
+            num_updates=snapshot.version - before,
+            busy_s=time.perf_counter() - started,
+            scalars=scalars,
+            digest=self._digest(snapshot),
         )
-        version: int = self._state.version
-        if not math.isfinite(scalars["gradient/norm"]):
-            raise FloatingPointError(
-                f"the learner diverged: gradient/norm = {scalars['gradient/norm']} after update {version} "
-                f"(loss {scalars['loss/total']}); a smaller learner.learning_rate or learner.reward_scale may help"
-            )
-        return LearnReport(version=version, num_updates=version - before, busy_s=busy_s, scalars=scalars), self.snapshot()
+        return report, snapshot
+
+    def _check_finite(self, scalars: dict[str, float]) -> None:
+        for name, value in scalars.items():
+            if name.startswith(MUST_BE_FINITE) and not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the learner diverged: {name} = {value} after update {self._state.version}; "
+                    "a smaller learner.learning_rate or learner.reward_scale may help"
+                )
 
     def snapshot(self) -> Snapshot:
         """The weights now, as arrays of their own that nothing writes to."""
-        arrays = self._algorithm.network_arrays(self._state)
-        return Snapshot(version=self._state.version, arrays=parameters_to_arrays(arrays))
+        weights = self._algorithm.weights(self._config, self._state, self._progress)
+        tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
+        arrays = {name: np.array(value) for name, value in weights.items() if not isinstance(value, Tensor)}
+        return Snapshot(version=int(self._state.version), arrays=parameters_to_arrays(tensors) | arrays)
+
+    def _digest(self, snapshot: Snapshot) -> str:
+        return parameters_sha256(snapshot.arrays) if self._has_digests else ""
 
     def state(self) -> dict[str, Any]:
         """The whole state, for a checkpoint."""
-        return self._algorithm.to_arrays(self._state)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpointed state.
-
-        Raises:
-            InvalidInputError: it belongs to another network.
-        """
-        self._state = self._algorithm.from_arrays(state, like=self._state, device=self._device)
-
-
-def parameters_of(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The trainable parameters within a checkpointed state."""
-    return dict(state["params"])
+        return to_arrays(self._state)

@@ -6,10 +6,12 @@ loss-last.safetensors    phi as it is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from actors.chunks import spaces_of
 from cluster.epg.config import EpgRunConfig
 from cluster.store.run_directory import RunDirectory
-from learners.epg import OuterState
 from learners.learned_loss.loss import FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossShape
 
@@ -22,8 +24,8 @@ class LossFiles:
     def __init__(self, config: EpgRunConfig, directory: RunDirectory) -> None:
         self._folder, self._shape = directory.path, LossShape.of(config.loss, spaces_of(config.family))
 
-    def __call__(self, state: OuterState) -> None:
-        """Write both files for `state`, each whole or not at all."""
-        best = state.phi if state.best_phi is None else state.best_phi
-        for phi, name in ((best, FILE_NAME), (state.phi, LAST_FILE_NAME)):
+    def __call__(self, state: Mapping[str, Any]) -> None:
+        """Write both files for the learner's state, each whole or not at all."""
+        best = state["phi"] if state["best_phi"] is None else state["best_phi"]
+        for phi, name in ((best, FILE_NAME), (state["phi"], LAST_FILE_NAME)):
             LearnedLoss(self._shape, phi).save(self._folder / name)

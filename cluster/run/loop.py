@@ -2,63 +2,77 @@
 
              +---------------------- weights ----------------------+
              v                                                     |
-    actors: unroll  --trajectory-->  schedule: ready  --call-->  learner: update
+    actors: collect  --experience-->  schedule: ready  --call-->  learner: update
              ^                            |
-             +--------- request ----------+          loop: hand out -> wait -> take in -> report -> checkpoint
+             +---------- work ------------+          loop: submit -> wait -> take in -> report -> checkpoint
 
-The loop holds handles, never data, and is the same for threads and for Ray (`cluster.backends.wiring`). What may start when is the
-schedule's to say (`cluster.run.schedule`); who sees what of it is the observer's (`cluster.run.observer`).
+The loop holds handles, never data, and is the same for every algorithm, for threads, processes and Ray (`cluster.backends.base`). What may
+start when is the schedule's to say (`cluster.run.schedule`); who sees what of it is the observer's (`cluster.run.observer`).
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cluster.backends.wiring import ActorFailed, ActorLost, CallLost, Event, Handle, Learned, Notice, Unrolled, Wiring
-from cluster.config import RunConfig
+from actors.messages import Report
+from cluster.backends.base import Backend, CallLost, Collected, Event, Failed, Handle, LearnCall, Learned, Lost, Notice
 from cluster.run.collapse import CollapseWatch
-from cluster.run.observer import LoopResult, RunObserver, Status, StopReason
-from cluster.run.schedule import Call, FixedLagSchedule, FreeSchedule, Ready, Shape
+from cluster.run.keeper import Keeper
+from cluster.run.observer import LoopResult, RunObserver, StopReason
+from cluster.run.schedule import Call, RoundOver, Schedule
 from cluster.run.statistics import Statistics
 from envs.errors import EnvFaultError, InvalidInputError, described
 from learners.trajectory import Snapshot
 
-WAIT_S = 0.25
-"""Longest wait for an event before the clocks (status, checkpoint, Ctrl-C) are looked at again."""
+log = logging.getLogger("metaray")
 
+WAIT_S = 0.25
+"""Longest wait for an event before the clocks (status, checkpoint, wishes, Ctrl-C) are looked at again."""
+ACTOR_GRACE_S = 10.0
+"""How long training waits for all actors to be up, so that its clock does not count their start; one of them it awaits as long as it takes."""
 STOP_PATIENCE_S = 20.0
-"""A stop waits so long for the last actors of a deterministic round where some have no place in the cluster."""
+"""A stop waits so long for the last actors of a round where some have no place in the cluster."""
+DRAIN_PATIENCE_S = 2.0
+"""A stop that throws nothing away gives work that cannot be ended so long to finish; a chunk of long lifetimes takes minutes."""
+
+MakeSchedule = Callable[[int, Handle, Callable[[Snapshot], Handle], Callable[[], bool]], Schedule]
+"""(version, weights, put, whether a goal is reached) -> the schedule of the run."""
 
 
 class Loop:
     """One run of training, or what is left of one.
 
     Args:
-        config: the run.
-        wiring: where the work goes; the loop starts and closes it.
+        config: the run; the fields that every algorithm has.
+        backend: where the work goes; the loop starts and closes it.
         observer: who watches.
+        make_schedule: see `MakeSchedule`.
+        keeper: what is kept between events: journal, size, best weights.
         checkpoint: what `on_checkpoint` was given, to go on from there.
     """
 
     def __init__(
-        self, config: RunConfig, wiring: Wiring, observer: RunObserver[Status], checkpoint: Mapping[str, Any] | None = None
+        self,
+        config: Any,
+        backend: Backend,
+        observer: RunObserver,
+        make_schedule: MakeSchedule,
+        keeper: Keeper,
+        checkpoint: Mapping[str, Any] | None = None,
     ) -> None:
-        self._config, self._wiring, self._observer = config, wiring, observer
-        self._checkpoint = checkpoint
-        self._idle = list(range(config.num_actors))
-        self._requested_at = [0.0] * config.num_actors
+        self._config, self._backend, self._observer = config, backend, observer
+        self._make_schedule, self._keeper, self._checkpoint = make_schedule, keeper, checkpoint
         self._calls: deque[Call] = deque()
         self._saved_rounds = 0 if checkpoint is None else int(checkpoint.get("first_round", 0))
-        self._next_checkpoint = math.inf
-        self._stopped = False
-        self._stop_by = math.inf
+        self._next_checkpoint = self._next_status = self._stop_by = math.inf
+        self._stopped = self._has_reported = False
         self._last_event = ""
         self._failure: Exception | None = None
-        self._has_reported = False
         self._collapse = CollapseWatch()
 
     def run(self) -> LoopResult:
@@ -70,57 +84,40 @@ class Loop:
             KeyboardInterrupt: a stop was asked for, and no checkpoint can be made for want of actors that have no place.
         """
         try:
-            version, weights = self._start()
-            self._statistics = Statistics(self._config, None if self._checkpoint is None else self._checkpoint["statistics"])
-            self._schedule = self._make_schedule(version, weights)
-            self._weights = weights
+            report, self._weights = self._start()
+            saved = None if self._checkpoint is None else self._checkpoint["statistics"]
+            self._statistics = Statistics(self._config, saved, version=report.version)
+            self._schedule = self._make_schedule(
+                report.version, self._weights, self._backend.put, lambda: self._statistics.goal_reached() is not None
+            )
             return self._train()
         finally:
-            self._wiring.close()
+            self._backend.close()
 
-    def _start(self) -> tuple[int, Handle]:
+    def _start(self) -> tuple[Any, Handle]:
+        """Start the backend, and wait until actors are up."""
         try:
-            return self._wiring.start(None if self._checkpoint is None else self._checkpoint["learner"])
+            started = self._backend.start(None if self._checkpoint is None else self._checkpoint["learner"])
+            grace = time.monotonic() + ACTOR_GRACE_S
+            while (alive := self._backend.num_alive()) < self._backend.num_actors and (not alive or time.monotonic() < grace):
+                for event in self._backend.wait(WAIT_S):
+                    if isinstance(event, Failed):
+                        raise event.error
+                    if isinstance(event, Lost | Notice):
+                        self._say(event.reason if isinstance(event, Lost) else event.line)
+            return started
         except EnvFaultError as error:
             raise InvalidInputError(str(error)) from error
 
-    def _make_schedule(self, version: int, weights: Handle) -> FreeSchedule | FixedLagSchedule:
-        config, checkpoint = self._config, self._checkpoint
-        shape = Shape.of(config.num_actors, config.rollout.envs_per_actor, config.batch_unrolls)
-        if not config.deterministic:
-            rounds = list(checkpoint["rounds"]) if checkpoint is not None else []
-            return FreeSchedule(
-                shape=shape, lag=config.lag, max_lag=config.max_lag, version=version, weights=weights, rounds=rounds
-            )
-        if checkpoint is None:
-            return FixedLagSchedule(shape=shape, lag=config.lag, version=version, first_round=0, weights={0: (version, weights)})
-        first_round, first_actor = int(checkpoint["first_round"]), int(checkpoint.get("first_actor", 0))
-        kept = {
-            int(round_): (
-                int(entry["version"]),
-                self._wiring.weights_of(Snapshot(version=int(entry["version"]), arrays=entry["arrays"])),
-            )
-            for round_, entry in checkpoint["weights"].items()
-        }
-        states = [
-            {first_round - 1 + (actor < first_actor): state} if state else {} for actor, state in enumerate(checkpoint["actors"])
-        ]
-        return FixedLagSchedule(
-            shape=shape,
-            lag=config.lag,
-            version=version,
-            first_round=first_round,
-            first_actor=first_actor,
-            weights={first_round: (version, weights)} | kept,
-            states=states,
-        )
-
     def _train(self) -> LoopResult:
         clock = time.perf_counter
-        next_status = clock() + self._config.log_every_s
-        self._next_checkpoint = clock() + self._config.checkpoint_every_s
+        self._next_status = clock() + self._config.log_every_s
+        self._next_checkpoint = clock() + self._keeper.checkpoint_every_s
         while True:
             reason = self._reason_to_stop()
+            if reason == "stopped by signal" and self._schedule.stops_at_once:
+                self._drain()
+                break
             is_due = reason is not None or self._checkpoint_due()
             self._schedule.hold(is_due)
             if is_due and not self._calls and self._schedule.may_checkpoint:
@@ -128,23 +125,23 @@ class Loop:
                 if reason is not None:
                     break
                 self._schedule.hold(False)
-            if clock() >= self._stop_by and self._wiring.actors_alive() < self._wiring.num_actors:
+            if clock() >= self._stop_by and self._backend.num_alive() < self._backend.num_actors:
                 self._say("the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint")
                 raise KeyboardInterrupt
-            self._hand_out()
-            for event in self._wiring.wait(WAIT_S):
-                self._take_in(event)
+            self._follow_wishes()
+            self._submit()
+            self._take_in(self._backend.wait(WAIT_S))
             if self._failure is not None:
                 if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else it never began
                     self._save_what_there_is()
                 raise self._failure
-            if clock() >= next_status:
+            if clock() >= self._next_status:
                 self._report()
-                next_status = clock() + self._config.log_every_s
         # a sliver of an interval would show a rate that never was; but a run shorter than one interval has this report only
         if not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2:
             self._report()
-        return self._statistics.result(reason, self._wiring.snapshot_of(self._weights).arrays, self._schedule.dropped)
+        self._keeper.close(self._learner_state)
+        return self._statistics.result(reason, self._backend.get(self._weights).arrays, self._schedule)
 
     def _reason_to_stop(self) -> StopReason | None:
         if self._stopped or self._observer.stop_requested():
@@ -154,44 +151,66 @@ class Loop:
         return self._statistics.goal_reached()
 
     def _checkpoint_due(self) -> bool:
-        """Free runs checkpoint by the clock, deterministic ones by the round, so that speed changes nothing."""
-        if isinstance(self._schedule, FreeSchedule):
+        """Streams checkpoint by the clock, rounds by their count, so that speed changes nothing."""
+        if self._keeper.checkpoint_every_rounds is None:
             return time.perf_counter() >= self._next_checkpoint
-        return self._schedule.rounds_begun >= self._saved_rounds + self._config.checkpoint_every_rounds
+        return self._schedule.rounds_begun >= self._saved_rounds + self._keeper.checkpoint_every_rounds
 
-    def _hand_out(self) -> None:
-        """Start every learner call and every unroll that may start now."""
+    def _follow_wishes(self) -> None:
+        """Grow or shrink where a person wants another number of actors."""
+        wanted, problem = self._keeper.wanted_actors(self._backend.num_actors)
+        if problem:
+            self._say(problem)
+        if wanted != self._backend.num_actors:
+            self._say(f"{wanted} actors from now on, {self._backend.num_actors} before")
+            self._take_in(self._backend.resize(wanted))
+        self._statistics.tick(self._backend.num_alive())
+
+    def _submit(self) -> None:
+        """Start every learner call and every unit of work that may start now."""
         while (call := self._schedule.next_call()) is not None:
-            self._statistics.call_made(call)
+            self._statistics.called(call)
             self._calls.append(call)
-            self._wiring.learn([one.trajectory for one in call.ready])
+            part = call.done[0].work.part
+            for line in self._keeper.complete(part, [one.work for one in call.done], [one.report for one in call.done]):
+                self._say(line)
+            self._backend.learn(
+                LearnCall(part=part, progress=call.progress, score=call.score), [one.experience for one in call.done]
+            )
             # looked at after each call, so that where a run stops does not depend on which call the clock found it at
             self._schedule.hold(self._stopped or self._statistics.goal_reached() is not None or self._checkpoint_due())
-        while (handed := self._schedule.next_unroll(self._idle)) is not None:
-            request, weights = handed
-            self._idle.remove(request.actor)
-            self._requested_at[request.actor] = time.perf_counter()
-            self._wiring.unroll(request, weights)
+        while (assignment := self._schedule.next_work(self._backend.free())) is not None:
+            self._statistics.submitted(assignment.work)
+            self._backend.submit(assignment.work, assignment.actor, assignment.weights)
 
-    def _take_in(self, event: Event) -> None:
-        now = time.perf_counter()
+    def _take_in(self, events: Sequence[Event]) -> None:
+        """Take in what happened: first what was collected, which is journalled before anything depends on it."""
+        counted: list[Report] = []
+        for event in events:
+            if isinstance(event, Collected):
+                self._statistics.returned(event.work, event.report)
+                if self._schedule.collected(event):
+                    self._statistics.collected(event.report)
+                    counted.append(event.report)
+        self._keeper.collected(counted)
+        for event in events:
+            self._take_in_one(event)
+
+    def _take_in_one(self, event: Event) -> None:
         match event:
-            case Unrolled(report=report, trajectory=trajectory):
-                self._idle.append(report.actor)
-                self._statistics.unrolled(report, self._requested_at[report.actor], now)
-                self._schedule.unrolled(Ready(report=report, trajectory=trajectory))
-            case Learned(report=learn_report, weights=weights):
+            case Learned(report=report, weights=weights):
                 self._calls.popleft()
                 self._weights = weights
-                self._statistics.learned(learn_report, now)
-                self._schedule.learned(learn_report.version, weights)
-            case ActorLost(actor=actor, lost=lost, reason=reason):
-                self._idle.append(actor)
-                self._statistics.lost_actors += 1
+                self._statistics.learned(report)
+                over = self._schedule.learned(report, weights)
+                if over is not None:
+                    self._end_round(over)
+            case Lost(actor=actor, work=work, reason=reason, is_wanted=is_wanted):
+                self._statistics.lost(work, is_wanted=is_wanted)
                 self._say(reason)
-                self._schedule.lost(lost)
-            case ActorFailed(error=error):
-                self._failure = self._failure or error
+                self._guarded(lambda: self._schedule.lost(actor, work, None if is_wanted else reason))
+            case Failed(work=work, error=error, worker=worker):
+                self._failed(work, error, worker)
             case CallLost(reason=reason):
                 self._say(reason)
                 call = self._calls.popleft()
@@ -200,41 +219,74 @@ class Loop:
             case Notice(line=line):
                 self._say(line)
 
+    def _failed(self, work: Any, error: Exception, worker: str) -> None:
+        if work is None:  # its collector cannot be made
+            self._failure = self._failure or error
+            return
+        self._statistics.returned(work, None)
+        if not isinstance(error, EnvFaultError | InvalidInputError):
+            log.warning("work failed", exc_info=error)
+        self._guarded(lambda: self._schedule.failed(work, error))
+        if self._failure is None:
+            self._say(f"{worker}: {self._keeper.describe(work)} failed: {type(error).__name__}: {error}")
+
+    def _guarded(self, decide: Callable[[], None]) -> None:
+        """Let the schedule take work back; what it raises ends the run, after the learner is saved."""
+        try:
+            decide()
+        except Exception as error:
+            self._failure = self._failure or error
+
+    def _end_round(self, over: RoundOver) -> None:
+        self._statistics.round_over(over)
+        self._keeper.round_over(over, self._statistics.train_s, self._learner_state)
+        if self._keeper.logs_rounds:
+            self._log()
+
+    def _learner_state(self) -> dict[str, Any]:
+        return self._backend.learner_state()
+
     def _say(self, line: str) -> None:
         self._last_event = line
         self._observer.on_event(line)
 
+    def _log(self) -> None:
+        scalars, histograms = self._statistics.interval(self._schedule, alive=self._backend.num_alive())
+        self._observer.on_metrics(self._statistics.env_steps, scalars, histograms)
+
     def _report(self) -> None:
         self._has_reported = True
-        status, scalars, histograms = self._statistics.interval(
-            alive=self._wiring.actors_alive(), dropped=self._schedule.dropped, last_event=self._last_event
-        )
-        self._observer.on_metrics(status.env_steps, scalars, histograms)
+        self._next_status = time.perf_counter() + self._config.log_every_s
+        if not self._keeper.logs_rounds:
+            self._log()
+        status = self._statistics.status(self._schedule, self._backend, last_event=self._last_event)
         self._observer.on_status(status)
-        reading = self._statistics.reading(scalars)
+        self._keeper.seen(status)
+        reading = self._statistics.reading()
         if reading is not None and (line := self._collapse.look(reading)) is not None:
             self._say(line)
+
+    def _drain(self) -> None:
+        """Give work that cannot be ended a moment; what comes of it is kept."""
+        until = time.monotonic() + DRAIN_PATIENCE_S
+        while self._backend.must_drain and time.monotonic() < until:
+            self._take_in(self._backend.wait(WAIT_S))
 
     def _save_what_there_is(self) -> None:
         """Save the learner of a run that fails, once its calls are over; what fails in here as well is not why the run does."""
         try:
             while self._calls:
-                for event in self._wiring.wait(WAIT_S):
-                    self._take_in(event)
+                self._take_in(self._backend.wait(WAIT_S))
             self._save()
         except Exception as error:
             self._say(f"the learner could not be saved: {described(error)}")
 
     def _save(self) -> None:
-        payload: dict[str, Any] = {"learner": self._wiring.learner_state(), "statistics": self._statistics.state()}
-        if isinstance(self._schedule, FixedLagSchedule):
-            weights, actors = self._schedule.checkpoint()
-            snapshots = {round_: self._wiring.snapshot_of(handle) for round_, (_, handle) in weights.items()}
-            payload["first_round"] = self._saved_rounds = self._schedule.rounds_learned
-            payload["first_actor"] = self._schedule.actors_learned
+        payload: dict[str, Any] = {"learner": self._learner_state(), "statistics": self._statistics.state()}
+        payload |= self._schedule.checkpoint()
+        if "weights" in payload:
+            snapshots = {round_: self._backend.get(handle) for round_, (_, handle) in payload["weights"].items()}
             payload["weights"] = {str(k): {"version": one.version, "arrays": one.arrays} for k, one in snapshots.items()}
-            payload["actors"] = actors
-        else:
-            payload["rounds"] = list(self._schedule.rounds)
-        self._next_checkpoint = time.perf_counter() + self._config.checkpoint_every_s
+            self._saved_rounds = payload["first_round"]
+        self._next_checkpoint = time.perf_counter() + self._keeper.checkpoint_every_s
         self._observer.on_checkpoint(self._statistics.env_steps, payload)

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-StatusT = TypeVar("StatusT", contravariant=True)
-"""Where a run stands; each kind of loop has a status of its own."""
-
-StopReason = Literal["total steps", "return reached", "time limit", "stopped by signal"]
+StopReason = Literal["total steps", "total epochs", "return reached", "time limit", "stopped by signal"]
 """Why a run ended. After `stopped by signal` there is something left to resume; the others are goals that the run reached."""
 
 
@@ -25,14 +22,16 @@ class WallShares:
     """Who was at work, as shares of wall time since the last status, each in [0, 1].
 
     Attributes:
-        actors: mean over actors of the share spent in policy and environment.
+        actors: mean over actors of the share spent collecting.
         learner: share spent in updates.
-        transport: share in which neither worked: trajectories and weights were on their way.
+        transport: mean over actors of the share in which work or its answer was on its way.
+        driver: mean over actors of the share in which nothing was given out.
     """
 
     actors: float = 0.0
     learner: float = 0.0
     transport: float = 0.0
+    driver: float = 0.0
 
     def in_words(self) -> str:
         """Say who waits for whom: the side that is less at work waits for the other, or both for transport."""
@@ -49,42 +48,34 @@ class Status:
     """Where a run stands.
 
     Attributes:
-        env_steps, total_env_steps: environment steps taken and asked for, those before a resume included.
-        env_steps_per_s: over the last few seconds.
-        learner_updates: updates behind the newest weights.
-        mean_return: mean over the last 100 finished episodes; None before the first one ended.
-        best_return: highest `mean_return` so far.
-        mean_lag, max_lag: age of the trajectories learned from since the last status, in learner updates.
-        actors_alive, num_actors: actors that answer, and those asked for.
+        env_steps: environment steps learned from, those before a resume included.
+        share: how much of the run is done, in [0, 1], by whichever of its limits ends it first.
+        rounds, total_rounds: finished and asked for; 0 where a run does not count them.
+        part, done, total: part of the round under way, its units done and in all.
+        figures: the newest value of every metric, by name.
+        actors_alive, num_actors: actors that answer, and those wanted.
+        lost_actors: actors that died or hung and were replaced.
         waiting: who was at work since the last status.
         elapsed_s: wall time of training in this process.
-        eta_s: seconds to `total_env_steps` at the present rate, or to the time limit; None while neither is known.
-        time_share: part of the time limit that has passed, 0 where there is none.
-        tuned: the meta-parameters and where the newest update left them; empty where none is tuned.
+        eta_s: seconds to the end at the present rate; None while it is not known.
         last_event: newest line given to `on_event`, empty before the first.
     """
 
     env_steps: int
-    total_env_steps: int
-    env_steps_per_s: float
-    learner_updates: int
-    mean_return: float | None
-    best_return: float | None = None
-    mean_lag: float = 0.0
-    max_lag: int = 0
+    share: float = 0.0
+    rounds: int = 0
+    total_rounds: int = 0
+    part: str = ""
+    done: int = 0
+    total: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict)
     actors_alive: int
     num_actors: int
+    lost_actors: int = 0
     waiting: WallShares = field(default_factory=WallShares)
     elapsed_s: float
     eta_s: float | None = None
-    time_share: float = 0.0
-    tuned: Mapping[str, float] = field(default_factory=dict)
     last_event: str = ""
-
-    @property
-    def share(self) -> float:
-        """How much of the run is done, by steps or by time, whichever ends it first."""
-        return min(1.0, max(self.env_steps / self.total_env_steps, self.time_share))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,36 +83,41 @@ class LoopResult:
     """How a run of the loop ended; with the run directory it makes `summary.json`.
 
     Attributes:
-        env_steps, learner_updates, num_episodes: over the whole run, those before a resume included.
-        train_s: seconds of training over the whole run: from the first request to the last update, start-up left out.
-        learner_utilisation, actor_utilisation: shares of this process's training time spent at work, in [0, 1].
-        mean_lag, max_lag: age of the trajectories learned from, in learner updates.
-        final_return: mean over the last 100 episodes; None when none ended.
-        dropped_trajectories: those older than the bound on lag, and those left over at the end.
-        lost_actors: actors that died or hung and were replaced.
         reason: why the run ended.
-        parameters: the learner's final parameters by name.
+        env_steps, learner_updates, rounds, num_episodes: over the whole run, those before a resume included.
+        counts: what was added up over the whole run, by metric name.
+        train_s: seconds of training over the whole run, start-up left out.
+        shares: who was at work, over this process's training.
+        mean_lag, max_lag: age of the experience learned from, in learner updates.
+        final_return: mean over the last 100 episodes; None when none ended.
+        dropped, reissued: units that were never learned from; copies of stragglers that were given out.
+        lost_actors: actors that died or hung and were replaced.
+        figures: the newest value of every metric, by name.
+        parameters: the final weights by name.
     """
 
+    reason: StopReason
     env_steps: int
-    train_s: float
     learner_updates: int
-    learner_utilisation: float
-    actor_utilisation: float
+    rounds: int
+    num_episodes: int
+    counts: Mapping[str, int]
+    train_s: float
+    shares: WallShares
     mean_lag: float
     max_lag: int
     final_return: float | None
-    num_episodes: int
-    dropped_trajectories: int
+    dropped: int
+    reissued: int
     lost_actors: int
-    reason: StopReason
+    figures: Mapping[str, float]
     parameters: dict[str, np.ndarray]
 
 
-class RunObserver(Protocol[StatusT]):
+class RunObserver(Protocol):
     """Whoever watches a run. Every method returns soon and is called from the loop's own thread."""
 
-    def on_status(self, status: StatusT) -> None:
+    def on_status(self, status: Status) -> None:
         """Show where the run stands; called about every `log_every_s` seconds."""
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
@@ -141,7 +137,7 @@ class RunObserver(Protocol[StatusT]):
 
         Args:
             step: environment steps at the checkpoint; names it and orders it among its kind.
-            payload: nested dicts, lists and tuples of arrays and plain values (see `cluster.store.checkpoint.pack`).
+            payload: nested dicts, lists and tuples of arrays and plain values (see `cluster.store.checkpoint.save`).
         """
 
     def stop_requested(self) -> bool:
@@ -151,7 +147,7 @@ class RunObserver(Protocol[StatusT]):
 class SilentObserver:
     """Shows and writes nothing, and never stops a run: for benchmarks and for tests of the loop."""
 
-    def on_status(self, status: object) -> None:
+    def on_status(self, status: Status) -> None:
         """Ignore it."""
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:

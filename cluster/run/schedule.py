@@ -1,9 +1,9 @@
-"""Who does what next: two state machines between actors and learner, without processes, clocks or transport.
+"""Who does what next: state machines between actors and learner, without processes or transport (`Stream`, `cluster.run.rounds.Rounds`).
 
-    free:       an idle actor starts with the newest weights as soon as fewer than (1 + `lag`) unrolls an actor are between acting and
-                learned; results are learned in finish order; what is older than `max_lag` updates when its turn comes is dropped.
-    fixed lag:  actor i's unroll of round r acts with the weights that rounds 0 .. r-1-lag made, however fast anything runs, and rounds are
-                learned in order of actor. The same seed makes the same run.
+    stream   an idle actor starts with the newest weights as soon as fewer than (1 + `lag`) units an actor are between acting and learned;
+             results are learned in finish order; what is older than `max_lag` updates when its turn comes is dropped.
+    rounds   unit i of round r is done with the weights that rounds 0 .. r-1-lag made, however fast anything runs, and rounds are learned
+             in order. The same seed makes the same run.
 
 Lag of a trajectory: learner updates between the weights that acted and the weights that its first update starts from.
 """
@@ -11,45 +11,83 @@ Lag of a trajectory: learner updates between the weights that acted and the weig
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from actors.messages import UnrollReport, UnrollRequest
-from cluster.backends.wiring import Handle
+from actors.messages import Report, Work
+from cluster.backends.base import Collected, Handle, LearnReport
+from learners.algorithm import Progress
 
 MAX_CALLS = 2
 """Learner calls under way: one at work, and one behind it so that it need not wait for the loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ready:
-    """A finished unroll that waits for its turn at the learner."""
+class Assignment:
+    """Work for an actor to start now, and what it acts with."""
 
-    report: UnrollReport
-    trajectory: Handle
+    work: Work
+    actor: int
+    weights: Handle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A finished unit of work that waits for its turn at the learner, or is handed over.
+
+    Attributes:
+        version: of the weights that acted.
+    """
+
+    work: Work
+    version: int
+    report: Report
+    payload: Handle = None
+
+    @property
+    def experience(self) -> Handle:
+        """What is learned from: the payload, or the report where there is none."""
+        return self.report if self.payload is None else self.payload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A learner call to make: its trajectories in order, and the lag of each."""
+    """A learner call to make: what it learns from, in order, and the lag of each in updates; `score` where it is an evaluation's."""
 
-    ready: tuple[Ready, ...]
+    done: tuple[Done, ...]
     lags: tuple[int, ...]
+    progress: Progress
+    score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundOver:
+    """A round whose updates are made and, where one was due, whose evaluation is over.
+
+    Attributes:
+        round: rounds finished with it.
+        report: of its last update.
+        score: of its evaluation; None where there was none.
+    """
+
+    round: int
+    report: LearnReport
+    score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How unrolls make up learner calls.
+    """How units of work make up learner calls.
 
     Attributes:
-        num_actors: actors, one unroll under way each.
-        unrolls_per_call: trajectories that a learner call joins (1 where a trajectory is as large as a batch, or larger).
+        num_actors: actors, one unit under way each.
+        units_per_call: units that a learner call joins (1 where a trajectory is as large as a batch, or larger).
         updates_per_call: updates that it makes.
     """
 
     num_actors: int
-    unrolls_per_call: int
+    units_per_call: int
     updates_per_call: int
 
     @staticmethod
@@ -57,44 +95,65 @@ class Shape:
         """The shape for actors of `envs_per_actor` environments and updates on `batch_unrolls` of them."""
         return Shape(
             num_actors=num_actors,
-            unrolls_per_call=max(1, batch_unrolls // envs_per_actor),
+            units_per_call=max(1, batch_unrolls // envs_per_actor),
             updates_per_call=max(1, envs_per_actor // batch_unrolls),
         )
 
 
 class Schedule(Protocol):
-    """Decides; the loop carries out."""
+    """Decides; the loop carries out.
+
+    Attributes:
+        dropped: units of work that were never learned from.
+        reissued: copies of stragglers that were given out.
+        stops_at_once: what is done is kept elsewhere, so a stop need not wait for a point to resume from.
+    """
 
     dropped: int
+    reissued: int
+    stops_at_once: bool
 
-    def next_unroll(self, idle: Sequence[int]) -> tuple[UnrollRequest, Handle] | None:
-        """An unroll for one of the `idle` actors to start now, with its weights, or None while none may start."""
+    def next_work(self, free: Sequence[int]) -> Assignment | None:
+        """Work for one of the `free` actors to start now, or None while none may start."""
 
     def next_call(self) -> Call | None:
         """A learner call to start now, or None."""
 
-    def unrolled(self, ready: Ready) -> None:
-        """Take in a finished unroll."""
+    def collected(self, event: Collected) -> bool:
+        """Take in finished work; whether it counts (and is not the second of its unit)."""
 
-    def learned(self, version: int, weights: Handle) -> None:
-        """Take in new weights."""
+    def learned(self, report: LearnReport, weights: Handle) -> RoundOver | None:
+        """Take in the oldest call's new weights; return the round that ended with it, if one did."""
 
-    def lost(self, request: UnrollRequest) -> None:
-        """Take back a unit of work whose actor was lost; it will be handed out again."""
+    def failed(self, work: Work, error: Exception) -> None:
+        """Take back work that raised, to be done again; raises `error` where that is of no use."""
+
+    def lost(self, actor: int, work: Work | None, reason: str | None) -> None:
+        """Take back what an actor was at, to be done again; `reason` is None where it was taken away and nothing is wrong."""
 
     def call_lost(self, call: Call) -> None:
-        """Take back the oldest learner call, which made no update because its trajectories are lost."""
+        """Take back the oldest learner call, which made no update because its experience is lost."""
 
     def hold(self, on: bool) -> None:
-        """Make no learner call beyond the next point at which a checkpoint may be taken, or go on."""
+        """Begin nothing that lies beyond the next point at which a checkpoint may be taken, or go on."""
 
     @property
     def may_checkpoint(self) -> bool:
         """Whether what the learner holds now is a point to resume from."""
 
+    @property
+    def rounds_begun(self) -> int:
+        """Rounds whose learner calls have all been handed out; of a stream, 0."""
+
+    def stage(self) -> tuple[str, int, int]:
+        """Part of the round under way, units done and units in all; of a stream, nothing."""
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What a resume needs of it; weights are handles."""
+
 
 @dataclass(kw_only=True)
-class FreeSchedule:
+class Stream:
     """As fast as possible, with bounded lag. See the module's docstring.
 
     Lag is bounded where it arises, before an unroll starts: old experience costs more learning than the idle moment that avoids it
@@ -102,8 +161,9 @@ class FreeSchedule:
     learned from.
 
     Attributes:
-        lag: unrolls an actor, beside the one under way, that may be finished and not yet learned from.
+        lag: units an actor, beside the one under way, that may be finished and not yet learned from.
         max_lag: in updates; what is older is dropped.
+        rounds: units that each actor began.
     """
 
     shape: Shape
@@ -111,10 +171,14 @@ class FreeSchedule:
     max_lag: int
     version: int
     weights: Handle
+    progress: Progress
     rounds: list[int] = field(default_factory=list)
     dropped: int = 0
-    _ready: deque[Ready] = field(default_factory=deque)
-    _acting: int = 0
+    reissued: int = 0
+    stops_at_once: bool = False
+    rounds_begun: int = 0
+    _done: deque[Done] = field(default_factory=deque)
+    _versions: dict[int, int] = field(default_factory=dict)
     _calls: int = 0
     _scheduled: int = -1
     _held: bool = False
@@ -125,53 +189,60 @@ class FreeSchedule:
 
     @property
     def _max_unlearned(self) -> int:
-        """How many unrolls may be between their start and their last update; enough for a call, or none would ever be made."""
-        return max((1 + self.lag) * self.shape.num_actors, self.shape.unrolls_per_call)
+        """How many units may be between their start and their last update; enough for a call, or none would ever be made."""
+        return max((1 + self.lag) * self.shape.num_actors, self.shape.units_per_call)
 
-    def next_unroll(self, idle: Sequence[int]) -> tuple[UnrollRequest, Handle] | None:
-        unlearned = self._acting + len(self._ready) + self._calls * self.shape.unrolls_per_call
-        if not idle or unlearned >= self._max_unlearned:
+    def next_work(self, free: Sequence[int]) -> Assignment | None:
+        unlearned = len(self._versions) + len(self._done) + self._calls * self.shape.units_per_call
+        if not free or unlearned >= self._max_unlearned:
             return None
-        actor = idle[0]
-        request = UnrollRequest(actor=actor, round=self.rounds[actor], policy_version=self.version)
+        actor = free[0]
+        work = Work(round=self.rounds[actor], index=actor, actor=actor)
         self.rounds[actor] += 1
-        self._acting += 1
-        return request, self.weights
+        self._versions[actor] = self.version
+        return Assignment(work=work, actor=actor, weights=self.weights)
 
     def next_call(self) -> Call | None:
         if self._held or self._calls >= MAX_CALLS:
             return None
-        fresh = deque(ready for ready in self._ready if self._lag(ready) <= self.max_lag)
-        self.dropped += len(self._ready) - len(fresh)
-        self._ready = fresh
-        if len(fresh) < self.shape.unrolls_per_call:
+        fresh = deque(done for done in self._done if self._lag(done) <= self.max_lag)
+        self.dropped += len(self._done) - len(fresh)
+        self._done = fresh
+        if len(fresh) < self.shape.units_per_call:
             return None
-        ready = tuple(fresh.popleft() for _ in range(self.shape.unrolls_per_call))
-        call = Call(ready=ready, lags=tuple(self._lag(one) for one in ready))
+        done = tuple(fresh.popleft() for _ in range(self.shape.units_per_call))
+        call = Call(done=done, lags=tuple(self._lag(one) for one in done), progress=self.progress)
         self._calls += 1
         self._scheduled += self.shape.updates_per_call
         return call
 
-    def _lag(self, ready: Ready) -> int:
-        return self._scheduled - ready.report.policy_version
+    def _lag(self, done: Done) -> int:
+        return self._scheduled - done.version
 
-    def unrolled(self, ready: Ready) -> None:
-        self._acting -= 1
-        self._ready.append(ready)
+    def collected(self, event: Collected) -> bool:
+        version = self._versions.pop(event.work.index)
+        self._done.append(Done(work=event.work, version=version, report=event.report, payload=event.payload))
+        return True
 
-    def learned(self, version: int, weights: Handle) -> None:
+    def learned(self, report: LearnReport, weights: Handle) -> RoundOver | None:
         self._calls -= 1
-        self.version, self.weights = version, weights
+        self.version, self.weights = report.version, weights
+        return None
 
-    def lost(self, request: UnrollRequest) -> None:
+    def failed(self, work: Work, error: Exception) -> None:
+        """Give up: an environment that raised cannot be gone on with."""
+        raise error
+
+    def lost(self, actor: int, work: Work | None, reason: str | None) -> None:
         """Only count it off: the actor's next unroll is as good as the lost one."""
-        self._acting -= 1
+        if work is not None:
+            del self._versions[actor]
 
     def call_lost(self, call: Call) -> None:
         """Go on without these trajectories."""
         self._calls -= 1
         self._scheduled -= self.shape.updates_per_call
-        self.dropped += len(call.ready)
+        self.dropped += len(call.done)
 
     def hold(self, on: bool) -> None:
         self._held = on
@@ -181,133 +252,13 @@ class FreeSchedule:
         """At any time: environments start anew after a resume."""
         return True
 
+    def stage(self) -> tuple[str, int, int]:
+        return "", 0, 0
 
-@dataclass(kw_only=True)
-class FixedLagSchedule:
-    """The same run for the same seed, with acting `lag` rounds ahead of learning. See the module's docstring.
+    def checkpoint(self) -> dict[str, Any]:
+        return {"rounds": list(self.rounds)}
 
-    Attributes:
-        first_round: the round to begin with (after a resume, the one after the checkpoint's).
-        first_actor: the actors before it have had their unroll of that round learned from already.
-        weights: by round r, the weights after r rounds were learned; holds `first_round - lag .. first_round` at the start.
-        states: by actor, its state after each recent round: what a replacement or a checkpoint needs.
-    """
 
-    shape: Shape
-    lag: int
-    version: int
-    first_round: int
-    weights: dict[int, tuple[int, Handle]]
-    first_actor: int = 0
-    states: list[dict[int, dict[str, Any]]] = field(default_factory=list)
-    dropped: int = 0
-    _ready: dict[tuple[int, int], Ready] = field(default_factory=dict)
-    _next_round: list[int] = field(default_factory=list)
-    _again: dict[int, UnrollRequest] = field(default_factory=dict)
-    _take: tuple[int, int] = (0, 0)
-    _learned: tuple[int, int] = (0, 0)
-    _scheduled: int = 0
-    _resumed: set[int] = field(default_factory=set)
-    _held: bool = False
-
-    def __post_init__(self) -> None:
-        self._scheduled = self.version
-        self._resumed = {actor for actor, states in enumerate(self.states) if states}
-        self.states = self.states or [{} for _ in range(self.shape.num_actors)]
-        self._next_round = [self.first_round + (actor < self.first_actor) for actor in range(self.shape.num_actors)]
-        self._take = self._learned = (self.first_round, self.first_actor)
-
-    @property
-    def rounds_begun(self) -> int:
-        """Rounds whose learner calls have all been handed out."""
-        return self._take[0]
-
-    @property
-    def rounds_learned(self) -> int:
-        """Rounds whose trajectories the learner has worked off entirely."""
-        return self._learned[0]
-
-    @property
-    def actors_learned(self) -> int:
-        """Actors of the round after those whose trajectories it has worked off too."""
-        return self._learned[1]
-
-    def next_unroll(self, idle: Sequence[int]) -> tuple[UnrollRequest, Handle] | None:
-        for actor in idle:
-            round_ = self._again[actor].round if actor in self._again else self._next_round[actor]
-            acts_with = max(0, round_ - self.lag)
-            if acts_with not in self.weights:
-                continue
-            fresh = actor not in self._again and actor not in self._resumed
-            self._again.pop(actor, None)
-            self._resumed.discard(actor)
-            self._next_round[actor] = round_ + 1
-            version, weights = self.weights[acts_with]
-            state = None if fresh else self.states[actor].get(round_ - 1)
-            return UnrollRequest(actor=actor, round=round_, policy_version=version, wants_state=True, state=state), weights
-        return None
-
-    def next_call(self) -> Call | None:
-        round_, actor = self._take
-        if self._held and actor == 0:
-            return None
-        wanted = [(round_, actor + i) for i in range(self.shape.unrolls_per_call)]
-        if not all(key in self._ready for key in wanted):
-            return None
-        ready = tuple(self._ready.pop(key) for key in wanted)
-        call = Call(ready=ready, lags=tuple(self._scheduled - one.report.policy_version for one in ready))
-        self._scheduled += self.shape.updates_per_call
-        self._take = self._after(self._take)
-        return call
-
-    def _after(self, at: tuple[int, int]) -> tuple[int, int]:
-        round_, actor = at[0], at[1] + self.shape.unrolls_per_call
-        return (round_ + 1, 0) if actor >= self.shape.num_actors else (round_, actor)
-
-    def unrolled(self, ready: Ready) -> None:
-        report = ready.report
-        self._ready[report.round, report.actor] = ready
-        states = self.states[report.actor]
-        states[report.round] = report.state or {}
-        for old in [kept for kept in states if kept < report.round - self.lag - 1]:
-            del states[old]
-
-    def learned(self, version: int, weights: Handle) -> None:
-        before = self._learned[0]
-        self._learned = self._after(self._learned)
-        self.version = version
-        if self._learned[0] > before:
-            self.weights[self._learned[0]] = (version, weights)
-            for old in [kept for kept in self.weights if kept < self._learned[0] - self.lag]:
-                del self.weights[old]
-
-    def lost(self, request: UnrollRequest) -> None:
-        self._again[request.actor] = request
-
-    def call_lost(self, call: Call) -> None:
-        """Give up: the calls behind it may have been worked off already, on other weights than the seed's run had.
-
-        Raises:
-            RuntimeError: says how to go on.
-        """
-        lost = ", ".join(f"actor {one.report.actor} round {one.report.round}" for one in call.ready)
-        raise RuntimeError(
-            f"deterministic mode: a trajectory of {lost} was lost before it was learned from, and the run would no longer be "
-            "that of its seed; `metaray resume` goes on from the newest checkpoint"
-        )
-
-    def hold(self, on: bool) -> None:
-        self._held = on
-
-    @property
-    def may_checkpoint(self) -> bool:
-        """At the end of a round, with nothing of the next one begun: the states and weights kept here belong to it."""
-        return self._take == self._learned and self._take[1] == 0
-
-    def checkpoint(self) -> tuple[dict[int, tuple[int, Handle]], list[dict[str, Any]]]:
-        """The weights by round, and each actor's state after its last unroll that was learned from, that a resume needs.
-
-        With no call under way it may also be asked for in the middle of a round: a run that fails there is saved as far as it came.
-        """
-        done, actors = self.rounds_learned - 1, self.actors_learned
-        return dict(self.weights), [states.get(done + (actor < actors), {}) for actor, states in enumerate(self.states)]
+def resumed_rounds(checkpoint: Mapping[str, Any] | None) -> list[int]:
+    """The units that each actor of a stream began before a checkpoint; empty for a new run."""
+    return [] if checkpoint is None else [int(count) for count in checkpoint["rounds"]]

@@ -1,6 +1,6 @@
-"""What a run counts, and the figures made of it: totals for the summary, and one interval at a time for progress and metrics.
+"""What a run counts, and the figures made of it: one mapping by metric name, which metrics, display, summary, plot and Prometheus share.
 
-Steps, episodes and lags are counted where the learner takes a trajectory in, once each: the same numbers for a seed in deterministic mode,
+Steps, episodes and lags are counted where the learner takes experience in, once each: the same numbers for a seed in a synchronous run,
 whatever finished first.
 """
 
@@ -8,83 +8,93 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from actors.messages import UnrollReport
-from cluster.backends.wiring import LearnReport
-from cluster.config import RunConfig
+from actors.messages import Report, Work
+from cluster.backends.base import Backend, LearnReport
+from cluster.run.clocks import Clocks
 from cluster.run.collapse import Reading
-from cluster.run.observer import LoopResult, Status, StopReason, WallShares
-from cluster.run.schedule import Call
+from cluster.run.observer import LoopResult, Status, StopReason
+from cluster.run.schedule import Call, RoundOver, Schedule
 
 WINDOW = 100
 """Episodes in the return that is reported, as in the papers."""
-
-
-class Interval:
-    """What happened since the last line of metrics."""
-
-    def __init__(self, now: float) -> None:
-        self.started = now
-        self.env_steps = 0
-        self.actor_busy_s = self.transport_s = self.learner_busy_s = 0.0
-        self.lags: list[int] = []
-        self.lengths: list[int] = []
-        self.scalars: list[dict[str, float]] = []
+RATE_WINDOW_S = 20.0
+"""Rates are over so many seconds at least, or over the whole run while it is shorter: units of work come in bursts."""
+NO_TIME = 1e-9
 
 
 class Statistics:
     """The counters of a run.
 
+    Args:
+        config: the run; its `goals` say when it ends.
+        saved: what a checkpoint kept of them.
+        version: of the learner's weights.
+
     Attributes:
         env_steps: environment steps that the learner has taken in, before a resume included.
-        lost_actors: actors that died or hung.
+        rounds: that are over.
+        counts: sums over all reports, by metric name.
     """
 
-    def __init__(self, config: RunConfig, saved: Mapping[str, Any] | None) -> None:
+    def __init__(self, config: Any, saved: Mapping[str, Any] | None, version: int = 0) -> None:
         saved = saved or {}
-        self._config = config
-        self.env_steps = int(saved.get("env_steps", 0))
-        self.updates = int(saved.get("updates", 0))
-        self.lost_actors = int(saved.get("lost_actors", 0))
+        self._goals = config.goals
+        self.env_steps, self.rounds = int(saved.get("env_steps", 0)), int(saved.get("rounds", 0))
+        self.counts = Counter({name: int(count) for name, count in saved.get("counts", {}).items()})
+        self._updates, self._lost_actors = version, int(saved.get("lost_actors", 0))
         self._num_episodes = int(saved.get("num_episodes", 0))
         self._settled: deque[float] = deque(saved.get("settled", ()), maxlen=WINDOW)
         self._returns: deque[float] = deque(saved.get("returns", ()), maxlen=WINDOW)
         self._best: float | None = saved.get("best")
+        self._best_score: float | None = saved.get("best_score")
         self._lag_sum, self._lag_count = int(saved.get("lag_sum", 0)), int(saved.get("lag_count", 0))
         self._max_lag = int(saved.get("max_lag", 0))
         self._train_s_before = float(saved.get("train_s", 0.0))
-        self._actor_busy_s = self._learner_busy_s = 0.0
-        self._started = time.perf_counter()
-        self._last_update = self._started
-        self._interval = Interval(self._started)
-        self._tuned: dict[str, float] = {}
-        self._rates: deque[tuple[float, int]] = deque([(self._started, self.env_steps)], maxlen=12)
+        self._whole, self._interval = Clocks(), Clocks()
+        self._last_call = self._whole.started
+        self._scalars: list[Mapping[str, float]] = []
+        self._reported: list[Mapping[str, float]] = []
+        self._lags: list[int] = []
+        self._lengths: list[int] = []
+        self._counts_before = Counter(self.counts)
+        self._collected = Counter(self.counts, env_steps=self.env_steps)
+        self._samples: dict[str, list[float]] = {}
+        self._rates = deque([(self._whole.started, Counter(self._collected))])
+        self.figures: dict[str, float] = {}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
         return {
             "env_steps": self.env_steps,
-            "updates": self.updates,
-            "lost_actors": self.lost_actors,
+            "rounds": self.rounds,
+            "counts": dict(self.counts),
+            "lost_actors": self._lost_actors,
             "num_episodes": self._num_episodes,
             "returns": list(self._returns),
             "settled": list(self._settled),
             "best": self._best,
+            "best_score": self._best_score,
             "lag_sum": self._lag_sum,
             "lag_count": self._lag_count,
             "max_lag": self._max_lag,
-            "train_s": self._train_s_before + self._train_s,
+            "train_s": self.train_s,
         }
 
     @property
-    def _train_s(self) -> float:
-        """Seconds from this process's first request to its last update."""
-        return self._last_update - self._started
+    def train_s(self) -> float:
+        """Seconds of training: from each process's first unit of work to its last learner call."""
+        return self._train_s_before + self._last_call - self._whole.started
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds since the last interval was closed."""
+        return self._interval.elapsed_s
 
     @property
     def mean_return(self) -> float | None:
@@ -103,148 +113,208 @@ class Statistics:
         return min(float(np.mean(self._settled)), self.mean_return)
 
     def goal_reached(self) -> StopReason | None:
-        """Which of the config's goals is reached, if any."""
-        config = self._config
-        if self.env_steps >= config.total_env_steps:
+        """Which of the run's goals is reached, if any."""
+        goals, judged = self._goals, self.judged_return
+        if goals.env_steps is not None and self.env_steps >= goals.env_steps:
             return "total steps"
-        judged = self.judged_return
-        if config.stop_return is not None and judged is not None and judged >= config.stop_return:
+        if goals.rounds is not None and self.rounds >= goals.rounds:
+            return "total epochs"
+        if goals.stop_return is not None and judged is not None and judged >= goals.stop_return:
             return "return reached"
-        if (
-            config.max_train_seconds is not None
-            and time.perf_counter() - self._started + self._train_s_before >= config.max_train_seconds
-        ):
+        if goals.seconds is not None and self._train_s_before + self._whole.elapsed_s >= goals.seconds:
             return "time limit"
         return None
 
-    def call_made(self, call: Call) -> None:
-        """Count the trajectories that the learner takes in with this call."""
-        interval = self._interval
-        for ready, lag in zip(call.ready, call.lags, strict=True):
-            self.env_steps += ready.report.env_steps
-            interval.env_steps += ready.report.env_steps
-            self._lag_sum, self._lag_count, self._max_lag = self._lag_sum + lag, self._lag_count + 1, max(self._max_lag, lag)
-            interval.lags.append(lag)
-            for episode in ready.report.episodes:
-                self._returns.append(episode.episode_return)
-                interval.lengths.append(episode.length)
-            self._settled.extend(ready.report.settled)
-            self._num_episodes += len(ready.report.episodes)
+    def tick(self, alive: int) -> None:
+        """Time passed with so many actors."""
+        for clocks in (self._whole, self._interval):
+            clocks.tick(alive)
+
+    def submitted(self, work: Work) -> None:
+        """A unit of work was given out."""
+        for clocks in (self._whole, self._interval):
+            clocks.submitted(work.key)
+
+    def returned(self, work: Work, report: Report | None) -> None:
+        """A unit of work came back; nothing came of it where there is no report."""
+        for clocks in (self._whole, self._interval):
+            clocks.returned(work.key, 0.0 if report is None else report.busy_s)
+
+    def lost(self, work: Work | None, *, is_wanted: bool) -> None:
+        """An actor was lost, or taken away."""
+        self._lost_actors += not is_wanted
+        if work is not None:
+            self.returned(work, None)
+
+    def collected(self, report: Report) -> None:
+        """A unit of work counts; what is learned from it is counted later, this is for rates only."""
+        self._collected.update(report.counts)
+        self._collected["env_steps"] += report.env_steps
+        if report.figures:
+            self._reported.append(report.figures)
+
+    def called(self, call: Call) -> None:
+        """Count what the learner takes in with this call."""
+        for done, lag in zip(call.done, call.lags, strict=True):
+            report = done.report
+            self.env_steps += report.env_steps
+            self.counts.update(report.counts)
+            self._num_episodes += len(report.episodes)
+            self._returns.extend(episode.episode_return for episode in report.episodes)
+            self._lengths.extend(episode.length for episode in report.episodes)
+            self._settled.extend(report.settled)
+            if call.score is None:
+                self._lag_sum, self._lag_count, self._max_lag = self._lag_sum + lag, self._lag_count + 1, max(self._max_lag, lag)
+                self._lags.append(lag)
+                for name, values in report.samples.items():
+                    self._samples.setdefault(name, []).extend(values)
 
     def call_lost(self, call: Call) -> None:
-        """Take back the steps of a call that made no update. Its episodes were played, and stay."""
-        for ready in call.ready:
-            self.env_steps -= ready.report.env_steps
-            self._interval.env_steps -= ready.report.env_steps
+        """Take back the steps of a call that made no update. Its episodes were finished, and stay."""
+        self.env_steps -= sum(done.report.env_steps for done in call.done)
 
-    def unrolled(self, report: UnrollReport, requested: float, now: float) -> None:
-        """Count an actor's time: busy, and on the way."""
-        self._actor_busy_s += report.busy_s
-        self._interval.actor_busy_s += report.busy_s
-        self._interval.transport_s += max(0.0, now - requested - report.busy_s)
-
-    def learned(self, report: LearnReport, now: float) -> None:
+    def learned(self, report: LearnReport) -> None:
         """Count a learner call's time, and keep what it says."""
-        self.updates, self._last_update = report.version, now
-        self._learner_busy_s += report.busy_s
-        self._interval.learner_busy_s += report.busy_s
-        self._interval.scalars.append(report.scalars)
-        self._tuned = {name.removeprefix("eta/"): value for name, value in report.scalars.items() if name.startswith("eta/")}
+        self._updates, self._last_call = report.version, time.perf_counter()
+        for clocks in (self._whole, self._interval):
+            clocks.learned(report.busy_s)
+        if report.scalars:
+            self._scalars.append(report.scalars)
 
-    @property
-    def interval_s(self) -> float:
-        """Seconds since the last interval was closed."""
-        return time.perf_counter() - self._interval.started
+    def round_over(self, over: RoundOver) -> None:
+        """Count a round, and keep what its evaluation says."""
+        self.rounds = over.round
+        if over.score is not None:
+            self._scalars.append({"evaluation/score": over.score})
+            if math.isfinite(over.score):
+                self._best_score = over.score if self._best_score is None else max(self._best_score, over.score)
 
-    def interval(self, *, alive: int, dropped: int, last_event: str) -> tuple[Status, dict[str, float], dict[str, np.ndarray]]:
-        """Close the interval: where the run stands, its metrics by name, and its histograms."""
-        now, interval = time.perf_counter(), self._interval
-        self._interval = Interval(now)
-        wall = max(now - interval.started, 1e-9)
-        actors = wall * self._config.num_actors
-        shares = WallShares(
-            actors=min(1.0, interval.actor_busy_s / actors),
-            learner=min(1.0, interval.learner_busy_s / wall),
-            transport=min(1.0, interval.transport_s / actors),
-        )
-        mean_return = self.mean_return
+    def interval(self, schedule: Schedule, *, alive: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Close the interval: its metrics by name, and its histograms."""
+        self.tick(alive)
+        clocks, lags = self._interval, np.array(self._lags)
         if (judged := self.judged_return) is not None:
             self._best = judged if self._best is None else max(self._best, judged)
-        status = self._status(now, shares, interval, alive, last_event)
-        scalars = {name: float(np.mean([one[name] for one in interval.scalars])) for name in (interval.scalars or [{}])[-1]}
+        shares, self._interval = clocks.shares(), clocks.restarted()
+        scalars = _means(self._scalars) | _means(self._reported) | self._rates_since()
+        scalars |= {name: float(self.counts[name] - self._counts_before[name]) for name in self.counts if "/" in name}
+        scalars |= {f"utilisation/{name}": value for name, value in vars(shares).items()}
         scalars |= {
-            "throughput/env_steps_per_s": interval.env_steps / wall,
-            "throughput/updates": float(self.updates),
-            "utilisation/actors": shares.actors,
-            "utilisation/learner": shares.learner,
-            "utilisation/transport": shares.transport,
+            "throughput/updates": float(self._updates),
             "episodes/total": float(self._num_episodes),
-            "trajectories/dropped": float(dropped),
-            "actors/lost": float(self.lost_actors),
+            "trajectories/dropped": float(schedule.dropped),
+            "work/reissued": float(schedule.reissued),
+            "actors/alive": float(alive),
+            "actors/lost": float(self._lost_actors),
         }
-        if mean_return is not None:
-            scalars["return/mean_100"] = mean_return
-            scalars["return/p10_100"], scalars["return/p90_100"] = (float(one) for one in np.percentile(self._returns, (10, 90)))
-        if interval.lengths:
-            scalars["episodes/length"] = float(np.mean(interval.lengths))
-        if interval.lags:
-            scalars |= {"lag/mean": float(np.mean(interval.lags)), "lag/max": float(max(interval.lags))}
-        return status, scalars, {"lag/histogram": np.array(interval.lags)} if interval.lags else {}
+        if self._returns:
+            low, high = np.percentile(self._returns, (10, 90))
+            scalars |= {"return/mean_100": float(np.mean(self._returns)), "return/p10_100": float(low), "return/p90_100": float(high)}
+        if self._best is not None:
+            scalars["return/best_100"] = self._best
+        if self._best_score is not None:
+            scalars["evaluation/best"] = self._best_score
+        if self._lengths:
+            scalars["episodes/length"] = float(np.mean(self._lengths))
+        if lags.size:
+            scalars |= {"lag/mean": float(lags.mean()), "lag/max": float(lags.max())}
+        if self.rounds:
+            scalars["round"] = float(self.rounds)
+        self._counts_before = Counter(self.counts)
+        histograms = {name: np.array(values) for name, values in self._samples.items()} | ({"lag/histogram": lags} if lags.size else {})
+        self._scalars, self._reported, self._lags, self._lengths, self._samples = [], [], [], [], {}
+        self.figures |= scalars
+        return scalars, histograms
 
-    def reading(self, scalars: Mapping[str, float]) -> Reading | None:
-        """What tells whether the policy has collapsed, given an interval's metrics; None while the return cannot be judged."""
+    def _rates_since(self) -> dict[str, float]:
+        """Environment steps, and what else is counted in whole units, a second over the last seconds."""
+        now = time.perf_counter()
+        self._rates.append((now, Counter(self._collected)))
+        while len(self._rates) > 2 and now - self._rates[1][0] > RATE_WINDOW_S:
+            self._rates.popleft()
+        then, before = self._rates[0]
+        seconds = max(now - then, NO_TIME)
+        units = [name for name in self._collected if "/" not in name]
+        return {f"throughput/{name}_per_s": (self._collected[name] - before[name]) / seconds for name in units}
+
+    def reading(self) -> Reading | None:
+        """What tells whether the policy has collapsed, of the newest interval; None while the return cannot be judged."""
         mean_return = self.judged_return
         if mean_return is None or self._best is None:
             return None
         return Reading(
             env_steps=self.env_steps,
-            updates=self.updates,
+            updates=self._updates,
             mean_return=mean_return,
             best_return=self._best,
             spread=float(np.std(self._returns)),
-            entropy=scalars.get("policy/entropy"),
+            entropy=self.figures.get("policy/entropy"),
         )
 
-    def _status(self, now: float, shares: WallShares, interval: Interval, alive: int, last_event: str) -> Status:
-        self._rates.append((now, self.env_steps))
-        (then, steps), total = self._rates[0], self._config.total_env_steps
-        rate = (self.env_steps - steps) / max(now - then, 1e-9)
-        limit, passed = self._config.max_train_seconds or math.inf, now - self._started + self._train_s_before
-        left = min(max(0, total - self.env_steps) / rate if rate > 0 else math.inf, max(0.0, limit - passed))
+    def status(self, schedule: Schedule, backend: Backend, *, last_event: str) -> Status:
+        """Where the run stands."""
+        part, done, total = schedule.stage()
+        share, left = self._share_and_seconds_left(done / total if total and part == "train" else 0.0)
         return Status(
             env_steps=self.env_steps,
-            total_env_steps=total,
-            env_steps_per_s=rate,
-            learner_updates=self.updates,
-            mean_return=self.mean_return,
-            best_return=self._best,
-            mean_lag=float(np.mean(interval.lags)) if interval.lags else 0.0,
-            max_lag=max(interval.lags, default=0),
-            actors_alive=alive,
-            num_actors=self._config.num_actors,
-            waiting=shares,
-            elapsed_s=now - self._started,
-            eta_s=left if math.isfinite(left) else None,
-            time_share=passed / limit,
-            tuned=self._tuned,
+            share=share,
+            rounds=self.rounds,
+            total_rounds=self._goals.rounds or 0,
+            part=part,
+            done=done,
+            total=total,
+            figures=dict(self.figures),
+            actors_alive=backend.num_alive(),
+            num_actors=backend.num_actors,
+            lost_actors=self._lost_actors,
+            waiting=self._interval.shares(),
+            elapsed_s=self._whole.elapsed_s,
+            eta_s=left,
             last_event=last_event,
         )
 
-    def result(self, reason: StopReason, parameters: dict[str, np.ndarray], dropped: int) -> LoopResult:
+    def _share_and_seconds_left(self, of_round: float) -> tuple[float, float | None]:
+        """How much of the run is done, and how long the rest takes at the present rate; the limit that ends it first counts."""
+        goals, seconds = self._goals, self._train_s_before + self._whole.elapsed_s
+        done: list[tuple[float, float]] = []
+        then, before = self._rates[0]
+        rate = (self._collected["env_steps"] - before["env_steps"]) / max(time.perf_counter() - then, NO_TIME)
+        if goals.env_steps is not None:
+            left = (goals.env_steps - self.env_steps) / rate if rate > 0 else math.inf
+            done.append((self.env_steps / goals.env_steps, left))
+        if goals.rounds is not None:
+            rounds = self.rounds + of_round
+            per_round = self.env_steps / self.rounds if self.rounds else math.inf
+            left = (goals.rounds - rounds) * per_round / rate if rate > 0 and rounds else math.inf
+            done.append((rounds / goals.rounds, left))
+        if goals.seconds is not None:
+            done.append((seconds / goals.seconds, goals.seconds - seconds))
+        left = min((one[1] for one in done), default=math.inf)
+        return min(1.0, max((one[0] for one in done), default=0.0)), max(0.0, left) if math.isfinite(left) else None
+
+    def result(self, reason: StopReason, parameters: dict[str, np.ndarray], schedule: Schedule) -> LoopResult:
         """The figures of the whole run."""
-        train_s = max(self._train_s, 1e-9)
         return LoopResult(
+            reason=reason,
             env_steps=self.env_steps,
-            train_s=self._train_s_before + self._train_s,
-            learner_updates=self.updates,
-            learner_utilisation=min(1.0, self._learner_busy_s / train_s),
-            actor_utilisation=min(1.0, self._actor_busy_s / (train_s * self._config.num_actors)),
+            learner_updates=self._updates,
+            rounds=self.rounds,
+            num_episodes=self._num_episodes,
+            counts=dict(self.counts),
+            train_s=self.train_s,
+            shares=self._whole.shares(),
             mean_lag=self._lag_sum / max(1, self._lag_count),
             max_lag=self._max_lag,
             final_return=self.mean_return,
-            num_episodes=self._num_episodes,
-            dropped_trajectories=dropped,
-            lost_actors=self.lost_actors,
-            reason=reason,
+            dropped=schedule.dropped,
+            reissued=schedule.reissued,
+            lost_actors=self._lost_actors,
+            figures=dict(self.figures),
             parameters=parameters,
         )
+
+
+def _means(reported: list[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every figure over what reported it."""
+    names = dict.fromkeys(name for one in reported for name in one)
+    return {name: float(np.mean([one[name] for one in reported if name in one])) for name in names}

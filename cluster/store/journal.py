@@ -107,7 +107,6 @@ class ChunkRecord:
             fitness=self.fitness,
             env_steps=self.env_steps,
             busy_s=self.busy_s,
-            scalars={},
             not_finite=self.not_finite,
             cut_episodes=self.cut_episodes,
         )

@@ -1,7 +1,7 @@
 """How large a run is while it runs: what a person wants, and what the driver sees, as two small files in the run directory.
 
     metaray scale RUN --actors 8      desired.json    {"revision": 3, "num_actors": 8, "num_workers": null, "num_vectors": null}
-    metaray scale RUN                 observed.json   {"revision": 3, "actors_alive": 6, "num_actors": 8, "epoch": 12, ...}
+    metaray scale RUN                 observed.json   {"revision": 3, "actors_alive": 6, "num_actors": 8, "rounds": 12, ...}
 
 Not commands but a state: the driver looks at what is wanted now, so nothing is lost when it is not there and nothing happens twice.
 Actors change at once; W and V at the next border of an epoch, for they belong to the algorithm.
@@ -56,24 +56,22 @@ class Observed:
     Attributes:
         revision: of the desired state that it follows.
         actors_alive, num_actors: that answer, and that are wanted.
-        epoch, num_epochs: finished, and asked for.
-        chunks_done, chunks: of the epoch under way.
-        num_workers, num_vectors: W and V of the epoch under way.
-        lives_per_s, env_steps_per_s: over the last seconds.
+        rounds, total_rounds: finished, and asked for.
+        done, total: units of the round under way.
+        sizes: of the round under way, by setting.
+        rates: over the last seconds, by metric name.
         time: seconds since 1970 when this was written.
     """
 
     revision: int
     actors_alive: int
     num_actors: int
-    epoch: int
-    num_epochs: int
-    chunks_done: int
-    chunks: int
-    num_workers: int
-    num_vectors: int
-    lives_per_s: float
-    env_steps_per_s: float
+    rounds: int
+    total_rounds: int
+    done: int
+    total: int
+    sizes: dict[str, int]
+    rates: dict[str, float]
     time: float
 
 

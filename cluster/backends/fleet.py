@@ -1,0 +1,271 @@
+"""The actors of a run, each watched: what it is at, whether it answers, and what takes its place when it does not.
+
+    pending --has a place--> building --collector made--> up --submit--> up ...
+       ^                                                   |
+       +------ a new worker, when the old one died or hung <
+
+A worker is a thread, a process or a Ray actor (`Worker`); what it says comes as signals, from whatever transport it lives on. The fleet is
+the same for all: deadlines, replacement, five losses in a row, growing and shrinking. No worker is restarted by its transport, which would
+do work again in another order.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from actors.messages import Report, Work
+from cluster.backends.base import Collected, Event, Failed, Handle, Lost
+
+log = logging.getLogger("metaray")
+
+MAX_LOST_IN_A_ROW = 5
+"""Workers that one place may lose with nothing finished in between; then it is no accident."""
+BUILD_DEADLINE_S = 300.0
+"""For making a worker's environments, beside other workers that do the same on the same cores."""
+
+
+class HopelessWorkerError(RuntimeError):
+    """The workers of one place are lost before they finish anything, time and again."""
+
+
+class Worker(Protocol):
+    """Something that collects, one unit of work at a time; `str` says what and where it is, for a person.
+
+    Attributes:
+        can_be_ended: in the middle of its work.
+        has_place: from the start; else it says `Placed` first, and may wait for that as long as it takes.
+    """
+
+    can_be_ended: bool
+    has_place: bool
+
+    def collect(self, work: Work, weights: Handle) -> None:
+        """Begin a unit of work."""
+
+    def end(self) -> None:
+        """End it, at once if that is possible."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """The worker's process runs, and makes its collector."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The collector is made."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """The unit of work is done."""
+
+    worker: Worker
+    report: Report
+    payload: Handle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raised:
+    """The making of the collector, or the unit of work, raised an error."""
+
+    worker: Worker
+    error: Exception
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """The worker is no more."""
+
+    worker: Worker
+    reason: str
+
+
+Signal = Placed | Ready | Answered | Raised | Gone
+
+
+class Supervisor:
+    """Watches the worker of one place.
+
+    Attributes:
+        index: of the actor.
+        stage: see the module's docstring.
+        work: what the worker is at; None when nothing.
+        since: when it was last heard of or given work, on the monotonic clock.
+        is_leaving: it gets nothing else to do, and goes when it is done.
+    """
+
+    def __init__(self, index: int, spawn: Callable[[int], Worker]) -> None:
+        self.index, self._spawn = index, spawn
+        self.is_leaving, self._lost_in_a_row = False, 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a worker."""
+        self.worker = self._spawn(self.index)
+        self.stage: Literal["pending", "building", "up"] = "building" if self.worker.has_place else "pending"
+        self.work: Work | None = None
+        self.since = time.monotonic()
+
+    def __str__(self) -> str:
+        return f"actor {self.index} ({self.worker})"
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is up and has nothing to do."""
+        return self.stage == "up" and self.work is None and not self.is_leaving
+
+    def submit(self, work: Work, weights: Handle) -> None:
+        """Give its worker something to do."""
+        self.work, self.since = work, time.monotonic()
+        self.worker.collect(work, weights)
+
+    def take_in(self, signal: Placed | Ready | Answered | Raised) -> Event | None:
+        """Take in what a worker says that is well."""
+        self.since = time.monotonic()
+        if isinstance(signal, Placed):
+            self.stage = "building"
+            return None
+        if isinstance(signal, Ready):
+            self.stage = "up"
+            log.info("%s is up", self)
+            return None
+        work, self.work = self.work, None
+        if isinstance(signal, Raised):
+            return Failed(work=work, error=signal.error, worker=str(self))
+        assert work is not None
+        self._lost_in_a_row = 0
+        return Collected(work=work, report=signal.report, payload=signal.payload)
+
+    def overdue(self, now: float, deadline_s: float) -> str | None:
+        """Say that its worker does not answer in time; one that waits for a place has all the time there is."""
+        limits = {"building": max(BUILD_DEADLINE_S, deadline_s), "up": deadline_s}
+        if self.stage == "pending" or (self.stage == "up" and self.work is None) or now - self.since <= limits[self.stage]:
+            return None
+        return f"hung: no answer for {now - self.since:.0f} s"
+
+    def replace(self, reason: str, unit: str) -> Lost:
+        """Put a new worker into the place of one that is lost.
+
+        Raises:
+            HopelessWorkerError: it is of no use.
+        """
+        who, work = str(self), self.work
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row >= MAX_LOST_IN_A_ROW:
+            raise HopelessWorkerError(
+                f"{who}: {MAX_LOST_IN_A_ROW} workers in a row were lost without finishing {unit}; the last one {reason}"
+            )
+        self.worker.end()
+        self.begin()
+        return Lost(actor=self.index, work=work, reason=f"{who} {reason}; a new one takes its place")
+
+
+class Fleet:
+    """All actors of a run.
+
+    Args:
+        spawn: starts the worker of an actor.
+        num_actors: how many.
+        unit: what a worker is asked for, in words: `an unroll`.
+        deadline_s: seconds after which a worker that was given work counts as hung.
+    """
+
+    def __init__(self, spawn: Callable[[int], Worker], num_actors: int, *, unit: str, deadline_s: float) -> None:
+        self.num_actors = num_actors
+        self._spawn, self._unit, self._deadline_s = spawn, unit, deadline_s
+        self.supervisors: dict[int, Supervisor] = {}
+        self._leaving: list[Supervisor] = []
+        self._by_worker: dict[Any, Supervisor] = {}
+
+    def start(self) -> None:
+        """Start every worker that is missing."""
+        for index in range(self.num_actors):
+            if index not in self.supervisors:
+                self._watch(Supervisor(index, self._spawn))
+
+    def _watch(self, supervisor: Supervisor) -> None:
+        self.supervisors[supervisor.index] = self._by_worker[supervisor.worker] = supervisor
+
+    def free(self) -> list[int]:
+        """See `cluster.backends.base.Backend`."""
+        return [one.index for one in sorted(self.supervisors.values(), key=lambda one: one.since) if one.is_free]
+
+    def submit(self, work: Work, actor: int, weights: Handle) -> None:
+        """See `cluster.backends.base.Backend`."""
+        self.supervisors[actor].submit(work, weights)
+
+    def take_in(self, signal: Signal) -> Event | None:
+        """Take in what a worker says, or what is said of it; nothing comes of one that is replaced by now.
+
+        Raises:
+            HopelessWorkerError: see `Supervisor.replace`.
+        """
+        supervisor = self._by_worker.get(signal.worker)
+        if supervisor is None:
+            return None
+        if supervisor.is_leaving and not isinstance(signal, Placed | Ready):
+            self._forget(supervisor)
+            if isinstance(signal, Gone):
+                return Lost(actor=supervisor.index, work=supervisor.work, reason=f"{supervisor} {signal.reason}", is_wanted=True)
+        return self._replace(supervisor, signal.reason) if isinstance(signal, Gone) else supervisor.take_in(signal)
+
+    def overdue(self) -> list[Event]:
+        """Replace every worker that does not answer in time; a second thread beside one that hangs would only take its core away."""
+        now, ended = time.monotonic(), [one for one in self.supervisors.values() if one.worker.can_be_ended]
+        late = [(one, why) for one in ended if (why := one.overdue(now, self._deadline_s)) is not None]
+        return [self._replace(one, why) for one, why in late]
+
+    def _replace(self, supervisor: Supervisor, reason: str) -> Lost:
+        self._by_worker.pop(supervisor.worker, None)
+        lost = supervisor.replace(reason, self._unit)
+        self._watch(supervisor)
+        return lost
+
+    def _forget(self, supervisor: Supervisor) -> None:
+        self._by_worker.pop(supervisor.worker, None)
+        self._leaving.remove(supervisor)
+        supervisor.worker.end()
+
+    def resize(self, num_actors: int, *, keeps: Callable[[Worker], bool] = lambda worker: True) -> list[Event]:
+        """See `cluster.backends.base.Backend`; of the workers that may stay, those go that `keeps` is false for."""
+        self.num_actors = num_actors
+        going = [one for one in self.supervisors.values() if one.index >= num_actors or not keeps(one.worker)]
+        events = [event for one in going if (event := self._take_away(one)) is not None]
+        self.start()
+        return events
+
+    def _take_away(self, supervisor: Supervisor) -> Lost | None:
+        del self.supervisors[supervisor.index]
+        supervisor.is_leaving = True
+        self._leaving.append(supervisor)
+        if supervisor.work is not None and not supervisor.worker.can_be_ended:
+            return None
+        self._forget(supervisor)
+        if supervisor.work is None:
+            return None
+        return Lost(actor=supervisor.index, work=supervisor.work, reason=f"{supervisor} was taken away", is_wanted=True)
+
+    def num(self, stage: str) -> int:
+        """How many actors are at a stage."""
+        return sum(one.stage == stage for one in self.supervisors.values())
+
+    @property
+    def must_drain(self) -> bool:
+        """See `cluster.backends.base.Backend`."""
+        watched = (*self.supervisors.values(), *self._leaving)
+        return any(one.work is not None and not one.worker.can_be_ended for one in watched)
+
+    def close(self) -> None:
+        """End every worker."""
+        for supervisor in (*self.supervisors.values(), *self._leaving):
+            supervisor.worker.end()
+        self.supervisors, self._leaving, self._by_worker = {}, [], {}

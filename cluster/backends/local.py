@@ -1,0 +1,159 @@
+"""The backend of one machine without Ray: the learner is a thread of this process, actors are threads or processes.
+
+Simulators and tensor kernels release the interpreter lock, so threads fill as many cores as there are, and what is sent is never copied.
+Collectors that compute in Python get processes (`Row.actors`), but for a single one, which is a thread beside the driver.
+This path imports no Ray.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from actors.messages import Work
+from cluster.backends.base import Event, Handle, LearnCall, Learned, LearnReport
+from cluster.backends.fleet import Fleet, Signal, Worker
+from cluster.backends.hosts import MakeCollector, ProcessWorker, ThreadWorker, take_one_thread
+from cluster.backends.learner import LearnerHost
+from learners.trajectory import Snapshot
+
+Emitted = Signal | Learned | BaseException
+
+
+class LearnerThread:
+    """A learner host on a thread of its own.
+
+    Args:
+        host: the learner.
+        emit: gets `Learned`, or what the learner raised.
+        publish: makes the handle of new weights.
+    """
+
+    def __init__(self, host: LearnerHost, emit: Callable[[Emitted], None], publish: Callable[[Snapshot], Handle]) -> None:
+        self.host, self._emit, self._publish = host, emit, publish
+        self._inbox: queue.SimpleQueue[tuple[LearnCall, Sequence[Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="learner", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while (asked := self._inbox.get()) is not None:
+            try:
+                report, snapshot = self.host.learn(*asked)
+                self._emit(Learned(report=report, weights=self._publish(snapshot)))
+            except BaseException as error:  # handed to the loop's thread, which raises it
+                self._emit(error)
+                return
+
+    def learn(self, call: LearnCall, experience: Sequence[Any]) -> None:
+        """Start a call."""
+        self._inbox.put((call, experience))
+
+    def close(self) -> None:
+        """End it, after the calls that were started."""
+        self._inbox.put(None)
+        self._thread.join(timeout=60.0)
+
+
+class LocalBackend:
+    """See `cluster.backends.base.Backend`.
+
+    Args:
+        make_learner: makes the learner.
+        make_collector: makes the collectors.
+        num_actors: how many.
+        in_threads: every actor is a thread; else more than one are processes.
+        unit, deadline_s: see `cluster.backends.fleet.Fleet`.
+    """
+
+    def __init__(
+        self,
+        make_learner: Callable[[], LearnerHost],
+        make_collector: MakeCollector,
+        num_actors: int,
+        *,
+        in_threads: bool,
+        unit: str,
+        deadline_s: float,
+    ) -> None:
+        self.num_actors = num_actors
+        self._make_learner, self._make_collector, self._in_threads = make_learner, make_collector, in_threads
+        self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
+        self._fleet = Fleet(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
+        self._learner: LearnerThread | None = None
+
+    def _spawn(self, index: int) -> Worker:
+        kind = ThreadWorker if self._in_threads or self.num_actors == 1 else ProcessWorker
+        return kind(self._make_collector, index, self._emitted.put)
+
+    def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
+        """See `cluster.backends.base.Backend`."""
+        take_one_thread()
+        host = self._make_learner()
+        report, snapshot = host.build(learner_state)
+        self._learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
+        self._fleet.start()
+        return report, snapshot
+
+    def put(self, snapshot: Snapshot) -> Handle:
+        """See `cluster.backends.base.Backend`."""
+        return snapshot
+
+    def get(self, weights: Handle) -> Snapshot:
+        """See `cluster.backends.base.Backend`."""
+        assert isinstance(weights, Snapshot)
+        return weights
+
+    def free(self) -> list[int]:
+        """See `cluster.backends.base.Backend`."""
+        return self._fleet.free()
+
+    def submit(self, work: Work, actor: int, weights: Handle) -> None:
+        """See `cluster.backends.base.Backend`."""
+        self._fleet.submit(work, actor, weights)
+
+    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
+        """See `cluster.backends.base.Backend`."""
+        assert self._learner is not None
+        self._learner.learn(call, experience)
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """See `cluster.backends.base.Backend`."""
+        events: list[Event | None] = []
+        try:
+            emitted = self._emitted.get(timeout=timeout_s)
+            while True:
+                if isinstance(emitted, BaseException):
+                    raise emitted
+                events.append(emitted if isinstance(emitted, Learned) else self._fleet.take_in(emitted))
+                emitted = self._emitted.get_nowait()
+        except queue.Empty:
+            pass
+        return [event for event in (*events, *self._fleet.overdue()) if event is not None]
+
+    def resize(self, num_actors: int) -> list[Event]:
+        """See `cluster.backends.base.Backend`; a thread beside processes would hold up the driver, and goes when its work is done."""
+        self.num_actors = num_actors
+        stays = self._in_threads or num_actors == 1
+        return self._fleet.resize(num_actors, keeps=lambda worker: stays or worker.can_be_ended)
+
+    def learner_state(self) -> dict[str, Any]:
+        """See `cluster.backends.base.Backend`."""
+        assert self._learner is not None
+        return self._learner.host.state()
+
+    def num_alive(self) -> int:
+        """See `cluster.backends.base.Backend`."""
+        return self._fleet.num("up")
+
+    @property
+    def must_drain(self) -> bool:
+        """See `cluster.backends.base.Backend`."""
+        return self._fleet.must_drain
+
+    def close(self) -> None:
+        """See `cluster.backends.base.Backend`."""
+        if self._learner is not None:
+            self._learner.close()
+        self._fleet.close()

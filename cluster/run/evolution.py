@@ -1,0 +1,176 @@
+"""The rounds of an evolution: epochs of lifetimes in chunks, journalled, of a size that may change, judged every so often.
+
+An epoch is the perturbed lifetimes that move phi; after every so many of them phi itself is evaluated. What was collected is in the journal
+before anything depends on it, so a stop or a kill costs the chunks under way and nothing else (`cluster.epg.replay`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from actors.chunks import Chunk, ChunkResult, Kind, chunks_of
+from actors.messages import Part, Report, Work
+from cluster.epg.config import EpgRunConfig, check
+from cluster.epg.loss_files import LossFiles
+from cluster.run.keeper import Keeper
+from cluster.run.life_checks import LifeChecks
+from cluster.run.observer import Status
+from cluster.run.plan import RoundPlan
+from cluster.run.schedule import RoundOver
+from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord
+from cluster.store.scaling import Scale
+from envs.errors import InvalidInputError
+from learners import epg
+from learners.algorithm import Progress
+
+PARTS: dict[Kind, Part] = {"perturbed": "train", "evaluation": "evaluate"}
+
+
+class Evolution(Keeper):
+    """Plan (`cluster.run.plan.Plan`) and keeper of a run of EPG.
+
+    Args:
+        config: the run.
+        journal: where everything that was collected is kept; its `run` record is in it.
+        done: what the journal holds of the epoch to begin with, by kind and index.
+        record: how that epoch began; None where it has not.
+        scale: what size is wanted.
+        keep_losses: is given the learner's state whenever its losses should be kept for others.
+    """
+
+    logs_rounds = True
+    is_journalled = True
+
+    def __init__(
+        self,
+        config: EpgRunConfig,
+        journal: Journal,
+        scale: Scale,
+        *,
+        record: EpochRecord | None = None,
+        done: Mapping[tuple[Kind, int], ChunkResult] | None = None,
+        keep_losses: LossFiles | Callable[[dict[str, Any]], None] = lambda state: None,
+    ) -> None:
+        super().__init__(checkpoint_every_rounds=config.checkpoint_every_epochs)
+        self.max_failures = config.max_chunk_failures
+        self._config, self._journal, self._scale, self._keep_losses = config, journal, scale, keep_losses
+        self._record, self._done = record, dict(done or {})
+        self._problem: str | None = None
+        self._checks = LifeChecks(config.family, config.life.max_episode_steps)
+
+    def train(self, round: int) -> RoundPlan:
+        """The next epoch, of the size that is wanted by now."""
+        record = self._record if self._record is not None and self._record.epoch == round else self._begin(round)
+        self._record = record
+        chunks = chunks_of(
+            "perturbed", round, record.num_workers, record.num_vectors, record.lives_per_chunk, record.alpha
+        )
+        return self._plan(round, chunks)
+
+    def _begin(self, epoch: int) -> EpochRecord:
+        sizes = self._config
+        try:
+            sizes = check(self._scale.desired.upon(self._config))
+        except InvalidInputError as error:  # somebody wrote it by hand
+            self._problem = f"what is wanted is not possible, so the size stays: {error}"
+        record = EpochRecord(
+            epoch=epoch,
+            num_workers=sizes.num_workers,
+            num_vectors=sizes.num_vectors,
+            lives_per_chunk=sizes.lives_per_chunk,
+            alpha=epg.guidance_alpha(self._config.evolution, epoch, self._config.scheduled_epochs),
+            num_epochs=self._config.scheduled_epochs,
+            chunks=-(-sizes.num_workers // sizes.lives_per_chunk),
+        )
+        self._journal.append([record])
+        return record
+
+    def evaluation(self, round: int, *, is_last: bool) -> RoundPlan | None:
+        """Lifetimes with phi as it is and without guidance, as it will be used."""
+        config = self._config
+        if not (is_last or round % config.evaluate_every == 0 or round >= config.num_epochs):
+            return None
+        return self._plan(
+            round, chunks_of("evaluation", round, config.evaluation_lives, 1, config.evaluation_lives_per_chunk, 0.0)
+        )
+
+    def _plan(self, round: int, chunks: Sequence[Chunk]) -> RoundPlan:
+        assert self._record is not None
+        kind = chunks[0].kind
+        works = tuple(
+            Work(round=round, index=chunk.index, part=PARTS[kind], size=chunk.count, request=chunk) for chunk in chunks
+        )
+        done = {index: result for (its, index), result in self._done.items() if its == kind}
+        self._done = {key: result for key, result in self._done.items() if key[0] != kind}
+        progress = Progress(
+            round=self._record.epoch, total=self._record.num_epochs, run_seed=self._config.seed, settings=self._record
+        )
+        return RoundPlan(works=works, progress=progress, done=done)
+
+    def score(self, reports: Sequence[Report]) -> float:
+        """The mean fitness of an evaluation."""
+        fitness = np.concatenate([report.fitness for report in reports if isinstance(report, ChunkResult)])
+        return epg.fitness_figures(fitness)["fitness/mean"]
+
+    def describe(self, work: Work) -> str:
+        """See `cluster.run.keeper.Keeper`."""
+        chunk: Chunk = work.request
+        lives = f"lives {chunk.first} to {chunk.first + chunk.count - 1}"
+        return f"chunk {chunk.index} of epoch {chunk.epoch} ({chunk.kind}, {lives})"
+
+    def wanted_actors(self, num_actors: int) -> tuple[int, str | None]:
+        """See `cluster.run.keeper.Keeper`."""
+        problem = self._scale.look() or self._problem
+        self._problem = None
+        return self._scale.desired.num_actors or self._config.num_actors, problem
+
+    def collected(self, reports: Sequence[Report]) -> None:
+        """See `cluster.run.keeper.Keeper`."""
+        self._journal.append([ChunkRecord.of(report) for report in reports if isinstance(report, ChunkResult)])
+
+    def complete(self, part: Part, works: Sequence[Work], reports: Sequence[Report]) -> list[str]:
+        """Say what is odd about the lifetimes of a round.
+
+        Raises:
+            NotFiniteError: most of them were NaN or infinite.
+        """
+        results = {report.index: report for report in reports if isinstance(report, ChunkResult)}
+        return self._checks.look([work.request for work in works], results)
+
+    def round_over(self, over: RoundOver, train_s: float, learner_state: Callable[[], dict[str, Any]]) -> None:
+        """See `cluster.run.keeper.Keeper`."""
+        update = UpdateRecord(epoch=over.round, sha256=over.report.digest, score=over.score, train_s=round(train_s, 3))
+        self._journal.append([update])
+        if over.score is not None:
+            self._keep_losses(learner_state())
+
+    def seen(self, status: Status) -> None:
+        """See `cluster.run.keeper.Keeper`."""
+        record = self._record
+        self._scale.write(
+            **{name: getattr(status, name) for name in ("actors_alive", "num_actors", "rounds", "total_rounds", "done", "total")},
+            sizes={} if record is None else {"num_workers": record.num_workers, "num_vectors": record.num_vectors},
+            rates={name: value for name, value in status.figures.items() if name.startswith("throughput/")},
+        )
+
+    def close(self, learner_state: Callable[[], dict[str, Any]]) -> None:
+        """See `cluster.run.keeper.Keeper`."""
+        self._keep_losses(learner_state())
+
+
+def statistics_of(results: Sequence[ChunkResult], *, rounds: int, train_s: float, best_score: float | None) -> dict[str, Any]:
+    """What a checkpoint would have kept of the counters of a run, from the journal's results."""
+    counts: dict[str, int] = {}
+    for result in results:
+        for name, count in result.counts.items():
+            counts[name] = counts.get(name, 0) + count
+    return {
+        "env_steps": sum(result.env_steps for result in results),
+        "rounds": rounds,
+        "counts": counts,
+        "train_s": train_s,
+        "best_score": best_score,
+    }
