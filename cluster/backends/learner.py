@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actors.seeds import Stream, generator, integer_seed
 from cluster.backends.memory import keep_freed_memory
 from cluster.backends.wiring import LearnReport
 from cluster.config import RunConfig
@@ -22,6 +21,7 @@ from learners import impala, metagradient
 from learners.checkpointing import meta_state_from_arrays, meta_state_to_arrays, state_from_arrays, state_to_arrays
 from learners.networks.agent import Agent, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
+from learners.seeds import Stream, generator, integer_seed
 from learners.trajectory import Snapshot, Trajectory
 
 
