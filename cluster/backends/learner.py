@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,10 +17,10 @@ from cluster.config import RunConfig
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners import impala, metagradient
-from learners.checkpointing import meta_state_from_arrays, meta_state_to_arrays, state_from_arrays, state_to_arrays
 from learners.networks.agent import Agent, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
 from learners.seeds import Stream, generator, integer_seed
+from learners.state_dict import state_from_arrays, state_to_arrays
 from learners.trajectory import Snapshot, Trajectory
 
 
@@ -57,15 +56,12 @@ class Algorithm:
         init: (spec, network, seed=, device=) -> the network's skeleton and the state of a learner that has seen nothing.
         iterate: (agent, state=, trajectories=, ...) -> the state after their updates, mean scalars, seconds.
         network_arrays: state -> what a snapshot holds.
-        to_arrays, from_arrays: state -> what a checkpoint holds, and back.
         prepare: (agent, state) -> nothing: does what takes long and should be done before training's clock runs.
     """
 
     init: Callable[..., tuple[Agent, Any]]
     iterate: Callable[..., tuple[Any, dict[str, float], float]]
     network_arrays: Callable[[Any], dict[str, Tensor]]
-    to_arrays: Callable[[Any], dict[str, Any]]
-    from_arrays: Callable[..., Any]
     prepare: Callable[[Agent, Any], None] = lambda agent, state: None
 
 
@@ -77,16 +73,12 @@ def algorithm_of(config: RunConfig) -> Algorithm:
             init=partial(impala.init, config=config.learner),
             iterate=partial(impala.iterate, config=config.learner),
             network_arrays=impala.network_arrays,
-            to_arrays=state_to_arrays,
-            from_arrays=state_from_arrays,
         )
         return _compiled(plain, config) if config.learner_compile else plain
     return Algorithm(
         init=partial(metagradient.init, config=tuning),
         iterate=partial(metagradient.iterate, config=tuning),
         network_arrays=partial(metagradient.network_arrays, tuning),
-        to_arrays=meta_state_to_arrays,
-        from_arrays=meta_state_from_arrays,
     )
 
 
@@ -138,7 +130,8 @@ class LearnerHost:
 
     def state(self) -> dict[str, Any]:
         """The whole state, for a checkpoint."""
-        return self._algorithm.to_arrays(self._state)
+        arrays: dict[str, Any] = state_to_arrays(self._state)
+        return arrays
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpointed state.
@@ -146,9 +139,4 @@ class LearnerHost:
         Raises:
             InvalidInputError: it belongs to another network.
         """
-        self._state = self._algorithm.from_arrays(state, like=self._state, device=self._device)
-
-
-def parameters_of(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The trainable parameters within a checkpointed state."""
-    return dict(state["params"])
+        self._state = state_from_arrays(state, like=self._state, device=self._device)

@@ -138,7 +138,7 @@ class Wiring(Protocol):
         """Block until something finished, at most `timeout_s`; return all that finished, in the order it finished."""
 
     def learner_state(self) -> dict[str, Any]:
-        """The learner's whole state (`learners.checkpointing`), after every call started so far."""
+        """The learner's whole state (`learners.state_dict`), after every call started so far."""
 
     def actors_alive(self) -> int:
         """How many actors are up and answer."""
