@@ -17,7 +17,6 @@ import torch
 
 from actors.life_experience import LivedEpisode, What
 from actors.lifetimes import LifeSeed, Stage, live
-from actors.seeds import Stream, seed_sequence
 from envs.registry import resolve
 from envs.task import Split, Task
 from learners.learned_loss.inner_loop import LifeConfig, Lives, Objective
@@ -25,6 +24,7 @@ from learners.learned_loss.network import LossConfig, LossShape
 from learners.learned_loss.objectives import LearnedObjective, PpoObjective
 from learners.learned_loss.ppo_baseline import BaselineConfig, baseline_life
 from learners.networks.spaces import SpaceSpec
+from learners.seeds import Stream, seed_sequence
 
 Learner = Literal["learned", "ppo"]
 """What a policy is trained by: the learned loss alone (alpha = 0), or PPO alone."""

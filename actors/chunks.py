@@ -17,7 +17,6 @@ import torch
 from actors.life_experience import What
 from actors.messages import Work
 from actors.lifetimes import LifeSeed, Stage, check_can_be_lived_in, live
-from actors.seeds import Stream, generator, seed_sequence
 from envs.one_hot import as_vectors
 from envs.registry import resolve
 from envs.task import Task
@@ -26,6 +25,7 @@ from learners.learned_loss.inner_loop import LifeConfig, Objective
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.learned_loss.objectives import GuidedObjective, LearnedObjective, PpoObjective
 from learners.networks.spaces import SpaceSpec
+from learners.seeds import Stream, generator, seed_sequence
 from learners.trajectory import Episode, Snapshot
 
 Kind = Literal["perturbed", "evaluation"]

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from actors.policy import Policy
-from actors.seeds import Stream, integer_seed
 from envs.contract import CheckedEnv, make_env
 from envs.errors import EnvFaultError
 from envs.task import Mode, Task, TaskFamily
 from learners.networks.agent import Conditioning, NetworkConfig
+from learners.seeds import Stream, integer_seed
 from learners.trajectory import Episode, Snapshot
 
 

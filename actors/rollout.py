@@ -19,13 +19,13 @@ import numpy as np
 
 from actors.messages import UnrollReport, Work
 from actors.policy import Policy
-from actors.seeds import Stream, generator, integer_seed
 from actors.settled import SettledReturns
 from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks
 from envs.errors import EnvFaultError
 from envs.task import Task, TaskFamily
 from learners.networks.agent import Conditioning, NetworkConfig
+from learners.seeds import Stream, generator, integer_seed
 from learners.trajectory import Episode, Snapshot, Trajectory
 
 ANCHOR_ROUNDS = 200

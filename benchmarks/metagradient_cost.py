@@ -120,7 +120,7 @@ def measure(case: str, torso: str, steps: int) -> dict[str, float]:
     """Median CPU seconds of a step and peak memory, in this process."""
     import torch  # noqa: F401  # its memory is not the learner's
 
-    import learners.checkpointing  # noqa: F401
+    import learners.state_dict  # noqa: F401
 
     before = peak_mib()
     step = step_of(case, torso)

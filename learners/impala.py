@@ -85,7 +85,11 @@ class LearnerState:
     """
 
     params: dict[str, Tensor]
-    moments: RunningMoments | None
+    moments: RunningMoments | None = field(
+        metadata={
+            "misfit": "checkpoint does not fit the network: one of them normalises observations, the other does not",
+        }
+    )
     optimiser: OptimiserState
     version: int
     env_steps: int

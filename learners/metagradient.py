@@ -30,7 +30,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -89,14 +89,18 @@ class MetaState:
     """All that a checkpoint of this learner needs.
 
     Attributes:
-        learner: the inner learner's state.
         logits: x, the unbounded form of eta, float64 [M].
+        learner: the inner learner's state.
         optimiser: Adam's state for the logits.
         pending: what the next batch's meta-gradient needs of the last update; None before the first.
     """
 
+    logits: Tensor = field(
+        metadata={
+            "misfit": "checkpoint does not fit eta: it holds {num_have} meta-parameters, the config names {num_want}",
+        }
+    )
     learner: LearnerState
-    logits: Tensor
     optimiser: OptimiserState
     pending: PendingUpdate | Trace | None
 

@@ -164,10 +164,10 @@ class Evaluate:
         import os
 
         from actors.evaluate import evaluate
-        from actors.seeds import Stream, generator
         from cluster.run.episodes_bar import episodes_bar
         from envs.contract import sample_tasks
         from envs.registry import resolve
+        from learners.seeds import Stream, generator
 
         family = resolve(config.family)
         num_episodes = DEFAULT_EPISODES if self.episodes is None else self.episodes

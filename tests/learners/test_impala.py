@@ -13,10 +13,10 @@ from envs.errors import InvalidInputError
 from envs.task import Task
 from learners import impala
 from learners.batch import batch_of, batches
-from learners.checkpointing import state_from_arrays, state_to_arrays
 from learners.impala import ImpalaConfig, LearnerState
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops.optimisers import OptimiserConfig
+from learners.state_dict import state_from_arrays, state_to_arrays
 from learners.trajectory import Trajectory
 
 T, B, OBS, ACTIONS = 9, 4, 3, 5

@@ -15,13 +15,13 @@ from torch import Tensor
 from envs.errors import InvalidInputError
 from learners import impala, metagradient
 from learners.batch import Batch, batch_of
-from learners.checkpointing import meta_state_from_arrays, meta_state_to_arrays
 from learners.impala import ImpalaConfig
 from learners.metagradient import MetaState, PendingUpdate, Trace
 from learners.metagradient_config import MetaConfig, MetaGradient, check
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops.meta_parameters import META_PARAMETERS
 from learners.ops.optimisers import OptimiserConfig
+from learners.state_dict import state_from_arrays, state_to_arrays
 
 CPU = torch.device("cpu")
 DISCRETE = SpaceSpec((3,), "float32", num_actions=4)
@@ -251,7 +251,7 @@ def test_a_checkpointed_state_goes_on_bit_for_bit(network: str, derivative: Any)
     agent, state, (tau, judge) = make(config, NETWORKS[network])
     state, _ = metagradient.update(agent, config, state, tau, 10_000)
     like = metagradient.init(DISCRETE, NETWORKS[network], config, 9, CPU)[1]
-    back = meta_state_from_arrays(meta_state_to_arrays(state), like=like, device=CPU)
+    back = state_from_arrays(state_to_arrays(state), like=like, device=CPU)
     want, got = (metagradient.update(agent, config, one, judge, 10_000)[0] for one in (state, back))
     assert torch.equal(want.logits, got.logits)
     assert not torch.equal(want.logits, state.logits)
@@ -264,7 +264,7 @@ def test_a_state_of_another_eta_is_refused() -> None:
     configs = [MetaGradient(learner=LEARNER, eta=eta, meta=untold) for eta in (("gamma",), ("gamma", "lambda"))]
     states = [metagradient.init(DISCRETE, NETWORKS["feed-forward"], config, 0, CPU)[1] for config in configs]
     with pytest.raises(InvalidInputError, match="it holds 1 meta-parameters, the config names 2"):
-        meta_state_from_arrays(meta_state_to_arrays(states[0]), like=states[1], device=CPU)
+        state_from_arrays(state_to_arrays(states[0]), like=states[1], device=CPU)
 
 
 @pytest.mark.parametrize(

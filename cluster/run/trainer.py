@@ -1,0 +1,142 @@
+"""A run from its config to its summary and exit code, whatever it trains.
+
+    train:  log.txt on --> restore --> loop, under StopFlag and Recorder --> summary.json --> picture and last lines
+
+What is an algorithm's own comes from its row (`cluster.algorithms`) and from how its experience is collected (`cluster.run.assembly`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cluster.backends.fleet import HopelessWorkerError
+from cluster.run.assembly import Assembly, backend_of
+from cluster.run.display import make_progress
+from cluster.run.last_lines import print_last_lines
+from cluster.run.life_checks import NotFiniteError
+from cluster.run.loop import Loop
+from cluster.run.observer import LoopResult, RunObserver
+from cluster.run.recorder import Recorder, logging_to, warn
+from cluster.run.stop_flag import StopFlag
+from cluster.run.where import Where
+from cluster.store.metrics import MetricsLog
+from cluster.store.run_directory import RunDirectory, write_json
+from cluster.store.summary import read_summary, write_summary
+from envs.errors import EnvFaultError, InvalidInputError
+
+if TYPE_CHECKING:
+    from cluster.algorithms import Row
+
+log = logging.getLogger("metaray")
+
+NO_TRACEBACK = (FloatingPointError, EnvFaultError, HopelessWorkerError)
+"""What is not finite, not in our code, or another process's end: where in the program it was seen helps nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run.
+
+    Attributes:
+        row: its algorithm.
+        config: what it was asked to do.
+        directory: its folder, made already, and locked by the caller.
+        where: on this machine alone or on Ray.
+        command: what was typed, for log and summary.
+        quiet: show no progress.
+    """
+
+    row: Row
+    config: Any
+    directory: RunDirectory
+    where: Where
+    command: str
+    quiet: bool = False
+
+
+def train(run: Run, *, is_resumed: bool) -> int:
+    """Train until a goal or a signal, and leave everything that the run directory promises.
+
+    Args:
+        run: what to do.
+        is_resumed: go on with it.
+
+    Returns:
+        The exit code: 0, 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, or 1 when the run failed.
+
+    Raises:
+        InvalidInputError: there is nothing to go on from, or what the run needs cannot be had (a wrong token, say).
+    """
+    directory, assembly = run.directory, run.row.assembly()
+    with logging_to(directory.log_file):
+        log.info("%s: %s", "resume" if is_resumed else "start", run.command)
+        payload = assembly.restore(directory, run.config, is_resumed)
+        said = read_summary(directory)
+        directory.summary_file.unlink(missing_ok=True)  # what it said is about to become untrue
+        resumed_at = None if payload is None or not is_resumed else int(payload["statistics"]["env_steps"])
+        metrics = MetricsLog(directory.metrics_file, directory.tensorboard, resumed_at=resumed_at)
+        stop = StopFlag()
+        try:
+            with contextlib.closing(metrics):
+                result = _loop(run, assembly, metrics, stop, payload)
+            summary = write_summary(directory, run.config, result, metrics.wall_s, run.command)
+        except InvalidInputError:  # it did not begin, so what was said of it holds
+            if said is not None:
+                write_json(directory.summary_file, said)
+            raise
+        except KeyboardInterrupt:
+            how = "at once" if stop.has_begun else "before training began"
+            print(f"metaray: stopped {how}{_resume_hint(directory)}", file=sys.stderr)
+            return stop.exit_code or 128 + signal.SIGINT
+        except Exception as error:
+            return _failed(directory, error)
+        log.info("end: %s, %d environment steps", summary["reason"], summary["env_steps"])
+        print_last_lines(run.row, directory, summary, is_local=run.where.is_local)
+        return stop.exit_code
+
+
+def _loop(run: Run, assembly: Assembly, metrics: MetricsLog, stop: StopFlag, payload: dict[str, Any] | None) -> LoopResult:
+    """Run the loop under a progress display, which is closed however it ends."""
+    config, directory = run.config, run.directory
+    title = " - ".join(dict.fromkeys((config.algorithm, config.preset, config.family, f"seed {config.seed}")))
+    place = run.where.in_words if assembly.in_threads else run.where.with_actors(config.num_actors)
+    progress = make_progress(run.row, title, str(directory.path), place, quiet=run.quiet)
+    try:
+        with stop.installed(), assembly.parts(directory, config, payload) as (make_schedule, keeper):
+            recorder: RunObserver = Recorder(
+                directory, progress, metrics, stop, keep_checkpoints=config.keep_checkpoints, stopping=assembly.stopping
+            )
+            if not run.where.is_local:
+                from cluster.backends.ray.metrics import RayMetricsObserver
+
+                recorder = RayMetricsObserver(recorder, run.where.run_name, run.row)
+            steps, rounds = (int(payload["statistics"].get(name, 0)) if payload else 0 for name in ("env_steps", "rounds"))
+            if (line := assembly.schedule_line(config, steps if assembly.is_stream else rounds)) is not None:
+                recorder.on_event(line)
+            backend = backend_of(run.row, assembly, keeper.sized(config), run.where)
+            return Loop(config, backend, recorder, make_schedule, keeper, payload).run()
+    finally:
+        progress.close()
+
+
+def _failed(directory: RunDirectory, error: Exception) -> int:
+    log.error("the run failed", exc_info=error)
+    if not isinstance(error, NO_TRACEBACK):
+        traceback.print_exception(error)
+    line = str(error) if isinstance(error, EnvFaultError) else f"the run failed: {type(error).__name__}: {error}"
+    hint = "" if isinstance(error, NotFiniteError) else _resume_hint(directory)  # the journal has what it ended with
+    print(f"metaray: {line} (details in {directory.log_file}){hint}", file=sys.stderr)
+    return 1
+
+
+def _resume_hint(directory: RunDirectory) -> str:
+    return f"; `metaray resume {directory.path}` goes on from there" if directory.can_resume() else ""
+
+
+__all__ = ["Run", "train", "warn"]
