@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from actors.life_experience import What
-from actors.messages import Work
 from actors.lifetimes import LifeSeed, Stage, check_can_be_lived_in, live
+from actors.messages import Work
 from envs.one_hot import as_vectors
 from envs.registry import resolve
 from envs.task import Task

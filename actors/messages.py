@@ -1,7 +1,7 @@
 """What passes between the loop and an actor: a unit of work, and the small part of its answer.
 
-    loop --Work, weights--> collector --Report--> loop        small; journalled where a run has a journal
-                                      --payload-> learner     a `Trajectory`, say: the loop passes it on by reference and never opens it
+loop --Work, weights--> collector --Report--> loop        small; journalled where a run has a journal
+                                  --payload-> learner     a `Trajectory`, say: the loop passes it on by reference and never opens it
 """
 
 from __future__ import annotations

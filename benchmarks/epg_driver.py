@@ -32,13 +32,14 @@ from runs import ROOT, metaray, print_line
 
 sys.path.insert(0, str(ROOT))
 
-from actors.chunks import Chunk, ChunkResult
 from cluster.backends.pool import ChunkDone, PoolEvent
-from cluster.epg.config import EpgRunConfig
 from cluster.epg.loop import EpgLoop
 from cluster.epg.observer import EpgResult, EpgStatus
 from cluster.epg.replay import Resumption, first_state
 from cluster.epg.training import begin_journal
+
+from actors.chunks import Chunk, ChunkResult
+from cluster.epg.config import EpgRunConfig
 from cluster.run.observer import SilentObserver
 from cluster.store.journal import Journal, path_of
 from cluster.store.metrics import MetricsLog

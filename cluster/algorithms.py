@@ -1,117 +1,151 @@
-"""The table of algorithms: what each is called, which options and presets it has, and how its runs are checked, driven and drawn.
+"""The table of algorithms: a row each, plain data, so that the command line starts light.
 
-This is the one place that knows them all. The first half of an entry is plain data, so that the command line starts light; the second is
-loaded when a run is at hand.
+This is the one place that knows them all, and reads their configs. What a row names (the module of its functions, how its experience is
+collected, its config) is loaded when a run is at hand; nothing else in `cluster` knows an algorithm by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.epg import presets as epg_presets
 from cluster.overrides import apply, from_tree
 from cluster.presets import PRESETS, Preset
+from cluster.run.display import number
 from cluster.store.former import DEFAULT_ALGORITHM, completed
 from cluster.store.run_directory import RunDirectory, read_json
 from envs.errors import InvalidInputError, unknown
 
 if TYPE_CHECKING:
-    from cluster.config import RunConfig
-    from cluster.epg.config import EpgRunConfig
-
-    AnyConfig = RunConfig | EpgRunConfig
+    from cluster.run.assembly import Assembly
+    from learners.algorithm import Algorithm
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What the runs of an algorithm are like; it takes loading torch to have one.
+class Shown:
+    """A figure that a person sees.
 
     Attributes:
-        config_type: their config.
-        check: checks the config's fields against each other, and returns it.
-        preflight: (config, is_local) -> nothing: checks the config against the family and the machine, before any process starts.
-        drive: see `cluster.run.training.drive`.
-        extend: (directory, config, options) -> the config of a run that is resumed with these options; refuses one with nothing left to do.
-        draw: (directories, file) -> nothing: draws a picture.
+        label: in front of it, and its name for Prometheus.
+        figure: its metric name.
+        about: what it is, in words.
+        spread: metric name of its standard deviation; empty for none.
+        best: metric name of the best so far; empty for none.
     """
 
-    config_type: type[Any]
-    check: Callable[[Any], Any]
-    preflight: Callable[[Any, bool], None]
-    drive: Callable[..., int]
-    extend: Callable[[RunDirectory, Any, Mapping[str, str]], Any]
-    draw: Callable[[Sequence[RunDirectory], Path], None]
+    label: str
+    figure: str
+    about: str = ""
+    spread: str = ""
+    best: str = ""
+
+    def text(self, figures: Mapping[str, float]) -> str:
+        """The figure as it is shown: `312.6 ± 41.2, best 330`; `-` while there is none."""
+        if self.figure not in figures:
+            return "-"
+        spread = f" ± {number(figures[self.spread])}" if self.spread in figures else ""
+        best = f", best {number(figures[self.best])}" if self.best in figures else ""
+        return number(figures[self.figure]) + spread + best
 
 
 @dataclass(frozen=True, kw_only=True)
-class Algorithm:
+class Row:
     """An algorithm.
 
     Attributes:
         name: as a person types it.
         shows: what it is, one line.
+        module: of its functions (`learners.algorithm`).
+        config: `module:type` of its config.
+        collect: how its experience is collected: the module with its assembly (`cluster.run.assembly`).
+        curves: `module:function` that draws its pictures.
+        presets: by name.
         options: its own options of `metaray train`, and the setting that each changes.
         resume_options: its own options of `metaray resume`.
-        presets: by name.
-        load: loads the rest.
+        headline: what a run is judged by.
+        shown: what a person sees besides, while it goes.
+        round_name: what its rounds are called; empty where it counts environment steps.
+        next_commands: what to type after a run, and what for.
     """
 
     name: str
     shows: str
+    module: str
+    config: str
+    collect: str
+    curves: str
+    presets: Mapping[str, Preset]
     options: Mapping[str, str]
     resume_options: Sequence[str]
-    presets: Mapping[str, Preset]
-    load: Callable[[], Kind]
+    headline: tuple[Shown, ...]
+    shown: tuple[Shown, ...] = ()
+    round_name: str = ""
+    next_commands: tuple[tuple[str, str], ...] = ()
+
+    def learner(self) -> Algorithm:
+        """The functions of the algorithm; loads torch."""
+        algorithm: Any = import_module(self.module)
+        found: Algorithm = algorithm
+        return found
+
+    def config_type(self) -> type[Any]:
+        """Its config; loads torch."""
+        found: type[Any] = _named(self.config)
+        return found
+
+    def check(self, config: Any) -> Any:
+        """Check a config's fields against each other, and return it."""
+        return _named(f"{self.config.partition(':')[0]}:check")(config)
+
+    def assembly(self) -> Assembly:
+        """How its runs are put together; loads torch."""
+        assembly: Assembly = import_module(self.collect).ASSEMBLY
+        return assembly
+
+    def draw(self, directories: Sequence[RunDirectory], file: Path) -> None:
+        """Draw a picture of runs; loads matplotlib."""
+        _named(self.curves)(directories, file)
 
 
-def _impala() -> Kind:
-    from cluster.config import RunConfig, check
-    from cluster.reports.curves import draw_runs
-    from cluster.run import preflight, resuming, training
-
-    return Kind(
-        config_type=RunConfig,
-        check=check,
-        preflight=preflight.check_learner,
-        drive=training.drive,
-        extend=resuming.extend,
-        draw=draw_runs,
-    )
+def _named(name: str) -> Any:
+    module, _, what = name.partition(":")
+    return getattr(import_module(module), what)
 
 
-def _epg() -> Kind:
-    from cluster.epg import resuming, training
-    from cluster.epg.config import EpgRunConfig, check
-    from cluster.epg.plot import draw_runs
-    from cluster.run import preflight
-
-    return Kind(
-        config_type=EpgRunConfig,
-        check=check,
-        preflight=preflight.check_lives,
-        drive=training.drive,
-        extend=resuming.extend,
-        draw=draw_runs,
-    )
-
-
-ALGORITHMS: dict[str, Algorithm] = {
-    one.name: one
-    for one in (
-        Algorithm(
+ALGORITHMS: dict[str, Row] = {
+    row.name: row
+    for row in (
+        Row(
             name="impala",
             shows="V-trace actor-critic",
+            module="learners.impala",
+            config="cluster.config:RunConfig",
+            collect="cluster.run.unrolls",
+            curves="cluster.reports.curves:draw_runs",
+            presets=PRESETS,
             options={"actors": "num_actors", "steps": "total_env_steps"},
             resume_options=("steps",),
-            presets=PRESETS,
-            load=_impala,
+            headline=(
+                Shown(label="return", figure="return/mean_100", about="mean of the last 100 episodes", best="return/best_100"),
+            ),
+            shown=(Shown(label="lag", figure="lag/mean"), Shown(label="max lag", figure="lag/max")),
+            next_commands=(
+                ("metaray evaluate {run}", "play whole episodes of held-out tasks"),
+                ("metaray plot {run} ...", "compare it with other runs"),
+            ),
         ),
-        Algorithm(
+        Row(
             name="epg",
             shows="evolved policy gradients: evolves a loss that agents learn from",
+            module="learners.epg",
+            config="cluster.epg.config:EpgRunConfig",
+            collect="cluster.run.lifetimes",
+            curves="cluster.epg.plot:draw_runs",
+            presets=epg_presets.PRESETS,
             options={
                 "actors": "num_actors",
                 "workers": "num_workers",
@@ -120,21 +154,33 @@ ALGORITHMS: dict[str, Algorithm] = {
                 "epochs": "num_epochs",
             },
             resume_options=("epochs", "actors", "workers", "vectors"),
-            presets=epg_presets.PRESETS,
-            load=_epg,
+            headline=(
+                Shown(label="fitness", figure="fitness/mean", about="mean of the newest epoch", spread="fitness/std"),
+                Shown(label="score", figure="evaluation/best", about="best evaluation"),
+            ),
+            shown=(
+                Shown(label="newest", figure="evaluation/score"),
+                Shown(label="alpha", figure="alpha"),
+                Shown(label="lr", figure="evolution/learning_rate"),
+            ),
+            round_name="epoch",
+            next_commands=(
+                ("metaray adapt {run}", "train fresh policies with the evolved loss on held-out tasks, and PPO beside them"),
+                ("metaray journal {run} --verify", "make phi again from the journal and compare"),
+            ),
         ),
     )
 }
 
 
-def find(name: str) -> Algorithm:
+def find(name: str) -> Row:
     """Return the algorithm called `name`; InvalidInputError when there is none."""
     if name not in ALGORITHMS:
         raise unknown("algorithm", name, ALGORITHMS)
     return ALGORITHMS[name]
 
 
-def find_preset(name: str, algorithm: str | None = None) -> tuple[Algorithm, Preset]:
+def find_preset(name: str, algorithm: str | None = None) -> tuple[Row, Preset]:
     """Return the preset called `name`, and the algorithm that it is of.
 
     Args:
@@ -144,24 +190,22 @@ def find_preset(name: str, algorithm: str | None = None) -> tuple[Algorithm, Pre
     Raises:
         InvalidInputError: there is none, or it is of another algorithm.
     """
-    owners = [one for one in ALGORITHMS.values() if name in one.presets]
+    owners = [row for row in ALGORITHMS.values() if name in row.presets]
     if not owners:
         of = ALGORITHMS.values() if algorithm is None else [find(algorithm)]
-        raise unknown("preset", name, [preset for one in of for preset in one.presets])
+        raise unknown("preset", name, [preset for row in of for preset in row.presets])
     owner = owners[0]
     if algorithm is not None and owner.name != algorithm:
         raise InvalidInputError(f"preset {name} is one of {owner.name}: `metaray train {owner.name} --preset {name}`")
     return owner, owner.presets[name]
 
 
-def config_of(preset: Preset, algorithm: Algorithm) -> AnyConfig:
+def config_of(preset: Preset, row: Row) -> Any:
     """Return the whole config that a preset stands for, checked."""
-    kind = algorithm.load()
-    config: AnyConfig = kind.check(apply(kind.config_type(preset=preset.name), preset.settings))
-    return config
+    return row.check(apply(row.config_type()(preset=preset.name), preset.settings))
 
 
-def read_config(file: Path, *, is_whole: bool = False) -> AnyConfig:
+def read_config(file: Path, *, is_whole: bool = False) -> Any:
     """Read a config file, as the config of the algorithm that it names.
 
     Args:
@@ -173,19 +217,18 @@ def read_config(file: Path, *, is_whole: bool = False) -> AnyConfig:
     """
     tree = read_json(file)
     name = tree.get("algorithm", DEFAULT_ALGORITHM) if isinstance(tree, dict) else DEFAULT_ALGORITHM
-    kind = find(str(name)).load()
+    row = find(str(name))
     if is_whole or file.with_name("launch.json").exists():
         tree = completed(tree)
-    config: AnyConfig = kind.check(from_tree(kind.config_type, tree, str(file)))
-    return config
+    return row.check(from_tree(row.config_type(), tree, str(file)))
 
 
-def config_of_run(directory: RunDirectory) -> AnyConfig:
+def config_of_run(directory: RunDirectory) -> Any:
     """Return the config of a run, checked like any other input."""
     return read_config(directory.config_file, is_whole=True)
 
 
-def check_options(algorithm: Algorithm, allowed: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+def check_options(row: Row, allowed: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
     """Return the options that were given (text that is not empty), by name.
 
     Raises:
@@ -195,7 +238,7 @@ def check_options(algorithm: Algorithm, allowed: Sequence[str], given: Mapping[s
     for name, value in typed.items():
         if name not in allowed:
             own = ", ".join(_flag(one) for one in allowed)
-            raise InvalidInputError(f"{_flag(name)} {value} is no option of {algorithm.name}, which has {own}")
+            raise InvalidInputError(f"{_flag(name)} {value} is no option of {row.name}, which has {own}")
     return typed
 
 

@@ -27,6 +27,22 @@ class RolloutConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Goals:
+    """When a run ends; None where it does not end for that.
+
+    Attributes:
+        env_steps, rounds: so many of them were learned from.
+        seconds: of training.
+        stop_return: the mean return of the last 100 episodes reaches this.
+    """
+
+    env_steps: int | None = None
+    rounds: int | None = None
+    seconds: float | None = None
+    stop_return: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One run of training, complete: the same config and seed make the same run."""
 
@@ -97,6 +113,11 @@ class RunConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     learner: ImpalaConfig = field(default_factory=ImpalaConfig)
     meta: MetaConfig = field(default_factory=MetaConfig)
+
+    @property
+    def goals(self) -> Goals:
+        """When it ends."""
+        return Goals(env_steps=self.total_env_steps, seconds=self.max_train_seconds, stop_return=self.stop_return)
 
     @property
     def scheduled_env_steps(self) -> int:

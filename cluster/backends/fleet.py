@@ -239,7 +239,7 @@ class Fleet:
         """See `cluster.backends.base.Backend`; of the workers that may stay, those go that `keeps` is false for."""
         self.num_actors = num_actors
         going = [one for one in self.supervisors.values() if one.index >= num_actors or not keeps(one.worker)]
-        events = [event for one in going if (event := self._take_away(one)) is not None]
+        events: list[Event] = [event for one in going if (event := self._take_away(one)) is not None]
         self.start()
         return events
 
@@ -254,18 +254,26 @@ class Fleet:
             return None
         return Lost(actor=supervisor.index, work=supervisor.work, reason=f"{supervisor} was taken away", is_wanted=True)
 
+    def watched(self) -> list[Supervisor]:
+        """Every place with a worker, those that leave included."""
+        return [*self.supervisors.values(), *self._leaving]
+
     def num(self, stage: str) -> int:
         """How many actors are at a stage."""
         return sum(one.stage == stage for one in self.supervisors.values())
 
     @property
+    def is_busy(self) -> bool:
+        """Whether any work is under way."""
+        return any(one.work is not None for one in self.watched())
+
+    @property
     def must_drain(self) -> bool:
         """See `cluster.backends.base.Backend`."""
-        watched = (*self.supervisors.values(), *self._leaving)
-        return any(one.work is not None and not one.worker.can_be_ended for one in watched)
+        return any(one.work is not None and not one.worker.can_be_ended for one in self.watched())
 
     def close(self) -> None:
         """End every worker."""
-        for supervisor in (*self.supervisors.values(), *self._leaving):
+        for supervisor in self.watched():
             supervisor.worker.end()
         self.supervisors, self._leaving, self._by_worker = {}, [], {}

@@ -18,7 +18,7 @@ from envs.errors import InvalidInputError
 from learners.algorithm import Algorithm, Progress
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
-from learners.state_dict import from_arrays, to_arrays
+from learners.state_dict import state_from_arrays, state_to_arrays
 from learners.trajectory import Snapshot
 
 MUST_BE_FINITE = ("loss/", "gradient/")
@@ -68,7 +68,7 @@ class LearnerHost:
             InvalidInputError: the state belongs to another network.
         """
         if state is not None:
-            self._state = from_arrays(state, like=self._state, device=self._device)
+            self._state = state_from_arrays(state, like=self._state, device=self._device)
         if (prepare := getattr(self._algorithm, "prepare", None)) is not None:
             prepare(self._agent, self._config, self._state)
         snapshot = self.snapshot()
@@ -118,4 +118,5 @@ class LearnerHost:
 
     def state(self) -> dict[str, Any]:
         """The whole state, for a checkpoint."""
-        return to_arrays(self._state)
+        state: dict[str, Any] = state_to_arrays(self._state)
+        return state

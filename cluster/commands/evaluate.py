@@ -143,18 +143,19 @@ class Evaluate:
 
         import torch
 
-        from cluster.backends.learner import LearnerHost, first_env_spec
-        from cluster.run.driving import warn
+        from cluster.algorithms import find
+        from cluster.run.assembly import make_learner
+        from cluster.run.recorder import warn
         from cluster.store.checkpoint import load_newest
 
         torch.set_num_threads(1)
         # acting is done on the CPU, also with what a GPU on another machine learned
-        host = LearnerHost(replace(config, learner_device="cpu"), first_env_spec(config))
+        host = make_learner(find(config.algorithm), replace(config, learner_device="cpu"))
         if self.untrained:
             return host.snapshot(), 0
         checkpoint = load_newest(directory.checkpoints, warn)
-        host.restore(checkpoint.payload["learner"])
-        return host.snapshot(), checkpoint.step
+        _, snapshot = host.build(checkpoint.payload["learner"])
+        return snapshot, checkpoint.step
 
     @property
     def _max_steps(self) -> int:
@@ -205,7 +206,7 @@ def _check_atari(directory: RunDirectory) -> None:
 
 def _warn_of_cut_episodes(figures: dict[str, Any], max_steps: int) -> None:
     if figures["num_cut"]:
-        from cluster.run.driving import warn
+        from cluster.run.recorder import warn
 
         warn(
             f"{figures['num_cut']} of {figures['num_episodes']} episodes had not ended after {max_steps:,} steps and count with their "

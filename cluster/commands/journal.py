@@ -45,16 +45,17 @@ def check_outer_loop(directory: RunDirectory) -> None:
 
 
 def _print(directory: RunDirectory) -> None:
-    from cluster.epg.replay import epochs
-    from cluster.epg.round import spread
+    import numpy as np
+
     from cluster.run.display import number, table_console
+    from cluster.run.replay import epochs
 
     console = table_console()
     console.print(f"[bold]{'epoch':>7}{'W':>7}{'V':>6}{'chunks':>9}{'alpha':>7}{'fitness':>22}{'score':>11}  phi[/]")
-    for lived in epochs(directory.journal_file):
-        record, update, results = lived.record, lived.update, lived.of("perturbed")
-        mean, deviation = spread(value for result in results.values() for value in result.fitness)
-        fitness = f"{number(mean)} ± {number(deviation)}" if results else "-"
+    for epoch in epochs(directory.journal_file):
+        record, update, results = epoch.record, epoch.update, epoch.fitness
+        values = np.array([value for result in results for value in result.fitness if np.isfinite(value)])
+        fitness = f"{number(values.mean())} ± {number(values.std())}" if values.size else "-"
         score = "-" if update is None or update.score is None else number(update.score)
         done = "under way" if update is None else update.sha256[:12]
         console.print(
@@ -65,7 +66,7 @@ def _print(directory: RunDirectory) -> None:
 
 
 def _verify(directory: RunDirectory) -> None:
-    from cluster.epg.replay import phi_sha256, rebuild
+    from cluster.run.replay import phi_sha256, rebuild
 
     state = rebuild(directory.journal_file)
     print(f"{state.epoch} epochs replayed, every phi as it was; phi now: {phi_sha256(state.phi)}")

@@ -39,6 +39,6 @@ class Plot:
 
         default = directories[0].picture if len(directories) == 1 else Path("comparison.png")
         file = Path(self.out) if self.out else default
-        algorithms.find(names[0]).load().draw(directories, file)
+        algorithms.find(names[0]).draw(directories, file)
         print(file)
         return 0

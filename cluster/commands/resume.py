@@ -40,6 +40,7 @@ class Resume:
         from cluster import algorithms
         from cluster.commands.train import check_where
         from cluster.run import preflight
+        from cluster.run.trainer import Run, train
         from cluster.store import run_directory
 
         directory = run_directory.open_run(Path(self.run_directory))
@@ -49,7 +50,8 @@ class Resume:
         local = self.local or (not self.ray and bool(directory.read_launch().get("local")))
         where = check_where(local=local, ray=self.ray, insecure=self.insecure)
         with directory.locked():
-            kind = algorithm.load()
-            config = kind.extend(directory, algorithms.config_of_run(directory), options)
+            config = algorithm.assembly().extend(directory, algorithms.config_of_run(directory), options)
             preflight.check_environment(config.family)
-            return kind.drive(config, directory, where(directory.path), command=command, is_resumed=True, quiet=self.no_progress)
+            place, quiet = where(directory.path), self.no_progress
+            run = Run(row=algorithm, config=config, directory=directory, where=place, command=command, quiet=quiet)
+            return train(run, is_resumed=True)

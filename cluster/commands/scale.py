@@ -37,7 +37,7 @@ class Scale:
 
     def _ask(self, directory: RunDirectory, options: dict[str, str]) -> None:
         from cluster import algorithms
-        from cluster.epg.resuming import wanted
+        from cluster.run.lifetimes import wanted
         from cluster.store import scaling
 
         config = algorithms.config_of_run(directory)
@@ -50,6 +50,7 @@ class Scale:
 def _show(directory: RunDirectory) -> None:
     import time
 
+    from cluster.run.display import speed
     from cluster.store import scaling
 
     driver = f"driven by {directory.holder()}" if directory.is_locked() else "no process drives it now"
@@ -61,16 +62,18 @@ def _show(directory: RunDirectory) -> None:
     if seen is None:
         print("observed  nothing yet")
         return
+    sizes = ", ".join(f"{NAMES[name]} {value}" for name, value in seen.sizes.items())
     print(
-        f"observed  actors {seen.actors_alive} of {seen.num_actors}; epoch {seen.epoch} of {seen.num_epochs}, "
-        f"{seen.chunks_done} of {seen.chunks} chunks; W {seen.num_workers}, V {seen.num_vectors}; "
-        f"{seen.lives_per_s:.2f} lives/s, {seen.env_steps_per_s:,.0f} steps/s; {time.time() - seen.time:.0f} s ago"
+        f"observed  actors {seen.actors_alive} of {seen.num_actors}; epoch {seen.rounds} of {seen.total_rounds}, "
+        f"{seen.done} of {seen.total} chunks; {sizes}; {speed(seen.rates)}; {time.time() - seen.time:.0f} s ago"
     )
+
+
+NAMES = {"num_actors": "actors", "num_workers": "W", "num_vectors": "V"}
 
 
 def _sizes(desired: object) -> str:
     from cluster.store.scaling import SIZES
 
-    names = {"num_actors": "actors", "num_workers": "W", "num_vectors": "V"}
-    given = [f"{names[size]} {value}" for size in SIZES if (value := getattr(desired, size)) is not None]
+    given = [f"{NAMES[size]} {value}" for size in SIZES if (value := getattr(desired, size)) is not None]
     return ", ".join(given) or "as configured"

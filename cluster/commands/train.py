@@ -8,14 +8,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from cluster.algorithms import AnyConfig
     from cluster.run.where import Where
     from cluster.store.run_directory import RunDirectory
 
@@ -90,8 +89,7 @@ class Train:
             preflight.check_family(self.family)
         config = self.resolve({algorithm.options[name]: value for name, value in options.items()})
         preflight.check_environment(config.family)
-        kind = algorithm.load()
-        kind.preflight(config, self.local)
+        algorithm.assembly().preflight(config, self.local)
         path = Path(self.out) if self.out else self._default_path(config)
         return start(config, path, where_arguments(path), command=command, quiet=self.no_progress)
 
@@ -112,7 +110,7 @@ class Train:
         if self.out:
             run_directory.check_free(Path(self.out))
 
-    def resolve(self, options: Mapping[str, str]) -> AnyConfig:
+    def resolve(self, options: Mapping[str, str]) -> Any:
         """Return the config that the options stand for: preset or file, then options (by setting), then `--set`."""
         from cluster import algorithms, overrides
 
@@ -127,10 +125,10 @@ class Train:
                 )
         common = {key: value for key, value in (("family", self.family), ("seed", self.seed)) if value}
         assignments = overrides.parse_assignments(text for group in self.set for text in group)
-        config: AnyConfig = algorithm.load().check(overrides.apply(base, common | dict(options) | assignments))
+        config: Any = algorithm.check(overrides.apply(base, common | dict(options) | assignments))
         return config
 
-    def _default_path(self, config: AnyConfig) -> Path:
+    def _default_path(self, config: Any) -> Path:
         from cluster import algorithms
         from cluster.store import run_directory
 
@@ -168,9 +166,10 @@ def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
     return WhereOptions(is_local=local, address=address, is_insecure=insecure)
 
 
-def start(config: AnyConfig, path: Path, where: Where, *, command: str, quiet: bool) -> int:
+def start(config: Any, path: Path, where: Where, *, command: str, quiet: bool) -> int:
     """Make the run directory and train in it; a run that never began leaves no directory."""
     from cluster import algorithms
+    from cluster.run.trainer import Run, train
     from cluster.store import run_directory
     from cluster.store.versions import library_versions
 
@@ -182,13 +181,11 @@ def start(config: AnyConfig, path: Path, where: Where, *, command: str, quiet: b
     }
     is_first_here = not path.parent.exists()
     directory = run_directory.create(path, config, launch)
+    row = algorithms.find(config.algorithm)
     try:
         with directory.locked():
-            code = (
-                algorithms.find(config.algorithm)
-                .load()
-                .drive(config, directory, where, command=command, is_resumed=False, quiet=quiet)
-            )
+            run = Run(row=row, config=config, directory=directory, where=where, command=command, quiet=quiet)
+            code = train(run, is_resumed=False)
     except InvalidInputError:
         _discard(directory, with_parent=is_first_here)
         raise

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from cluster.config import Goals
 from envs.errors import InvalidInputError
 from learners import epg
 from learners.epg import EvolutionConfig
@@ -65,6 +66,11 @@ class EpgRunConfig:
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
     life: LifeConfig = field(default_factory=LifeConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+
+    @property
+    def goals(self) -> Goals:
+        """When it ends."""
+        return Goals(rounds=self.num_epochs, seconds=self.max_train_seconds)
 
     @property
     def scheduled_epochs(self) -> int:

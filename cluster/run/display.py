@@ -9,9 +9,12 @@ Colours follow the NO_COLOR convention (rich honours it).
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,6 +26,11 @@ from rich.text import Text
 
 from cluster.run.observer import Status
 
+if TYPE_CHECKING:
+    from cluster.algorithms import Row
+
+log = logging.getLogger("metaray")
+
 PLAIN_EVERY_S = 5.0
 """Seconds between plain lines: a run of an hour leaves 720 of them."""
 
@@ -32,24 +40,10 @@ SPARK_WIDTH = 28
 LABEL_STYLE = "dim"
 
 
-StatusT = TypeVar("StatusT")
-SeenT = TypeVar("SeenT", contravariant=True)
-
-
-class Drawing(Protocol[SeenT]):
-    """How the status of one kind of loop looks."""
-
-    def line(self, status: SeenT) -> str:
-        """As one line, the parts in fixed places."""
-
-    def panel(self, status: SeenT) -> Panel:
-        """As a panel; may keep what it has seen, to show a course."""
-
-
-class Progress(Protocol[SeenT]):
+class Progress(Protocol):
     """Shows a run as it goes."""
 
-    def update(self, status: SeenT) -> None:
+    def update(self, status: Status) -> None:
         """Show where the run stands."""
 
     def event(self, line: str) -> None:
@@ -59,18 +53,11 @@ class Progress(Protocol[SeenT]):
         """Leave the terminal as a program should: cursor shown, the last state above it."""
 
 
-def make_progress(title: str, run: str, place: str, *, quiet: bool, console: Console | None = None) -> Progress[Status]:
-    """Return the progress display of a central learner; see `progress_of`."""
-    return progress_of(LearnerDrawing(title, run), title, run, place, quiet=quiet, console=console)
-
-
-def progress_of(
-    drawing: Drawing[StatusT], title: str, run: str, place: str, *, quiet: bool, console: Console | None = None
-) -> Progress[StatusT]:
+def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, console: Console | None = None) -> Progress:
     """Return the progress display that suits where the output goes.
 
     Args:
-        drawing: how a status looks.
+        row: the algorithm, which says what of its figures is shown.
         title: what is trained, for the panel's head.
         run: path of the run directory, for its foot.
         place: where it runs, for the first line: starting may take a while.
@@ -78,12 +65,14 @@ def progress_of(
         console: where to; the process's standard output when None.
     """
     console = console or Console(highlight=False)
+    drawing = Drawing(row, title, run)
     if quiet:
         return Quiet(console)
     if console.is_terminal and not console.is_dumb_terminal:
         return LivePanel(console, f"{title}: starting {place} ...", drawing)
-    console.print(escape(f"{title}: starting {place} -> {run}"), soft_wrap=True)
-    return PlainLines(console, drawing)
+    lines = PlainLines(console, drawing)
+    lines.event(f"{title}: starting {place} -> {run}")
+    return lines
 
 
 def table_console() -> Console:
@@ -95,57 +84,64 @@ def table_console() -> Console:
 
 
 class Quiet:
-    """Events only."""
+    """Events only. A reader that goes away (`| head -1`) does not end the run: from then on nothing is printed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def update(self, status: object) -> None:
+    def update(self, status: Status) -> None:
         """Show nothing."""
 
     def event(self, line: str) -> None:
         """Print it."""
-        self._console.print(escape(line), soft_wrap=True)
+        self._print(line)
+
+    def _print(self, line: str) -> None:
+        try:
+            self._console.print(escape(line), soft_wrap=True)
+            self._console.file.flush()
+        except BrokenPipeError:
+            log.warning("whoever read the progress has gone; the run goes on without telling")
+            self._console = Console(file=open(os.devnull, "w"))  # noqa: SIM115, as long as the run
+            # what Python flushes at its end would fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def close(self) -> None:
         """Nothing to put back."""
 
 
-class PlainLines(Quiet, Generic[StatusT]):
+class PlainLines(Quiet):
     """A line every few seconds, and always one at the end."""
 
-    def __init__(self, console: Console, drawing: Drawing[StatusT]) -> None:
+    def __init__(self, console: Console, drawing: Drawing) -> None:
         super().__init__(console)
         self._drawing = drawing
         self._next = 0.0
-        self._unprinted: StatusT | None = None
+        self._unprinted: Status | None = None
 
-    def update(self, status: StatusT) -> None:  # type: ignore[override]  # what is quiet takes any
+    def update(self, status: Status) -> None:
         """Print it, if the last line is old enough."""
         self._unprinted = status
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_EVERY_S
-            self._print()
+            self.close()
 
     def close(self) -> None:
         """Print the last state, so that the log says where the run ended."""
-        self._print()
-
-    def _print(self) -> None:
         if self._unprinted is not None:
-            self._console.print(escape(self._drawing.line(self._unprinted)), soft_wrap=True)
+            self._print(self._drawing.line(self._unprinted))
             self._unprinted = None
 
 
-class LivePanel(Generic[StatusT]):
+class LivePanel:
     """A panel that is redrawn in place."""
 
-    def __init__(self, console: Console, first: str, drawing: Drawing[StatusT]) -> None:
+    def __init__(self, console: Console, first: str, drawing: Drawing) -> None:
         self._drawing = drawing
         self._live = Live(Text(first), console=console, auto_refresh=False, transient=False)
         self._live.start(refresh=True)
 
-    def update(self, status: StatusT) -> None:
+    def update(self, status: Status) -> None:
         """Redraw."""
         self._live.update(self._drawing.panel(status), refresh=True)
 
@@ -158,43 +154,76 @@ class LivePanel(Generic[StatusT]):
         self._live.stop()
 
 
-class LearnerDrawing:
-    """How a central learner's status looks."""
+class Drawing:
+    """How the status of a run looks, as a line and as a panel; keeps the course of its headline.
 
-    def __init__(self, title: str, run: str) -> None:
-        self._title, self._run = title, run
-        self._returns: list[float] = []
+    Args:
+        row: the algorithm.
+        title: what is trained.
+        run: path of the run directory.
+    """
+
+    def __init__(self, row: Row, title: str, run: str) -> None:
+        self._row, self._title, self._run = row, title, run
+        self._course: list[float] = []
 
     def line(self, status: Status) -> str:
-        """See `Drawing`."""
-        return plain_line(status)
+        """One line of a status, the parts in fixed places."""
+        left = f"  {clock(status.eta_s)} left" if status.eta_s is not None and self._row.round_name else ""
+        parts = [f"{clock(status.elapsed_s):>7}", self._done(status), speed(status.figures)]
+        parts += [f"{shown.label} {shown.text(status.figures):>8}" for shown in (*self._row.headline, *self._row.shown)]
+        parts += [f"actors {status.actors_alive}/{status.num_actors}", status.waiting.in_words()]
+        tuned = tuned_in_words(status.figures)
+        return "  ".join(part for part in (*parts, tuned) if part) + left
+
+    def _done(self, status: Status) -> str:
+        if not self._row.round_name:
+            return f"{status.env_steps:>12,} steps {status.share:4.0%}"
+        rounds = f"{self._row.round_name} {status.rounds:>5}/{status.total_rounds} {status.share:4.0%}"
+        return rounds + (f"  {PARTS[status.part]} {status.done}/{status.total}" if status.part else "")
 
     def panel(self, status: Status) -> Panel:
-        """See `Drawing`."""
-        if status.mean_return is not None:
-            self._returns.append(status.mean_return)
-        return panel(status, self._returns, self._title, self._run)
+        """A panel of a status, with the course of its first headline."""
+        row, figures = self._row, status.figures
+        if row.headline[0].figure in figures:
+            self._course.append(figures[row.headline[0].figure])
+        total = f"{status.total_rounds:,} {row.round_name}s" if row.round_name else ""
+        of = f"{row.round_name} {status.rounds:,} of {total}" if row.round_name else f"{short(status.env_steps)} steps"
+        head = bar(status.share, f"[bold]{status.share:.0%}[/]  {of}")
+        rows = two_by_two()
+        left = f", {clock(status.eta_s)} left" if status.eta_s is not None else ""
+        rows.add_row("speed", speed(figures), "time", clock(status.elapsed_s) + left)
+        course = Text(sparkline(self._course, SPARK_WIDTH), style="green")
+        first, *others = (*row.headline, *row.shown)
+        rows.add_row(first.label, f"[bold green]{escape(first.text(figures))}[/]", "course", course)
+        for one, other in zip(others[::2], [*others[1::2], None], strict=False):
+            second = ("", "") if other is None else (other.label, other.text(figures))
+            rows.add_row(one.label, one.text(figures), *second)
+        missing = "" if status.actors_alive == status.num_actors else "[bold red]"
+        lost = f", {status.lost_actors} lost and replaced" if status.lost_actors else ""
+        at_work = f"actors {status.waiting.actors:.0%}, learner {status.waiting.learner:.0%}"
+        rows.add_row("actors", f"{missing}{status.actors_alive} of {status.num_actors}{lost}", "at work", at_work)
+        units = f"{PARTS[status.part]} {status.done} of {status.total}" if status.part else ""
+        rows.add_row("waiting", status.waiting.in_words(), "under way" if units else "", units)
+        if tuned := tuned_in_words(figures):
+            rows.add_row("tuned", tuned)
+        return framed(head, rows, status.last_event, self._title, f"{self._run} - Ctrl-C saves and stops")
 
 
-def panel(status: Status, returns: Sequence[float], title: str, run: str) -> Panel:
-    """Draw the panel of a status, with the course of the mean return so far."""
-    share = status.share
-    head = bar(share, f"[bold]{share:.0%}[/]  {short(status.env_steps)} of {short(status.total_env_steps)} steps")
-    rows = two_by_two()
-    left = f", {clock(status.eta_s)} left" if status.eta_s is not None else ""
-    rows.add_row("speed", f"[bold]{status.env_steps_per_s:,.0f}[/] steps/s", "time", clock(status.elapsed_s) + left)
-    mean = "no episode yet" if status.mean_return is None else f"[bold green]{number(status.mean_return)}[/]"
-    best = "" if status.best_return is None else f"  [dim]best {number(status.best_return)}[/]"
-    rows.add_row("return", mean + best, "course", Text(sparkline(returns, SPARK_WIDTH), style="green"))
-    rows.add_row("lag", f"{status.mean_lag:.1f} mean, {status.max_lag} max", "updates", f"{status.learner_updates:,}")
-    missing = "" if status.actors_alive == status.num_actors else "[bold red]"
-    busy = status.waiting
-    at_work = f"actors {busy.actors:.0%}, learner {busy.learner:.0%}"
-    rows.add_row("actors", f"{missing}{status.actors_alive} of {status.num_actors}", "at work", at_work)
-    rows.add_row("waiting", busy.in_words())
-    if status.tuned:
-        rows.add_row("tuned", in_words(status.tuned))
-    return framed(head, rows, status.last_event, title, f"{run} - Ctrl-C saves a checkpoint and stops")
+PARTS = {"train": "units", "evaluate": "evaluation", "": ""}
+
+
+def speed(figures: Mapping[str, float]) -> str:
+    """What is done a second: `3.2 lives/s, 28,968 steps/s`."""
+    rates = {name[11:-6]: value for name, value in figures.items() if name.startswith("throughput/") and name.endswith("_per_s")}
+    steps = f"{rates.pop('env_steps', 0.0):,.0f} steps/s"
+    return ", ".join([*(f"{value:,.2f} {name}/s" for name, value in rates.items()), steps])
+
+
+def tuned_in_words(figures: Mapping[str, float]) -> str:
+    """Write meta-parameters: `gamma 0.9812, lambda 0.95`."""
+    tuned = {name[4:]: value for name, value in figures.items() if name.startswith("eta/")}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in tuned.items())
 
 
 def bar(share: float, text: str) -> Table:
@@ -227,23 +256,6 @@ def framed(head: Table, rows: Table, last_event: str, title: str, foot: str) -> 
         subtitle_align="left",
         border_style="blue",
     )
-
-
-def plain_line(status: Status) -> str:
-    """One line of a status, the parts in fixed places."""
-    share = status.share
-    mean = "-" if status.mean_return is None else number(status.mean_return)
-    return (
-        f"{clock(status.elapsed_s):>7}  {status.env_steps:>12,} steps {share:4.0%}  {status.env_steps_per_s:>9,.0f} steps/s  "
-        f"return {mean:>8}  lag {status.mean_lag:4.1f} (max {status.max_lag})  "
-        f"actors {status.actors_alive}/{status.num_actors}  {status.waiting.in_words()}"
-        + (f"  {in_words(status.tuned)}" if status.tuned else "")
-    )
-
-
-def in_words(tuned: Mapping[str, float]) -> str:
-    """Write meta-parameters: `gamma 0.9812, lambda 0.95`."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in tuned.items())
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -1,7 +1,7 @@
 """The rounds of an evolution: epochs of lifetimes in chunks, journalled, of a size that may change, judged every so often.
 
 An epoch is the perturbed lifetimes that move phi; after every so many of them phi itself is evaluated. What was collected is in the journal
-before anything depends on it, so a stop or a kill costs the chunks under way and nothing else (`cluster.epg.replay`).
+before anything depends on it, so a stop or a kill costs the chunks under way and nothing else (`cluster.run.replay`).
 """
 
 from __future__ import annotations
@@ -61,14 +61,12 @@ class Evolution(Keeper):
         self._problem: str | None = None
         self._checks = LifeChecks(config.family, config.life.max_episode_steps)
 
-    def train(self, round: int) -> RoundPlan:
+    def train(self, number: int) -> RoundPlan:
         """The next epoch, of the size that is wanted by now."""
-        record = self._record if self._record is not None and self._record.epoch == round else self._begin(round)
+        record = self._record if self._record is not None and self._record.epoch == number else self._begin(number)
         self._record = record
-        chunks = chunks_of(
-            "perturbed", round, record.num_workers, record.num_vectors, record.lives_per_chunk, record.alpha
-        )
-        return self._plan(round, chunks)
+        chunks = chunks_of("perturbed", number, record.num_workers, record.num_vectors, record.lives_per_chunk, record.alpha)
+        return self._plan(number, chunks)
 
     def _begin(self, epoch: int) -> EpochRecord:
         sizes = self._config
@@ -88,20 +86,20 @@ class Evolution(Keeper):
         self._journal.append([record])
         return record
 
-    def evaluation(self, round: int, *, is_last: bool) -> RoundPlan | None:
+    def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
         """Lifetimes with phi as it is and without guidance, as it will be used."""
         config = self._config
-        if not (is_last or round % config.evaluate_every == 0 or round >= config.num_epochs):
+        if not (is_last or number % config.evaluate_every == 0 or number >= config.num_epochs):
             return None
         return self._plan(
-            round, chunks_of("evaluation", round, config.evaluation_lives, 1, config.evaluation_lives_per_chunk, 0.0)
+            number, chunks_of("evaluation", number, config.evaluation_lives, 1, config.evaluation_lives_per_chunk, 0.0)
         )
 
-    def _plan(self, round: int, chunks: Sequence[Chunk]) -> RoundPlan:
+    def _plan(self, number: int, chunks: Sequence[Chunk]) -> RoundPlan:
         assert self._record is not None
         kind = chunks[0].kind
         works = tuple(
-            Work(round=round, index=chunk.index, part=PARTS[kind], size=chunk.count, request=chunk) for chunk in chunks
+            Work(round=number, index=chunk.index, part=PARTS[kind], size=chunk.count, request=chunk) for chunk in chunks
         )
         done = {index: result for (its, index), result in self._done.items() if its == kind}
         self._done = {key: result for key, result in self._done.items() if key[0] != kind}
@@ -120,6 +118,10 @@ class Evolution(Keeper):
         chunk: Chunk = work.request
         lives = f"lives {chunk.first} to {chunk.first + chunk.count - 1}"
         return f"chunk {chunk.index} of epoch {chunk.epoch} ({chunk.kind}, {lives})"
+
+    def sized(self, config: EpgRunConfig) -> EpgRunConfig:
+        """See `cluster.run.keeper.Keeper`."""
+        return self._scale.desired.upon(config)
 
     def wanted_actors(self, num_actors: int) -> tuple[int, str | None]:
         """See `cluster.run.keeper.Keeper`."""
@@ -159,18 +161,3 @@ class Evolution(Keeper):
     def close(self, learner_state: Callable[[], dict[str, Any]]) -> None:
         """See `cluster.run.keeper.Keeper`."""
         self._keep_losses(learner_state())
-
-
-def statistics_of(results: Sequence[ChunkResult], *, rounds: int, train_s: float, best_score: float | None) -> dict[str, Any]:
-    """What a checkpoint would have kept of the counters of a run, from the journal's results."""
-    counts: dict[str, int] = {}
-    for result in results:
-        for name, count in result.counts.items():
-            counts[name] = counts.get(name, 0) + count
-    return {
-        "env_steps": sum(result.env_steps for result in results),
-        "rounds": rounds,
-        "counts": counts,
-        "train_s": train_s,
-        "best_score": best_score,
-    }

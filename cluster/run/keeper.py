@@ -25,6 +25,10 @@ class Keeper:
     def __init__(self, *, checkpoint_every_s: float = math.inf, checkpoint_every_rounds: int | None = None) -> None:
         self.checkpoint_every_s, self.checkpoint_every_rounds = checkpoint_every_s, checkpoint_every_rounds
 
+    def sized(self, config: Any) -> Any:
+        """The config with the size that is wanted at the start."""
+        return config
+
     def wanted_actors(self, num_actors: int) -> tuple[int, str | None]:
         """How many actors a person wants by now, and a line to say."""
         return num_actors, None

@@ -34,7 +34,7 @@ log = logging.getLogger("metaray")
 WAIT_S = 0.25
 """Longest wait for an event before the clocks (status, checkpoint, wishes, Ctrl-C) are looked at again."""
 ACTOR_GRACE_S = 10.0
-"""How long training waits for all actors to be up, so that its clock does not count their start; one of them it awaits as long as it takes."""
+"""How long training waits for all actors to be up, so that its clock does not count their start; for one of them it waits for ever."""
 STOP_PATIENCE_S = 20.0
 """A stop waits so long for the last actors of a round where some have no place in the cluster."""
 DRAIN_PATIENCE_S = 2.0

@@ -38,10 +38,10 @@ class Plan(Protocol):
     is_journalled: bool
     max_failures: int
 
-    def train(self, round: int) -> RoundPlan:
+    def train(self, number: int) -> RoundPlan:
         """The round that is to begin."""
 
-    def evaluation(self, round: int, *, is_last: bool) -> RoundPlan | None:
+    def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
         """The evaluation of the weights after so many rounds; None where none is due."""
 
     def score(self, reports: Sequence[Report]) -> float:

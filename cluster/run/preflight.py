@@ -7,13 +7,8 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from envs.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from cluster.config import RunConfig
-    from cluster.epg.config import EpgRunConfig
 
 CONNECT_TIMEOUT_S = 3.0
 """A head in the same network answers in milliseconds; ray.init would try for a minute."""
@@ -80,63 +75,6 @@ def check_environment(name: str) -> None:
     if module_of(name) or name.startswith("gym:"):
         # of a batched environment more than one slot, since one may hide that it mixes them up; Gymnasium's are made one by one
         try_out(family, name, num_slots=1 if name.startswith("gym:") else 2)
-
-
-def check_learner(config: RunConfig, is_local: bool) -> None:
-    """Make sure that a central learner can have what its config asks for; InvalidInputError when not."""
-    check_horizon(config)
-    check_network(config)
-    if is_local:
-        check_device(config)
-
-
-def check_horizon(config: RunConfig) -> None:
-    """Make sure that what judges a meta-gradient has a value on this family.
-
-    Raises:
-        InvalidInputError: undiscounted, on tasks that never end.
-    """
-    from envs.registry import resolve
-
-    if config.tuning is not None and config.meta.outer_gamma == 1 and resolve(config.family).is_endless:
-        raise InvalidInputError(
-            f"meta.outer_gamma = 1 and the tasks of {config.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
-        )
-
-
-def check_device(config: RunConfig) -> None:
-    """Make sure that this process has the learner's device; InvalidInputError when not."""
-    from cluster.backends.learner import device_of
-
-    device_of(config)
-
-
-def check_network(config: RunConfig) -> None:
-    """Make sure that the network fits the family's observations and actions.
-
-    Raises:
-        InvalidInputError: such as a torso for images on vectors.
-    """
-    import torch
-
-    from cluster.backends.learner import first_env_spec
-    from learners.networks.agent import Agent
-
-    spec = first_env_spec(config)
-    with torch.device("meta"):  # shapes only: nothing is allocated or drawn
-        Agent(spec, config.network, config.conditioning)
-
-
-def check_lives(config: EpgRunConfig, is_local: bool) -> None:
-    """Make sure that the family can be lived in, and that a learned loss can read what is seen there.
-
-    Raises:
-        InvalidInputError: such as images, or an engine without restarts.
-    """
-    from actors.chunks import spaces_of
-    from learners.learned_loss.network import LossShape
-
-    LossShape.of(config.loss, spaces_of(config.family))
 
 
 def cluster_on_this_machine() -> str:

@@ -127,9 +127,7 @@ class Rounds:
         done = stage.in_order(unit, self._plan_call(stage))
         if done is None:
             return None
-        call = Call(
-            done=done, lags=tuple(self._scheduled - one.version for one in done), progress=stage.plan.progress
-        )
+        call = Call(done=done, lags=tuple(self._scheduled - one.version for one in done), progress=stage.plan.progress)
         self._scheduled += self._updates_per_call
         self._take = self._after(self._take, stage)
         return call

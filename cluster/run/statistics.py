@@ -63,7 +63,7 @@ class Statistics:
         self._lags: list[int] = []
         self._lengths: list[int] = []
         self._counts_before = Counter(self.counts)
-        self._collected = Counter(self.counts, env_steps=self.env_steps)
+        self._collected = self.counts + Counter(env_steps=self.env_steps)
         self._samples: dict[str, list[float]] = {}
         self._rates = deque([(self._whole.started, Counter(self._collected))])
         self.figures: dict[str, float] = {}
@@ -209,7 +209,11 @@ class Statistics:
         }
         if self._returns:
             low, high = np.percentile(self._returns, (10, 90))
-            scalars |= {"return/mean_100": float(np.mean(self._returns)), "return/p10_100": float(low), "return/p90_100": float(high)}
+            scalars |= {
+                "return/mean_100": float(np.mean(self._returns)),
+                "return/p10_100": float(low),
+                "return/p90_100": float(high),
+            }
         if self._best is not None:
             scalars["return/best_100"] = self._best
         if self._best_score is not None:
@@ -221,7 +225,9 @@ class Statistics:
         if self.rounds:
             scalars["round"] = float(self.rounds)
         self._counts_before = Counter(self.counts)
-        histograms = {name: np.array(values) for name, values in self._samples.items()} | ({"lag/histogram": lags} if lags.size else {})
+        histograms = {name: np.array(values) for name, values in self._samples.items()} | (
+            {"lag/histogram": lags} if lags.size else {}
+        )
         self._scalars, self._reported, self._lags, self._lengths, self._samples = [], [], [], [], {}
         self.figures |= scalars
         return scalars, histograms

@@ -93,6 +93,10 @@ class RunDirectory:
             return True
         return self.journal_file.exists() and b'"record": "epoch"' in self.journal_file.read_bytes()
 
+    def can_resume(self) -> bool:
+        """Whether there is anything to go on from."""
+        return bool(saved(self.checkpoints)) or (self.journal_file.exists() and self.has_something())
+
     def write_config(self, config: object) -> None:
         """Write the whole config."""
         write_json(self.config_file, to_tree(config))

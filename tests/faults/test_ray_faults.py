@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from cluster.backends.local_wiring import LocalWiring
 from cluster.backends.ray.fleet import LearnerLostError
 from cluster.backends.ray.wiring import RayWiring
+
 from cluster.config import RolloutConfig, RunConfig
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, SilentObserver, Status

@@ -1,8 +1,10 @@
-"""The processes of a run on Ray: the same rollout actor and learner as in one process, wrapped for calls from afar.
+"""The processes of a run on Ray: the same collectors and learner as on one machine, wrapped for calls from afar.
 
 Plain classes, made remote at the end of the file, so that types hold and tests need no cluster. A call's large result (a trajectory, a
 snapshot) is returned beside its small report as an object of its own: the driver reads the report and passes the other on by reference.
 Arrays go into shared memory as they are (pickle protocol 5, out of band), and are read from there without a copy.
+
+Each is up in no time, and `build` makes what it is for: so a worker that waits for a node is told from one that hangs.
 """
 
 from __future__ import annotations
@@ -10,20 +12,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 
-from actors.messages import UnrollReport, UnrollRequest
-from actors.rollout import RolloutActor, RolloutSpec
-from cluster.backends.learner import LearnerHost, first_env_spec
-from cluster.backends.ray.metrics import LearnerMetrics, RolloutMetrics
-from cluster.backends.wiring import LearnReport
-from cluster.config import RunConfig
-from envs.registry import resolve
-from learners.trajectory import Snapshot, Trajectory
+from actors.messages import Report, Work
+from cluster.backends.base import LearnCall, LearnReport
+from cluster.backends.hosts import MakeCollector
+from cluster.backends.learner import LearnerHost
+from cluster.backends.ray.metrics import CollectorMetrics, LearnerMetrics
+from learners.trajectory import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,50 +67,49 @@ def settle(folder: str) -> None:
             sys.path.append(folder)
 
 
-class RolloutWorker:
-    """A process that acts.
+class CollectorWorker:
+    """A process that collects."""
 
-    It is up in no time, and `build` makes its environments: so a worker that waits for a node is told from one that hangs.
-    """
-
-    def __init__(self, config: RunConfig, run_name: str, actor: int, folder: str) -> None:
-        self._config, self._run_name, self._actor, self._folder = config, run_name, actor, folder
+    def __init__(self, make: MakeCollector, run_name: str, index: int, folder: str) -> None:
+        self._make, self._run_name, self._index, self._folder = make, run_name, index, folder
+        self._weights_ref: Any = None
+        self._weights: Snapshot | None = None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(actor={self._actor})"
+        return f"{type(self).__name__}(actor={self._index})"
 
     def place(self) -> Place:
         """Answer at once, with where this is."""
         return here()
 
     def build(self) -> None:
-        """Make the environments and the policy."""
+        """Make the environments and what acts in them."""
         settle(self._folder)
-        config = self._config
-        spec = RolloutSpec(
-            num_envs=config.rollout.envs_per_actor,
-            unroll_length=config.rollout.unroll_length,
-            env_threads=config.rollout.env_threads,
-            run_seed=config.seed,
-            anchored=config.deterministic,
-            conditioning=config.conditioning,
-        )
-        self._rollout = RolloutActor(resolve(config.family), config.network, spec, self._actor)
-        self._metrics = RolloutMetrics(self._run_name)
+        self._collector = self._make(self._index)
+        self._metrics = CollectorMetrics(self._run_name)
 
     @ray.method(num_returns=2)
-    def unroll(self, request: UnrollRequest, snapshot: Snapshot) -> tuple[UnrollReport, Trajectory]:
-        """Act for one unroll; report and trajectory are two objects to Ray."""
-        report, trajectory = self._rollout.unroll(request, snapshot)
-        self._metrics.unrolled(report)
-        return report, trajectory
+    def collect(self, work: Work, weights: list[Any]) -> tuple[Report, Any]:
+        """Do a unit of work; report and payload are two objects to Ray.
+
+        Args:
+            work: which.
+            weights: a reference to them, in a list so that Ray does not fetch them for every unit: they are fetched when they are new.
+        """
+        ref = weights[0]
+        if ref != self._weights_ref:
+            self._weights_ref, self._weights = ref, ray.get(ref)
+        assert self._weights is not None
+        report, payload = self._collector.collect(work, self._weights)
+        self._metrics.collected(report)
+        return report, payload
 
 
 class LearnerWorker:
     """The process that learns."""
 
-    def __init__(self, config: RunConfig, run_name: str, folder: str) -> None:
-        self._config, self._run_name, self._folder = config, run_name, folder
+    def __init__(self, make: Callable[[], LearnerHost], run_name: str, folder: str) -> None:
+        self._make, self._run_name, self._folder = make, run_name, folder
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._run_name})"
@@ -118,20 +119,17 @@ class LearnerWorker:
         return here()
 
     @ray.method(num_returns=2)
-    def build(self, state: dict[str, Any] | None) -> tuple[int, Snapshot]:
+    def build(self, state: dict[str, Any] | None) -> tuple[LearnReport, Snapshot]:
         """Make the learner, from a checkpointed state if one is given; return its version and its weights."""
         settle(self._folder)
-        self._host = LearnerHost(self._config, first_env_spec(self._config))
-        if state is not None:
-            self._host.restore(state)
+        self._host = self._make()
         self._metrics = LearnerMetrics(self._run_name)
-        snapshot = self._host.snapshot()
-        return snapshot.version, snapshot
+        return self._host.build(state)
 
     @ray.method(num_returns=2)
-    def learn(self, *trajectories: Trajectory) -> tuple[LearnReport, Snapshot]:
-        """Make the updates that these trajectories hold; report and weights are two objects to Ray."""
-        report, snapshot = self._host.learn(trajectories)
+    def learn(self, call: LearnCall, *experience: Any) -> tuple[LearnReport, Snapshot]:
+        """Make the updates that this experience holds; report and weights are two objects to Ray."""
+        report, snapshot = self._host.learn(call, experience)
         self._metrics.learned(report)
         return report, snapshot
 
@@ -140,5 +138,10 @@ class LearnerWorker:
         return self._host.state()
 
 
-RemoteRolloutWorker = ray.remote(RolloutWorker)
+RemoteCollectorWorker = ray.remote(CollectorWorker)
 RemoteLearnerWorker = ray.remote(LearnerWorker)
+
+
+def copied(snapshot: Snapshot) -> Snapshot:
+    """A snapshot with arrays of its own: those of the object store go away with the session."""
+    return Snapshot(version=snapshot.version, arrays={name: np.array(array) for name, array in snapshot.arrays.items()})

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from actors.adaptation import AdaptationChunk, AdaptationSetup, AdaptedChunk, adapt
-from cluster.backends.local_seats import leave_with_parent
+from cluster.backends.hosts import leave_with_parent
 
 LOOK_EVERY_S = 0.2
 """How often progress is read: often enough for a bar that moves."""

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from cluster.run.training import Recorder
 
 from cluster.main import main
-from cluster.run.training import Recorder
 from cluster.store.checkpoint import TENSORS, newest_step, saved
 from cluster.store.metrics import read_metrics
 from envs.errors import InvalidInputError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from cluster.epg import replay, training
 from cluster.epg.lives import Recipe
+
+from cluster.epg import replay, training
 from cluster.main import main
 from tests.cluster.epg.evolving import first_phi
 from tests.cluster.epg.sleeping import Sleeping

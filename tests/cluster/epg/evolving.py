@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from cluster.backends.local_pool import LocalPool
 from cluster.backends.pool import Pool
-from cluster.epg.config import EpgRunConfig
 from cluster.epg.loop import EpgLoop
 from cluster.epg.observer import EpgResult
 from cluster.epg.replay import Resumption, phi_sha256, resume
+
+from cluster.epg.config import EpgRunConfig
 from cluster.overrides import to_tree
 from cluster.run.observer import SilentObserver
 from cluster.store.journal import Journal, RunRecord

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from cluster.epg.lives import Recipe
+
 from cluster.main import main
 from cluster.store.journal import ChunkRecord, read
 from cluster.store.metrics import read_metrics

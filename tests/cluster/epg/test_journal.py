@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from cluster.epg.replay import ReplayError, epochs, last_epoch, phi_sha256, rebuild, resume
+
 from cluster.store import journal as journals
 from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord, decode, encode, mend, read
 from envs.errors import InvalidInputError

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from actors.chunks import Chunk, ChunkResult, NotFinite, chunks_of
 from cluster.epg.life_checks import LifeChecks, NotFiniteError
 from cluster.epg.lives import Recipe
 from cluster.epg.replay import phi_sha256, rebuild, resume
+
+from actors.chunks import Chunk, ChunkResult, NotFinite, chunks_of
 from cluster.main import main
 from cluster.store.journal import ChunkRecord, UpdateRecord, decode, encode, read
 from cluster.store.metrics import read_metrics

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from cluster.backends.local_pool import LocalPool
 from cluster.epg.replay import phi_sha256, rebuild
 from cluster.epg.round import ChunkLostError
+
 from cluster.store import scaling
 from cluster.store.journal import ChunkRecord, EpochRecord, UpdateRecord, read
 from cluster.store.run_directory import RunDirectory

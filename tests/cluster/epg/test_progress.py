@@ -6,10 +6,10 @@ import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
-
 from cluster.epg.observer import EpgStatus
 from cluster.epg.progress import EpgDrawing, plain_line
+from rich.console import Console
+
 from cluster.run.display import LivePanel, PlainLines, progress_of
 
 STATUS = EpgStatus(

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cluster.epg.round import ChunkLostError, Pace, Round
 
 from actors.chunks import Chunk, ChunkResult, chunks_of
 from cluster.epg import round as rounds
-from cluster.epg.round import ChunkLostError, Pace, Round
 
 CHUNKS = chunks_of("perturbed", 5, 16, 8, 4, 0.0)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cluster.epg.config import EpgRunConfig, schedule_line
 from cluster.epg.lives import Recipe
 from cluster.epg.replay import rebuild
 from cluster.epg.resuming import extend
+
+from cluster.epg.config import EpgRunConfig, schedule_line
 from cluster.main import main
 from cluster.store.journal import EpochRecord, read
 from cluster.store.run_directory import RunDirectory

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from actors.messages import UnrollRequest
 from cluster.backends.local_wiring import LocalWiring
 from cluster.backends.wiring import ActorFailed, Event, Handle
+
+from actors.messages import UnrollRequest
 from cluster.config import RolloutConfig, RunConfig
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, SilentObserver

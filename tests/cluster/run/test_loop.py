@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from actors.messages import UnrollRequest
 from cluster.backends.local_wiring import LocalWiring
 from cluster.backends.wiring import Handle
+
+from actors.messages import UnrollRequest
 from cluster.config import RolloutConfig, RunConfig
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, SilentObserver, Status

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-
-from actors.messages import UnrollReport
 from cluster.backends.local_wiring import LocalWiring
 from cluster.backends.wiring import CallLost, Event, Handle, Notice
+
+from actors.messages import UnrollReport
 from cluster.config import RolloutConfig, RunConfig
 from cluster.run.loop import Loop
 from cluster.run.observer import SilentObserver

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cluster.backends.ray.chunk_pool import RayPool
 from cluster.epg.replay import phi_sha256
+
 from cluster.store import scaling
 from cluster.store.run_directory import RunDirectory
 from tests.cluster.epg.evolving import Watcher, evolve, first_phi, sized

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cluster.backends.ray.chunk_pool import RayPool
 from cluster.backends.ray.wiring import RayWiring
+
 from cluster.config import RunConfig
 from cluster.run.loop import Loop
 from cluster.run.observer import SilentObserver, Status
@@ -51,6 +51,7 @@ def scrape(ray: Any) -> dict[str, float]:
 @pytest.mark.slow
 def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig) -> None:
     from cluster.backends.local_wiring import LocalWiring
+
     from cluster.backends.ray.metrics import RayMetricsObserver
 
     updates = Loop(config, LocalWiring(config), SilentObserver()).run().learner_updates  # of the same deterministic run
@@ -120,6 +121,7 @@ def test_prometheus_reads_what_the_outer_loop_counted(ray_local: Any, tmp_path: 
 
 def test_the_observer_within_hears_everything(ray_local: Any, config: RunConfig) -> None:
     from cluster.backends.local_wiring import LocalWiring
+
     from cluster.backends.ray.metrics import RayMetricsObserver
 
     within = Recorder()

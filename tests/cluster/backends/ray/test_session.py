@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from cluster.backends.local_wiring import LocalWiring
+
 from cluster.config import RunConfig
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, SilentObserver

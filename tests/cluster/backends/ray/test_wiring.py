@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from actors.messages import UnrollReport, UnrollRequest
 from cluster.backends.local_wiring import LocalWiring
 from cluster.backends.ray.wiring import RayWiring
 from cluster.backends.wiring import ActorFailed, CallLost, Event, Learned, LearnReport, Notice, Unrolled
+
+from actors.messages import UnrollReport, UnrollRequest
 from cluster.config import RunConfig
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, SilentObserver

@@ -1,0 +1,294 @@
+"""The backend of a Ray cluster: a process for each actor on any node with room, one for the learner, on a GPU where there is one.
+
+    driver --collect(work, weights ref)--> actor i     report to the driver, payload to the object store of its node
+    driver --learn(call, payload refs)---> learner     payloads from node to node; report to the driver, weights to the object store
+
+The driver holds references, and never a trajectory or a parameter. Weights are put once per version, by the learner's return. Bounds are
+the schedule's: one unit an actor, a few of them done, two learner calls. More actors than the cluster has CPUs wait for a place and are
+used when a node comes; no placement group, for a group has one size. A learner that takes next to nothing is a thread of the driver.
+
+No Ray is imported with this module: `cluster.backends.ray.session` settles the authentication first.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import queue
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from actors.messages import Work
+from cluster.backends.base import Event, Handle, LearnCall, Learned, LearnReport, Notice
+from cluster.backends.fleet import Answered, Fleet, Gone, Placed, Raised, Ready, Signal, Worker
+from cluster.backends.hosts import MakeCollector
+from cluster.backends.learner import LearnerHost
+from cluster.backends.local import Emitted, LearnerThread
+from cluster.backends.ray.session import RaySession
+from cluster.run.where import Where
+from envs.errors import InvalidInputError
+from learners.trajectory import Snapshot
+
+if TYPE_CHECKING:
+    from cluster.backends.ray.learner import RayLearner
+
+log = logging.getLogger("metaray")
+
+PLACEMENT_WAIT_S = 60.0
+"""How long the learner may wait for a node, or a cluster for nodes that are on their way: a worker joins in 4 to 10 s."""
+PENDING_NOTICE_S = 30.0
+"""After so long, actors that found no room are mentioned, once for each size of the fleet."""
+THREAD_POLL_S = 0.002
+"""How often a learner on the driver's thread is looked at while a straggler of the round before is under way as well."""
+OPTIONS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
+"""Of every actor: never restarted by Ray, and on whichever node has most room."""
+
+
+class RayWorker:
+    """An actor's process. See `cluster.backends.fleet.Worker`."""
+
+    can_be_ended = True
+    has_place = False
+
+    def __init__(self, make: MakeCollector, run_name: str, index: int, num_cpus: int) -> None:
+        from cluster.backends.ray.calls import named
+        from cluster.backends.ray.workers import RemoteCollectorWorker
+
+        def start(name: str) -> Any:
+            options = RemoteCollectorWorker.options(name=name, num_cpus=num_cpus, **OPTIONS)
+            return options.remote(make, run_name, index, os.getcwd())
+
+        self._actor, self._place = named(start, f"{run_name}/actor-{index}"), ""
+        # calls to one actor are worked off in order, so both may be sent off, and what it is for behind them
+        self._gates = [self._actor.place.remote(), self._actor.build.remote()]
+        self._refs: tuple[Any, ...] = ()
+
+    def collect(self, work: Work, weights: Handle) -> None:
+        """See `cluster.backends.fleet.Worker`."""
+        self._refs = tuple(self._actor.collect.remote(work, [weights]))
+
+    def watched(self) -> list[Any]:
+        """References that say something when they are ready."""
+        return self._gates[:1] or list(self._refs[:1])
+
+    def signal(self) -> Signal:
+        """What the reference says that is watched, and is ready."""
+        from cluster.backends.ray.calls import LostError, fetch
+
+        gate, refs = (self._gates.pop(0), ()) if self._gates else (None, self._refs)
+        self._refs = self._refs if gate is not None else ()
+        try:
+            value = fetch(refs[0] if gate is None else gate, str(self))
+        except LostError as error:
+            return Gone(worker=self, reason=f"died: {error}")
+        except Exception as error:
+            return Raised(worker=self, error=error)
+        if gate is None:
+            return Answered(worker=self, report=value, payload=refs[1])
+        if value is None:
+            return Ready(worker=self)
+        self._place = str(value)
+        return Placed(worker=self)
+
+    def end(self) -> None:
+        """Kill it."""
+        from cluster.backends.ray.calls import kill
+
+        kill(self._actor)
+
+    def __str__(self) -> str:
+        return self._place or "not up yet"
+
+
+class RayBackend:
+    """See `cluster.backends.base.Backend`.
+
+    Args:
+        make_learner, make_collector: make the learner and the collectors, where they shall work.
+        num_actors: how many.
+        where: the cluster to attach to (None for RAY_ADDRESS, or a new one on this machine for the time of the run), and what the
+            processes are called by: `<run name>/actor-3`, `<run name>/learner`.
+        family: the task family, whose module travels along when it is a person's own.
+        unit, deadline_s: see `cluster.backends.fleet.Fleet`.
+        num_cpus: logical CPUs of an actor.
+        store_bytes: shared memory that a new cluster should set aside for what travels.
+        learner_device: of the learner; None where it is a thread of the driver.
+    """
+
+    def __init__(
+        self,
+        make_learner: Callable[[], LearnerHost],
+        make_collector: MakeCollector,
+        num_actors: int,
+        *,
+        where: Where,
+        family: str,
+        unit: str,
+        deadline_s: float,
+        num_cpus: int,
+        store_bytes: Callable[[], int],
+        learner_device: str | None,
+    ) -> None:
+        self.num_actors, self._where, self._family = num_actors, where, family
+        self._make_learner, self._make_collector = make_learner, make_collector
+        self._deadline_s, self._num_cpus, self._store_bytes = deadline_s, num_cpus, store_bytes
+        self._device = learner_device
+        self._fleet = Fleet(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
+        self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
+        self._session: RaySession | None = None
+        self._learner: RayLearner | LearnerThread | None = None
+        self._num_calls = 0
+        self._resized = math.inf
+
+    def _spawn(self, index: int) -> Worker:
+        return RayWorker(self._make_collector, self._where.run_name, index, self._num_cpus)
+
+    def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
+        """See `cluster.backends.base.Backend`.
+
+        Raises:
+            InvalidInputError: there is no cluster, or no room in it for a learner and an actor.
+        """
+        # a cluster of our own has room to grow into the machine, and for as many more as were asked for
+        num_cpus = max(self.num_actors * self._num_cpus + (self._device is not None), os.cpu_count() or 1)
+        self._session = RaySession(
+            self._where.address,
+            insecure=self._where.is_insecure,
+            num_cpus=num_cpus,
+            store_bytes=self._store_bytes(),
+            family=self._family,
+        )
+        if self._device is None:
+            host = self._make_learner()
+            report, snapshot = host.build(learner_state)
+            self._learner, weights = LearnerThread(host, self._emitted.put, publish=self.put), self.put(snapshot)
+            self._fleet.start()
+        else:
+            from cluster.backends.ray.learner import RayLearner
+
+            self._await_nodes()
+            self._learner = RayLearner(self._make_learner, self._where.run_name, self._device, self._deadline_s)
+            self._learner.await_place(PLACEMENT_WAIT_S)
+            self._fleet.start()  # after the learner, so that actors cannot take its place
+            report, weights = self._learner.build(learner_state)
+        self._resized = time.monotonic()
+        return report, weights
+
+    def _await_nodes(self) -> None:
+        """Make sure that the cluster has CPUs for a learner and one actor, or gets them soon."""
+        from cluster.backends.ray.calls import resources
+
+        needed, give_up = 1 + self._num_cpus, time.monotonic() + PLACEMENT_WAIT_S
+        while (cpus := resources(free=False)["CPU"]) < needed:
+            if time.monotonic() > give_up:
+                raise InvalidInputError(
+                    f"the Ray cluster has {cpus:.0f} CPUs in all, a learner and one actor need {needed}: add a node to it, or use --local"
+                )
+            log.info("waiting for nodes: the cluster has %.0f CPUs, a learner and one actor need %d", cpus, needed)
+            time.sleep(1.0)
+
+    def put(self, snapshot: Snapshot) -> Handle:
+        """See `cluster.backends.base.Backend`."""
+        import ray
+
+        return ray.put(snapshot)
+
+    def get(self, weights: Handle) -> Snapshot:
+        """See `cluster.backends.base.Backend`."""
+        from cluster.backends.ray.calls import fetch
+        from cluster.backends.ray.workers import copied
+
+        return copied(fetch(weights, "the learner"))
+
+    def free(self) -> list[int]:
+        """See `cluster.backends.base.Backend`."""
+        return self._fleet.free()
+
+    def submit(self, work: Work, actor: int, weights: Handle) -> None:
+        """See `cluster.backends.base.Backend`."""
+        self._fleet.submit(work, actor, weights)
+
+    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
+        """See `cluster.backends.base.Backend`."""
+        assert self._learner is not None
+        self._num_calls += isinstance(self._learner, LearnerThread)
+        self._learner.learn(call, experience)
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """See `cluster.backends.base.Backend`.
+
+        Raises:
+            LearnerLostError: the learner died or hung.
+        """
+        from cluster.backends.ray.calls import first_ready
+
+        if self._num_calls and not self._fleet.is_busy:  # the driver's own thread is all there is to wait for
+            return self._from_thread(timeout_s)
+        workers = [one.worker for one in self._fleet.watched()]
+        owners: dict[Any, RayWorker] = {ref: one for one in workers if isinstance(one, RayWorker) for ref in one.watched()}
+        learner = None if isinstance(self._learner, LearnerThread) else self._learner
+        of_learner = [] if learner is None else learner.watched()
+        events: list[Event] = []
+        for ref in first_ready([*owners, *of_learner], THREAD_POLL_S if self._num_calls else timeout_s):
+            if learner is not None and ref in of_learner:
+                event = learner.take_in(ref)
+            else:
+                event = self._fleet.take_in(owners[ref].signal())
+            events += [] if event is None else [event]
+        if learner is not None:
+            learner.overdue()
+        return [*events, *self._from_thread(0.0), *self._fleet.overdue(), *self._pending_notice()]
+
+    def _from_thread(self, timeout_s: float) -> list[Event]:
+        """What a learner on the driver's thread says."""
+        try:
+            emitted = self._emitted.get(block=timeout_s > 0, timeout=timeout_s or None)
+        except queue.Empty:
+            return []
+        if isinstance(emitted, BaseException):
+            raise emitted
+        assert isinstance(emitted, Learned)
+        self._num_calls -= 1
+        return [emitted]
+
+    def _pending_notice(self) -> list[Event]:
+        if time.monotonic() - self._resized < PENDING_NOTICE_S:
+            return []
+        self._resized = math.inf  # once
+        pending = self._fleet.num("pending")
+        if not pending:
+            return []
+        from cluster.backends.ray.calls import pending_line
+
+        return [Notice(line=f"{pending_line(pending, self.num_actors)}; those that come later join in")]
+
+    def resize(self, num_actors: int) -> list[Event]:
+        """See `cluster.backends.base.Backend`."""
+        self.num_actors, self._resized = num_actors, time.monotonic()
+        return self._fleet.resize(num_actors)
+
+    def learner_state(self) -> dict[str, Any]:
+        """See `cluster.backends.base.Backend`."""
+        assert self._learner is not None
+        return self._learner.host.state() if isinstance(self._learner, LearnerThread) else self._learner.state()
+
+    def num_alive(self) -> int:
+        """See `cluster.backends.base.Backend`."""
+        return self._fleet.num("up")
+
+    @property
+    def must_drain(self) -> bool:
+        """See `cluster.backends.base.Backend`: processes can be ended."""
+        return False
+
+    def close(self) -> None:
+        """See `cluster.backends.base.Backend`: ends the run's processes, and the cluster if it was started for the run."""
+        self._fleet.close()
+        if self._learner is not None:
+            self._learner.close()
+            self._learner = None
+        if self._session is not None:
+            self._session.close()
+            self._session = None

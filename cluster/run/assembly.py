@@ -1,0 +1,100 @@
+"""How a run is put together, by how its experience is collected: what the trainer asks of `cluster.run.unrolls` or `cluster.run.lifetimes`.
+
+An assembly knows no algorithm: learner and headline come from the row, the rest from the config's fields that all of its kind share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cluster.backends.base import Backend
+from cluster.backends.hosts import MakeCollector
+from cluster.backends.learner import LearnerHost
+from cluster.run.keeper import Keeper
+from cluster.run.loop import MakeSchedule
+from cluster.run.where import Where
+from cluster.store.run_directory import RunDirectory
+from learners.networks.spaces import SpaceSpec
+
+if TYPE_CHECKING:
+    from cluster.algorithms import Row
+
+Payload = dict[str, Any]
+"""Of a checkpoint: `learner`, `statistics`, and what the schedule needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """What the runs of one kind of collecting are made of.
+
+    Attributes:
+        is_stream: schedules are laid over environment steps, and not over rounds.
+        in_threads: on one machine its actors are threads; else more than one are processes.
+        learner_on_driver: its learner takes so little that on Ray it is a thread of the driver.
+        unit: what an actor is asked for, in words: `an unroll`.
+        stopping, stopped: what a stop does and did, in words.
+        preflight: (config, is local) -> nothing: checks the config against the family and the machine, before any process starts.
+        collector: config -> what makes the collectors.
+        spaces: config -> the spaces that the learner acts in.
+        total: config -> what schedules are laid over.
+        deadline_s: config -> seconds after which an actor counts as hung.
+        num_cpus: config -> logical CPUs of an actor.
+        store_bytes: config -> bytes of shared memory for what travels on Ray.
+        restore: (directory, config, is resumed) -> where the run goes on; None at its beginning.
+        parts: (directory, config, payload) -> the schedule's maker and the keeper, open for as long as the run goes.
+        extend: (directory, config, options) -> the config of a run that is resumed with these options; refuses one with nothing left to do.
+        schedule_line: (config, how far it is) -> what becomes of its schedules in a run that is longer or shorter than they are.
+    """
+
+    is_stream: bool
+    in_threads: bool
+    learner_on_driver: bool
+    unit: str
+    stopping: str
+    stopped: str
+    preflight: Callable[[Any, bool], None]
+    collector: Callable[[Any], MakeCollector]
+    spaces: Callable[[Any], SpaceSpec]
+    total: Callable[[Any], int]
+    deadline_s: Callable[[Any], float]
+    num_cpus: Callable[[Any], int]
+    store_bytes: Callable[[Any], int]
+    restore: Callable[[RunDirectory, Any, bool], Payload | None]
+    parts: Callable[[RunDirectory, Any, Payload | None], AbstractContextManager[tuple[MakeSchedule, Keeper]]]
+    extend: Callable[[RunDirectory, Any, Mapping[str, str]], Any]
+    schedule_line: Callable[[Any, int], str | None]
+
+
+def make_learner(row: Row, config: Any) -> LearnerHost:
+    """The learner of a run; called where it shall live."""
+    assembly = row.assembly()
+    spaces = partial(assembly.spaces, config)
+    return LearnerHost(row.learner(), config, spaces, total=assembly.total(config), has_digests=assembly.learner_on_driver)
+
+
+def backend_of(row: Row, assembly: Assembly, config: Any, where: Where) -> Backend:
+    """Build the backend; only this one imports what it needs."""
+    make, collector = partial(make_learner, row, config), assembly.collector(config)
+    unit, deadline_s = assembly.unit, assembly.deadline_s(config)
+    if where.is_local:
+        from cluster.backends.local import LocalBackend
+
+        return LocalBackend(make, collector, config.num_actors, in_threads=assembly.in_threads, unit=unit, deadline_s=deadline_s)
+    from cluster.backends.ray.backend import RayBackend
+
+    return RayBackend(
+        make,
+        collector,
+        config.num_actors,
+        where=where,
+        family=config.family,
+        unit=unit,
+        deadline_s=deadline_s,
+        num_cpus=assembly.num_cpus(config),
+        store_bytes=partial(assembly.store_bytes, config),
+        learner_device=None if assembly.learner_on_driver else config.learner_device,
+    )

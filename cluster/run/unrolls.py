@@ -1,0 +1,239 @@
+"""Runs whose actors unroll a policy in environments of their own: as a stream, or in rounds of one unroll an actor."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.messages import Collector, Report, Work
+from actors.rollout import RolloutActor, RolloutSpec
+from cluster import overrides
+from cluster.backends.base import Handle
+from cluster.backends.learner import device_of
+from cluster.backends.memory import keep_freed_memory
+from cluster.config import RunConfig
+from cluster.run.assembly import Assembly, Payload
+from cluster.run.keeper import Keeper
+from cluster.run.loop import MakeSchedule
+from cluster.run.plan import RoundPlan
+from cluster.run.recorder import warn
+from cluster.run.rounds import Rounds
+from cluster.run.schedule import Schedule, Shape, Stream, resumed_rounds
+from cluster.store import checkpoint as checkpoints
+from cluster.store.run_directory import RunDirectory
+from cluster.store.summary import read_summary
+from envs.errors import InvalidInputError
+from envs.registry import resolve
+from learners.algorithm import Progress
+from learners.impala import learning_rate
+from learners.networks.agent import Agent
+from learners.networks.spaces import SpaceSpec
+from learners.seeds import Stream as Draws
+from learners.seeds import generator
+from learners.trajectory import Snapshot
+
+LIFTED: dict[str, dict[str, Any]] = {"time limit": {"max_train_seconds": None}, "return reached": {"stop_return": None}}
+"""By the reason that a run ended for: the limit that goes when more is asked of it, and would end it again at once."""
+
+
+def check_learner(config: RunConfig, is_local: bool) -> None:
+    """Make sure that the learner can have what its config asks for, and that the network fits the family's observations and actions.
+
+    Raises:
+        InvalidInputError: no such device here, a torso for images on vectors, or a meta-gradient that is undiscounted on endless tasks.
+    """
+    if config.tuning is not None and config.meta.outer_gamma == 1 and resolve(config.family).is_endless:
+        raise InvalidInputError(
+            f"meta.outer_gamma = 1 and the tasks of {config.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
+        )
+    with torch.device("meta"):  # shapes only: nothing is allocated or drawn
+        Agent(first_env_spec(config), config.network, config.conditioning)
+    if is_local:
+        device_of(config.learner_device)
+
+
+class UnrollPlan:
+    """Rounds of one unroll an actor. See `cluster.run.plan.Plan`."""
+
+    is_journalled = False
+    max_failures = 1
+
+    def __init__(self, config: RunConfig, units_per_call: int) -> None:
+        self._config, self._units_per_call = config, units_per_call
+
+    def train(self, number: int) -> RoundPlan:
+        works = tuple(Work(round=number, index=actor, actor=actor) for actor in range(self._config.num_actors))
+        return RoundPlan(works=works, progress=_progress(self._config, number), units_per_call=self._units_per_call)
+
+    def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
+        return None
+
+    def score(self, reports: Sequence[Report]) -> float:
+        return math.nan
+
+    def describe(self, work: Work) -> str:
+        return f"actor {work.index} round {work.round}"
+
+
+def _progress(config: RunConfig, round_: int) -> Progress:
+    return Progress(round=round_, total=config.scheduled_env_steps, run_seed=config.seed)
+
+
+def _make_schedule(
+    config: RunConfig,
+    payload: Payload | None,
+    version: int,
+    weights: Handle,
+    put: Callable[[Snapshot], Handle],
+    is_ending: Callable[[], bool],
+) -> Schedule:
+    shape = Shape.of(config.num_actors, config.rollout.envs_per_actor, config.batch_unrolls)
+    if not config.deterministic:
+        return Stream(
+            shape=shape,
+            lag=config.lag,
+            max_lag=config.max_lag,
+            version=version,
+            weights=weights,
+            progress=_progress(config, 0),
+            rounds=resumed_rounds(payload),
+        )
+    plan, saved = UnrollPlan(config, shape.units_per_call), payload or {"weights": {}, "actors": ()}
+    first_round = int(saved.get("first_round", 0))
+    kept = {
+        int(round_): (int(one["version"]), put(Snapshot(version=int(one["version"]), arrays=one["arrays"])))
+        for round_, one in saved["weights"].items()
+    }
+    return Rounds(
+        plan,
+        lag=config.lag,
+        updates_per_call=shape.updates_per_call,
+        weights={first_round: (version, weights)} | kept,
+        first_round=first_round,
+        first_unit=int(saved.get("first_actor", 0)),
+        states=saved["actors"],
+        is_ending=is_ending,
+    )
+
+
+@contextlib.contextmanager
+def _parts(directory: RunDirectory, config: RunConfig, payload: Payload | None) -> Iterator[tuple[MakeSchedule, Keeper]]:
+    rounds = config.checkpoint_every_rounds if config.deterministic else None
+    keeper = Keeper(checkpoint_every_s=config.checkpoint_every_s, checkpoint_every_rounds=rounds)
+    yield partial(_make_schedule, config, payload), keeper
+
+
+def _make_collector(config: RunConfig, actor: int) -> Collector:
+    keep_freed_memory()
+    rollout = config.rollout
+    spec = RolloutSpec(
+        num_envs=rollout.envs_per_actor,
+        unroll_length=rollout.unroll_length,
+        env_threads=rollout.env_threads,
+        run_seed=config.seed,
+        anchored=config.deterministic,
+        conditioning=config.conditioning,
+    )
+    return RolloutActor(resolve(config.family), config.network, spec, actor)
+
+
+def first_env_spec(config: RunConfig) -> SpaceSpec:
+    """What the network needs to know of the family's spaces, read off an environment of one slot."""
+    family = resolve(config.family)
+    env = family.make(family.sample(1, generator(config.seed, Draws.TASKS)), num_threads=1)
+    try:
+        return SpaceSpec.of(env)
+    finally:
+        env.close()
+
+
+def store_bytes(config: RunConfig) -> int:
+    """Bytes of shared memory for the trajectories that may exist at once, and half as much again for weights and what is not freed yet."""
+    rollout, spec = config.rollout, first_env_spec(config)
+    obs = math.prod(spec.frame_shape) * np.dtype(spec.sent_dtype).itemsize
+    action = 8 if spec.is_discrete else 4 * spec.action_size
+    row = obs + action + 11  # and reward, log-probability and three flags
+    trajectory = rollout.envs_per_actor * (rollout.unroll_length + spec.frame_stack) * row
+    per_call = max(1, config.batch_unrolls // rollout.envs_per_actor)
+    return int(1.5 * trajectory * ((config.lag + 2) * config.num_actors + 4 * per_call + 4))
+
+
+def _restore(directory: RunDirectory, config: RunConfig, is_resumed: bool) -> Payload | None:
+    if not is_resumed:
+        return None
+    payload: Payload = checkpoints.load_newest(directory.checkpoints, warn).payload
+    return payload
+
+
+def extend(directory: RunDirectory, config: RunConfig, options: Mapping[str, str]) -> RunConfig:
+    """The run's config, with more steps if asked for (`steps`); refuses a run that is finished where none are.
+
+    The learning rate stays annealed over the steps that the run was begun with: laid anew over more, it would rise again in the middle.
+    """
+    summary, steps = read_summary(directory), options.get("steps", "")
+    if steps:
+        begun = config.scheduled_env_steps
+        config = overrides.apply(config, {"total_env_steps": steps})
+        config = replace(config, schedule_env_steps=begun if config.total_env_steps != begun else config.schedule_env_steps)
+    taken = checkpoints.newest_step(directory.checkpoints)
+    if steps and config.total_env_steps <= taken:
+        raise InvalidInputError(f"--steps {steps}: the run {directory.path} has {taken:,} environment steps already; give more")
+    if summary is not None and summary["finished"]:
+        if not steps:
+            raise InvalidInputError(
+                f"the run {directory.path} is finished ({summary['reason']}, {summary['env_steps']:,} environment steps): "
+                f"`metaray resume {directory.path} --steps N` trains it for longer"
+            )
+        config = replace(config, **LIFTED.get(summary["reason"], {}))
+    if steps:
+        directory.write_config(config)
+    return config
+
+
+def schedule_line(config: RunConfig, taken: int) -> str | None:
+    """Say what becomes of the learning rate in a run that is longer or shorter than what it is annealed over; None in any other.
+
+    Args:
+        config: the run.
+        taken: environment steps so far.
+    """
+    over, total = config.scheduled_env_steps, config.total_env_steps
+    if over == total or not config.learner.anneal:
+        return None
+    now, end = (learning_rate(config.learner, at, over) for at in (taken, total))
+    what = f"the learning rate is annealed over {over:,} steps (schedule_env_steps in config.json) and the run has {total:,}"
+    line = f"{what}: {now:.2g} now, {end:.2g} at the end"
+    if end > 0:
+        return line
+    return (
+        f"{line}, so nothing is learned from {max(taken, over):,} steps on; schedule_env_steps = null anneals it over all steps, "
+        "learner.anneal = false keeps its first value"
+    )
+
+
+ASSEMBLY = Assembly(
+    is_stream=True,
+    in_threads=True,
+    learner_on_driver=False,
+    unit="an unroll",
+    stopping="saving a checkpoint and stopping",
+    stopped="with a checkpoint",
+    preflight=check_learner,
+    collector=lambda config: partial(_make_collector, config),
+    spaces=first_env_spec,
+    total=lambda config: int(config.scheduled_env_steps),
+    deadline_s=lambda config: float(config.actor_deadline_s),
+    num_cpus=lambda config: int(config.rollout.env_threads),
+    store_bytes=store_bytes,
+    restore=_restore,
+    parts=_parts,
+    extend=extend,
+    schedule_line=schedule_line,
+)
