@@ -137,9 +137,8 @@ class Loop:
                 raise self._failure
             if clock() >= self._next_status:
                 self._report()
-        # a sliver of an interval would show a rate that never was; but a run shorter than one interval has this report only
-        if not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2:
-            self._report()
+        # a sliver of an interval would show a rate that never was; but a run shorter than one interval has this line of metrics only
+        self._report(logs=not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2)
         self._keeper.close(self._learner_state)
         return self._statistics.result(reason, self._backend.get(self._weights).arrays, self._schedule)
 
@@ -254,10 +253,10 @@ class Loop:
         scalars, histograms = self._statistics.interval(self._schedule, alive=self._backend.num_alive())
         self._observer.on_metrics(self._statistics.env_steps, scalars, histograms)
 
-    def _report(self) -> None:
+    def _report(self, *, logs: bool = True) -> None:
         self._has_reported = True
         self._next_status = time.perf_counter() + self._config.log_every_s
-        if not self._keeper.logs_rounds:
+        if logs and not self._keeper.logs_rounds:
             self._log()
         status = self._statistics.status(self._schedule, self._backend, last_event=self._last_event)
         self._observer.on_status(status)

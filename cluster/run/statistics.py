@@ -269,7 +269,7 @@ class Statistics:
             part=part,
             done=done,
             total=total,
-            figures=dict(self.figures),
+            figures=self.figures | self._rates_since(),
             actors_alive=backend.num_alive(),
             num_actors=backend.num_actors,
             lost_actors=self._lost_actors,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.epg.evolving import first_phi
+from tests.cluster.epg.evolving import small_init
 
 
 @pytest.fixture(autouse=True)
 def _small_phi(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("cluster.epg.replay", "cluster.epg.training"):
-        monkeypatch.setattr(f"{module}.first_phi", first_phi)
-    monkeypatch.setattr("cluster.epg.training.LossFiles", lambda config, directory: lambda state: None)
+    monkeypatch.setattr("learners.epg.init", small_init)
+    monkeypatch.setattr("cluster.run.lifetimes.LossFiles", lambda config, directory: lambda state: None)

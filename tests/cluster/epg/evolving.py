@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cluster.backends.local_pool import LocalPool
-from cluster.backends.pool import Pool
-from cluster.epg.loop import EpgLoop
-from cluster.epg.observer import EpgResult
-from cluster.epg.replay import Resumption, phi_sha256, resume
+from cluster.epg.replay import resume
 
 from cluster.epg.config import EpgRunConfig
-from cluster.overrides import to_tree
 from cluster.run.observer import SilentObserver
-from cluster.store.journal import Journal, RunRecord
 from cluster.store.run_directory import RunDirectory
-from cluster.store.scaling import Scale
-from cluster.store.versions import library_versions
 from learners import epg
 from tests.cluster.epg.sleeping import Sleeping
 
@@ -44,18 +36,23 @@ def first_phi(config: EpgRunConfig) -> np.ndarray:
     return np.random.default_rng(config.seed).standard_normal(SIZE).astype(np.float32)
 
 
+def small_init(config: EpgRunConfig, spec: Any, tasks: Any, network: NetworkConfig, run_seed: int, device: Any) -> Any:
+    """Stands in for `learners.epg.init`: a phi that belongs to no loss."""
+    return None, epg.state_of(first_phi(config))
+
+
 class Watcher(SilentObserver):
     """Keeps what it is told, and does `deed` once, when `when` says so of a status."""
 
-    def __init__(self, deed: Callable[[], None] | None = None, when: Callable[[Any], bool] = lambda status: True) -> None:
+    def __init__(self, deed: Callable[[], None] | None = None, when: Callable[[Status], bool] = lambda status: True) -> None:
         self._deed, self._when = deed, when
-        self.statuses: list[Any] = []
+        self.statuses: list[Status] = []
         self.metrics: list[tuple[int, dict[str, float]]] = []
         self.events: list[str] = []
         self.checkpoints: list[dict[str, Any]] = []
         self.wants_stop = False
 
-    def on_status(self, status: Any) -> None:
+    def on_status(self, status: Status) -> None:
         self.statuses.append(status)
         if self._deed is not None and self._when(status):
             deed, self._deed = self._deed, None
@@ -74,34 +71,39 @@ class Watcher(SilentObserver):
         return self.wants_stop
 
 
+def local(config: EpgRunConfig, recipe: Sleeping | None = None) -> LocalBackend:
+    """The backend of this machine."""
+    return LocalBackend(
+        lambda: make_learner(find("epg"), config),
+        recipe or Sleeping(),
+        config.num_actors,
+        in_threads=False,
+        unit="a chunk",
+        deadline_s=config.chunk_deadline_s,
+    )
+
+
 def evolve(
     folder: Path,
     config: EpgRunConfig = CONFIG,
     *,
-    pool: Pool | None = None,
+    backend: Backend | None = None,
     recipe: Sleeping | None = None,
     observer: SilentObserver | None = None,
     checkpoint: Any | None = None,
-) -> EpgResult:
+) -> LoopResult:
     """Run the loop in `folder`; a journal that is there is gone on from."""
     folder.mkdir(parents=True, exist_ok=True)
     directory = RunDirectory(path=folder)
-    path = directory.journal_file
-    is_new = not path.exists()
-    journal = Journal(path)
-    phi = first_phi(config)
-    if is_new:
-        record = RunRecord(config=to_tree(config), num_parameters=SIZE, sha256=phi_sha256(phi), versions=library_versions())
-        journal.append([record])
-        resumption = Resumption(state=epg.init(config.evolution, phi))
-    else:
-        resumption = resume(path, checkpoint)
-    pool = pool or LocalPool(recipe or Sleeping(), config.num_actors, config.chunk_deadline_s)
-    loop = EpgLoop(config, pool, observer or SilentObserver(), journal=journal, resumption=resumption, scale=Scale(directory))
-    try:
-        return loop.run()
-    finally:
-        journal.close()
+    if not directory.journal_file.exists():
+        begin_journal(directory.journal_file, config)
+    resumption = resume(directory.journal_file, checkpoint)
+    payload = resumption.payload | {lifetimes.EPOCH: resumption.epoch}
+    with lifetimes.ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
+        sized_config = keeper.sized(config)
+        return Loop(
+            config, backend or local(sized_config, recipe), observer or SilentObserver(), make_schedule, keeper, payload
+        ).run()
 
 
 def sized(**changes: Any) -> EpgRunConfig:

@@ -1,4 +1,4 @@
-"""Lives that sleep instead of living: their fitness is a pure function of (phi, chunk), and they can be made to fail on purpose."""
+"""Lifetimes that sleep: their fitness is a pure function of (phi, chunk), and they can be made to fail on purpose."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from actors.chunks import Chunk, ChunkResult
+from actors.messages import Work
+from learners.trajectory import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sleeping:
-    """Makes runners, and is one.
+    """Makes collectors, and is one.
 
     Attributes:
-        sleep_s: for each life.
+        sleep_s: for each lifetime.
         deeds: folder of deeds to be done once each, by chunk: a file `raise-3-1` lets chunk 1 of epoch 3 raise and is then gone; `die`
             ends the process, `hang` stops it, `slow` takes 3 s, and `always-raise-3-1` stays.
     """
@@ -27,8 +29,11 @@ class Sleeping:
     deeds: str = ""
     env_steps: int = 100
 
-    def __call__(self) -> Sleeping:
+    def __call__(self, *arguments: object) -> Sleeping:
         return self
+
+    def collect(self, work: Work, weights: Snapshot) -> tuple[ChunkResult, None]:
+        return self.live(work.request, weights.arrays["phi"]), None
 
     def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
         started = time.perf_counter()
@@ -48,11 +53,14 @@ class Sleeping:
             fitness=tuple(fitness),
             env_steps=self.env_steps * chunk.count,
             busy_s=time.perf_counter() - started,
-            scalars={"life/length": float(chunk.count)},
+            figures={"life/length": float(chunk.count)},
         )
 
     def stop(self) -> None:
         """It sleeps on, as a simulator that hangs."""
+
+    def close(self) -> None:
+        """Nothing to free."""
 
     def _do(self, key: str) -> None:
         folder = Path(self.deeds)

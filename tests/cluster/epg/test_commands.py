@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster.epg.lives import Recipe
 
 from cluster.main import main
 from cluster.store.journal import ChunkRecord, read
@@ -28,10 +27,7 @@ RUN = [*SMALL, *SIZES, *SETTINGS]
 
 @pytest.fixture(autouse=True)
 def _sleeping(monkeypatch: pytest.MonkeyPatch) -> None:
-    def recipe_of(config: object) -> Recipe:
-        return Sleeping()
-
-    monkeypatch.setattr("cluster.epg.training.recipe_of", recipe_of)
+    monkeypatch.setattr("cluster.run.lifetimes.make_collector", Sleeping())
 
 
 def started(*arguments: str, cwd: Path, sleep_s: float = 0.01) -> subprocess.Popen[str]:
@@ -105,11 +101,11 @@ def test_wrong_input_is_one_line_and_exit_code_2_and_leaves_nothing(
 def test_a_run_leaves_all_that_its_directory_promises(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     assert (summary["algorithm"], summary["finished"], summary["reason"]) == ("epg", True, "total epochs")
-    assert (summary["epochs"], summary["lives"]) == (6, 6 * 16 + 3 * 3)
-    assert summary["env_steps"] == 100 * summary["lives"]
+    assert (summary["rounds"], summary["counts"]["lives"]) == (6, 6 * 16 + 3 * 3)
+    assert summary["env_steps"] == 100 * summary["counts"]["lives"]
     assert len(summary["parameters_sha256"]) == 64
     assert 0 <= summary["driver_share"] <= 1
-    assert summary["best_score"] is not None
+    assert summary["figures"]["evaluation/best"] is not None
     assert json.loads((finished / "config.json").read_text())["num_workers"] == 16
     assert (finished / "learning_curve.png").stat().st_size > 10_000
     assert list((finished / "tb").glob("events.out.tfevents.*"))
@@ -166,7 +162,7 @@ def test_a_finished_run_is_not_resumed_but_may_go_on_for_longer(
     assert json.loads((run / "config.json").read_text())["num_epochs"] == 4
     assert main(["resume", str(run), "--epochs", "6", "--workers", "32", "--no-progress"]) == 0
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["epochs"], summary["lives"]) == (6, 4 * 16 + 2 * 32 + 3 * 3)
+    assert (summary["rounds"], summary["counts"]["lives"]) == (6, 4 * 16 + 2 * 32 + 3 * 3)
     assert main(["journal", str(run), "--verify"]) == 0
     assert [record["epoch"] for record in read_metrics(run / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
 
@@ -175,11 +171,11 @@ def test_a_run_that_used_up_its_time_goes_on_when_asked_for_epochs(tmp_path: Pat
     run = tmp_path / "run"
     assert main([*RUN, "max_train_seconds=0.001", "--epochs", "50", "--out", str(run)]) == 0
     stopped = json.loads((run / "summary.json").read_text())
-    assert (stopped["reason"], stopped["epochs"]) == ("time limit", 1)
+    assert (stopped["reason"], stopped["rounds"]) == ("time limit", 1)
     assert main(["resume", str(run)]) == 2
     assert "(time limit, 1 epochs): `metaray resume" in capsys.readouterr().err
     assert main(["resume", str(run), "--epochs", "3", "--no-progress"]) == 0
-    assert json.loads((run / "summary.json").read_text())["epochs"] == 3
+    assert json.loads((run / "summary.json").read_text())["rounds"] == 3
     assert json.loads((run / "config.json").read_text())["max_train_seconds"] is None
 
 
@@ -299,7 +295,7 @@ def test_a_run_that_fails_says_why_and_can_be_resumed(
     deeds = tmp_path / "deeds"
     deeds.mkdir()
     (deeds / "always-raise-1-1").touch()
-    monkeypatch.setattr("cluster.epg.training.recipe_of", lambda config: Sleeping(deeds=str(deeds)))
+    monkeypatch.setattr("cluster.run.lifetimes.make_collector", Sleeping(deeds=str(deeds)))
     run = tmp_path / "run"
     assert main([*RUN, "--epochs", "6", "--out", str(run)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]

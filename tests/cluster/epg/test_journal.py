@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster.epg.replay import ReplayError, epochs, last_epoch, phi_sha256, rebuild, resume
 
+from cluster.run.replay import ReplayError, epochs, last_epoch, phi_sha256, rebuild, resume
 from cluster.store import journal as journals
 from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord, decode, encode, mend, read
 from envs.errors import InvalidInputError
@@ -56,8 +56,8 @@ def test_phi_is_rebuilt_from_the_journal_alone(tmp_path: Path) -> None:
     result = evolve(tmp_path)
     seen: list[int] = []
     state = rebuild(tmp_path / "journal.jsonl", lambda lived, state: seen.append(state.epoch))
-    np.testing.assert_array_equal(state.phi, result.phi)
-    assert state.best_score == result.best_score
+    np.testing.assert_array_equal(state.phi, result.parameters["phi"])
+    assert state.best_score == result.figures["evaluation/best"]
     assert seen == [1, 2, 3, 4, 5, 6]
     assert last_epoch(tmp_path / "journal.jsonl") == 6
 
@@ -84,7 +84,7 @@ def test_a_torn_tail_is_cut_off_in_one_line_and_lived_again(tmp_path: Path, byte
     assert path.with_name("journal.jsonl.cut").read_bytes() == lines[9][:bytes_left]
     mend(path, said.append)
     assert len(said) == 1
-    assert phi_sha256(evolve(tmp_path / "run").phi) == phi_sha256(want.phi)
+    assert phi_sha256(evolve(tmp_path / "run").parameters["phi"]) == phi_sha256(want.parameters["phi"])
 
 
 def test_a_damaged_record_in_the_middle_takes_what_follows_with_it(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_damaged_record_in_the_middle_takes_what_follows_with_it(tmp_path: Pat
     said: list[str] = []
     mend(path, said.append)
     assert "it does not match its checksum" in said[0]
-    assert phi_sha256(evolve(tmp_path).phi) == phi_sha256(want.phi)
+    assert phi_sha256(evolve(tmp_path).parameters["phi"]) == phi_sha256(want.parameters["phi"])
     assert rebuild(path).epoch == 6
 
 
@@ -115,8 +115,10 @@ def test_a_checkpoint_beyond_the_journals_end_does_not_count(tmp_path: Path) -> 
     path = tmp_path / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:12]))
-    assert resume(path, watcher.checkpoints[-1]).state.epoch == 1
-    assert phi_sha256(evolve(tmp_path, checkpoint=watcher.checkpoints[-1]).phi) == phi_sha256(want.phi)
+    assert resume(path, watcher.checkpoints[-1]).payload["first_round"] == 1
+    assert phi_sha256(evolve(tmp_path, checkpoint=watcher.checkpoints[-1]).parameters["phi"]) == phi_sha256(
+        want.parameters["phi"]
+    )
     assert rebuild(path).epoch == 6
 
 
@@ -126,28 +128,28 @@ def test_a_checkpoint_spares_the_replay_of_what_is_before_it(path: Path, tmp_pat
     replayed: list[int] = []
     update = epg.update
 
-    def counted(config, state, *arguments, **keywords):  # type: ignore[no-untyped-def]
+    def counted(agent, config, state, *arguments):  # type: ignore[no-untyped-def]
         replayed.append(state.epoch)
-        return update(config, state, *arguments, **keywords)
+        return update(agent, config, state, *arguments)
 
     monkeypatch.setattr(epg, "update", counted)
     resumption = resume(path, watcher.checkpoints[1])
-    assert watcher.checkpoints[1]["epoch"] == 4
+    assert watcher.checkpoints[1]["first_round"] == 4
     assert replayed == [4, 5]
-    assert (resumption.state.epoch, resumption.lives) == (6, 6 * 16 + 3 * 3)
+    assert (resumption.payload["first_round"], resumption.payload["statistics"]["counts"]["lives"]) == (6, 6 * 16 + 3 * 3)
 
 
 def test_another_numpy_is_named_where_phi_differs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     update = epg.update
 
-    def other(config, state, *arguments, **keywords):  # type: ignore[no-untyped-def]
-        after, scalars = update(config, state, *arguments, **keywords)
+    def other(agent, config, state, *arguments):  # type: ignore[no-untyped-def]
+        after, scalars = update(agent, config, state, *arguments)
         return replace(after, phi=np.nextafter(after.phi, np.float32(2))), scalars
 
     monkeypatch.setattr(epg, "update", other)
     with pytest.raises(ReplayError, match=r"phi after epoch 1 is another than it was, although the libraries are the same"):
         rebuild(path)
-    monkeypatch.setattr("cluster.epg.replay.library_versions", lambda: {"numpy": "3.0.0"})
+    monkeypatch.setattr("cluster.run.replay.library_versions", lambda: {"numpy": "3.0.0"})
     with pytest.raises(ReplayError, match=r"the run began with .*numpy 2\.[\d.]+, here 3\.0\.0") as caught:
         rebuild(path)
     assert "\n" not in str(caught.value)
@@ -173,8 +175,8 @@ def test_an_epoch_under_way_is_told_apart(tmp_path: Path) -> None:
     journal.close()
     *_, last = epochs(tmp_path / "journal.jsonl")
     assert last.update is None
-    assert list(last.of("perturbed")) == [1]
+    assert [result.index for result in last.fitness] == [1]
     resumption = resume(tmp_path / "journal.jsonl", None)
-    assert resumption.lived is not None
-    assert resumption.state.epoch == 1
+    assert resumption.epoch is not None
+    assert resumption.payload["first_round"] == 1
     assert isinstance(list(read(tmp_path / "journal.jsonl"))[-3], UpdateRecord)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster.epg.life_checks import LifeChecks, NotFiniteError
-from cluster.epg.lives import Recipe
-from cluster.epg.replay import phi_sha256, rebuild, resume
 
 from actors.chunks import Chunk, ChunkResult, NotFinite, chunks_of
 from cluster.main import main
+from cluster.run.life_checks import LifeChecks, NotFiniteError
+from cluster.run.replay import phi_sha256, rebuild, resume
 from cluster.store.journal import ChunkRecord, UpdateRecord, decode, encode, read
 from cluster.store.metrics import read_metrics
 from tests.cluster.epg.evolving import Watcher, evolve, sized
@@ -108,9 +107,9 @@ def test_the_figures_are_of_the_lives_that_are_finite(tmp_path: Path, value: flo
         assert scalars["lives/not_finite"] == (2 if "evaluation/score" not in scalars else 3)
     scores = [record.score for record in read(tmp_path / "sick" / "journal.jsonl") if isinstance(record, UpdateRecord)]
     assert [score is None for score in scores] == [True, False] * 3
-    assert result.best_score == max(score for score in scores if score is not None)
+    assert result.figures["evaluation/best"] == max(score for score in scores if score is not None)
     assert result.not_finite == 6 * 2 + 3
-    assert watcher.statuses[-1].fitness_mean == watcher.metrics[-1][1]["fitness/mean"]
+    assert watcher.statuses[-1].figures["fitness/mean"] == watcher.metrics[-1][1]["fitness/mean"]
     assert [line.split(":")[0] for line in watcher.events] == ["epoch 1", "evaluation after epoch 2"]
     assert (calm.events, calm.metrics[-1][1]["lives/not_finite"]) == ([], 0)
 
@@ -118,16 +117,16 @@ def test_the_figures_are_of_the_lives_that_are_finite(tmp_path: Path, value: flo
 def test_phi_is_the_same_bit_for_bit_after_a_stop_and_from_the_journal_alone(tmp_path: Path) -> None:
     recipe = Sick(perturbed=(3, 9), evaluation=(1,), value=INF)
     want = evolve(tmp_path / "calm", recipe=recipe)
-    watcher = Watcher(when=lambda status: status.epoch == 3 and status.chunks_done == 2)
+    watcher = Watcher(when=lambda status: status.rounds == 3 and status.chunks_done == 2)
     watcher._deed = lambda: setattr(watcher, "wants_stop", True)
     part = evolve(tmp_path / "run", sized(log_every_s=1e-6), recipe=recipe, observer=watcher)
     assert part.reason == "stopped by signal"
     resumption = resume(tmp_path / "run" / "journal.jsonl", None)
     assert resumption.not_finite == 3 * 2 + 1
     result = evolve(tmp_path / "run", recipe=recipe)
-    assert phi_sha256(result.phi) == phi_sha256(want.phi)
+    assert phi_sha256(result.parameters["phi"]) == phi_sha256(want.parameters["phi"])
     assert result.not_finite == want.not_finite == 6 * 2 + 3
-    np.testing.assert_array_equal(rebuild(tmp_path / "run" / "journal.jsonl").phi, want.phi)
+    np.testing.assert_array_equal(rebuild(tmp_path / "run" / "journal.jsonl").phi, want.parameters["phi"])
 
 
 def test_a_record_is_json_whatever_its_fitness_and_one_of_an_older_version_is_read() -> None:
@@ -197,8 +196,8 @@ def test_a_run_says_it_and_ends_well(tmp_path: Path, sick: Callable[[Sick], None
     assert f"lives    6 of 70 not finite (see {run}/log.txt)" in out
     assert (run / "log.txt").read_text().count("are not finite") == 2
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["lives_not_finite"], summary["lives"]) == (4 + 2, 4 * 16 + 2 * 3)
-    assert summary["best_score"] is not None and summary["fitness_mean"] is not None
+    assert (summary["counts"]["lives/not_finite"], summary["counts"]["lives"]) == (4 + 2, 4 * 16 + 2 * 3)
+    assert summary["figures"]["evaluation/best"] is not None and summary["figures"]["fitness/mean"] is not None
     assert all(record["fitness/mean"] is not None for record in read_metrics(run / "metrics.jsonl"))
     assert main(["journal", str(run)]) == 0
     assert "nan" not in capsys.readouterr().out

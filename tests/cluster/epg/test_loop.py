@@ -8,39 +8,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster.backends.local_pool import LocalPool
-from cluster.epg.replay import phi_sha256, rebuild
-from cluster.epg.round import ChunkLostError
 
+from cluster.run.replay import phi_sha256, rebuild
+from cluster.run.rounds import WorkLostError
 from cluster.store import scaling
 from cluster.store.journal import ChunkRecord, EpochRecord, UpdateRecord, read
 from cluster.store.run_directory import RunDirectory
-from tests.cluster.epg.evolving import CONFIG, Watcher, evolve, sized
+from tests.cluster.epg.evolving import CONFIG, Watcher, evolve, local, sized
 from tests.cluster.epg.sleeping import Sleeping
 
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Digest of phi of the run in one thread in which nothing goes wrong."""
-    return phi_sha256(evolve(tmp_path_factory.mktemp("calm")).phi)
+    return phi_sha256(evolve(tmp_path_factory.mktemp("calm")).parameters["phi"])
 
 
 def test_a_run_in_one_thread_counts_judges_and_keeps_everything(tmp_path: Path, calm: str) -> None:
     watcher = Watcher()
     result = evolve(tmp_path, observer=watcher)
-    assert (result.reason, result.epochs) == ("total epochs", 6)
-    assert phi_sha256(result.phi) == calm
-    assert result.lives == 6 * 16 + 3 * 3  # evaluations after epochs 2, 4 and 6
-    assert result.env_steps == 100 * result.lives
-    assert [scalars["epoch"] for _, scalars in watcher.metrics] == [1, 2, 3, 4, 5, 6]
+    assert (result.reason, result.rounds) == ("total epochs", 6)
+    assert phi_sha256(result.parameters["phi"]) == calm
+    assert result.counts["lives"] == 6 * 16 + 3 * 3  # evaluations after epochs 2, 4 and 6
+    assert result.env_steps == 100 * result.counts["lives"]
+    assert [scalars["round"] for _, scalars in watcher.metrics] == [1, 2, 3, 4, 5, 6]
     scores = [scalars["evaluation/score"] for _, scalars in watcher.metrics if "evaluation/score" in scalars]
     assert len(scores) == 3
-    assert result.best_score == max(scores)
+    assert result.figures["evaluation/best"] == max(scores)
     assert watcher.metrics[-1][0] == result.env_steps
     assert watcher.metrics[0][1]["life/length"] == 4.0
-    assert [payload["epoch"] for payload in watcher.checkpoints] == [2, 4, 6]
+    assert [payload["first_round"] for payload in watcher.checkpoints] == [2, 4, 6]
     last = watcher.statuses[-1]
-    assert (last.epoch, last.num_epochs, last.actors_alive, last.num_actors) == (6, 6, 1, 1)
+    assert (last.rounds, last.total_rounds, last.actors_alive, last.num_actors) == (6, 6, 1, 1)
 
 
 def test_the_score_is_of_phi_itself_without_guidance(tmp_path: Path) -> None:
@@ -57,12 +56,12 @@ def test_the_score_is_of_phi_itself_without_guidance(tmp_path: Path) -> None:
 
 
 def test_epochs_change_phi_and_seeds_differ(tmp_path: Path, calm: str) -> None:
-    assert phi_sha256(evolve(tmp_path / "a", sized(num_epochs=5)).phi) != calm
-    assert phi_sha256(evolve(tmp_path / "b", sized(seed=1)).phi) != calm
+    assert phi_sha256(evolve(tmp_path / "a", sized(num_epochs=5)).parameters["phi"]) != calm
+    assert phi_sha256(evolve(tmp_path / "b", sized(seed=1)).parameters["phi"]) != calm
 
 
 def test_processes_die_raise_and_hang_and_phi_is_the_same(tmp_path: Path, calm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.epg.round.STRAGGLER_MIN_S", 1e9)  # else a copy of what hangs ends the run before its deadline
+    monkeypatch.setattr("cluster.run.stage.STRAGGLER_MIN_S", 1e9)  # else a copy of what hangs ends the run before its deadline
     deeds = tmp_path / "deeds"
     deeds.mkdir()
     for name in ("die-1-0", "raise-2-3", "hang-3-1", "die-evaluation"):
@@ -70,7 +69,7 @@ def test_processes_die_raise_and_hang_and_phi_is_the_same(tmp_path: Path, calm: 
     watcher = Watcher()
     config = sized(num_actors=2, chunk_deadline_s=2.0)
     result = evolve(tmp_path / "run", config, recipe=Sleeping(deeds=str(deeds)), observer=watcher)
-    assert phi_sha256(result.phi) == calm
+    assert phi_sha256(result.parameters["phi"]) == calm
     assert result.lost_actors == 3
     assert list(deeds.iterdir()) == []
     assert sum("died; a new one takes its place" in line for line in watcher.events) == 2
@@ -85,7 +84,7 @@ def test_a_chunk_that_fails_three_times_stops_the_run_with_its_error(tmp_path: P
     (deeds / f"always-{deed}-1-2").touch()
     watcher = Watcher()
     config = sized(num_actors=num_actors)
-    error: type[Exception] = ArithmeticError if deed == "raise" else ChunkLostError
+    error: type[Exception] = ArithmeticError if deed == "raise" else WorkLostError
     with pytest.raises(error) as caught:
         evolve(tmp_path / "run", config, recipe=Sleeping(deeds=str(deeds)), observer=watcher)
     text = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
@@ -110,14 +109,14 @@ def test_actors_come_and_go_and_phi_is_the_same(tmp_path: Path, calm: str) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
         result = evolve(tmp_path, config, recipe=Sleeping(sleep_s=0.05), observer=watcher)
-    assert phi_sha256(result.phi) == calm
+    assert phi_sha256(result.parameters["phi"]) == calm
     assert result.lost_actors == 0
     assert [line for line in watcher.events if "actors from now on" in line][:2] == [
         "3 actors from now on, 2 before",
         "1 actors from now on, 3 before",
     ]
     seen = scaling.observed(directory)
-    assert seen is not None and seen.epoch == 6
+    assert seen is not None and seen.rounds == 6
 
 
 def test_one_thread_grows_into_processes_and_its_chunk_is_kept(tmp_path: Path, calm: str) -> None:
@@ -126,45 +125,45 @@ def test_one_thread_grows_into_processes_and_its_chunk_is_kept(tmp_path: Path, c
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
         result = evolve(tmp_path, recipe=Sleeping(sleep_s=0.02), observer=watcher)
-    assert phi_sha256(result.phi) == calm
+    assert phi_sha256(result.parameters["phi"]) == calm
     assert watcher.statuses[-1].num_actors == 2
 
 
 def test_the_size_of_an_epoch_changes_at_its_border_and_is_in_the_journal(tmp_path: Path) -> None:
     directory = RunDirectory(path=tmp_path)
     deed = lambda: scaling.ask(directory, num_workers=32, num_vectors=16) and None  # noqa: E731
-    watcher = Watcher(deed, when=lambda status: status.epoch == 2 and status.phase == "lives")
+    watcher = Watcher(deed, when=lambda status: status.rounds == 2 and status.part == "train")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
         result = evolve(tmp_path, recipe=Sleeping(sleep_s=0.005), observer=watcher)
     sizes = [(r.num_workers, r.num_vectors, r.chunks) for r in read(directory.journal_file) if isinstance(r, EpochRecord)]
     assert sizes == [(16, 8, 4)] * 3 + [(32, 16, 8)] * 3
-    np.testing.assert_array_equal(rebuild(directory.journal_file).phi, result.phi)
+    np.testing.assert_array_equal(rebuild(directory.journal_file).phi, result.parameters["phi"])
 
 
 def test_what_is_wanted_and_impossible_is_said_and_changes_nothing(tmp_path: Path, calm: str) -> None:
     tmp_path.mkdir(exist_ok=True)
     scaling.ask(RunDirectory(path=tmp_path), num_workers=17)
     watcher = Watcher()
-    assert phi_sha256(evolve(tmp_path, observer=watcher).phi) == calm
+    assert phi_sha256(evolve(tmp_path, observer=watcher).parameters["phi"]) == calm
     assert "num_workers = 17 must be a multiple of num_vectors = 8" in watcher.events[0]
 
 
 @pytest.mark.parametrize("with_checkpoint", [False, True])
 def test_a_stop_keeps_everything_and_a_resume_ends_with_the_same_phi(tmp_path: Path, calm: str, with_checkpoint: bool) -> None:
-    watcher = Watcher(when=lambda status: status.epoch == 3 and status.chunks_done == 2)
+    watcher = Watcher(when=lambda status: status.rounds == 3 and status.done == 2)
 
     def stop() -> None:
         watcher.wants_stop = True
 
     watcher._deed = stop
     part = evolve(tmp_path, sized(log_every_s=1e-6), recipe=Sleeping(sleep_s=0.01), observer=watcher)
-    assert (part.reason, part.epochs) == ("stopped by signal", 3)
+    assert (part.reason, part.rounds) == ("stopped by signal", 3)
     before = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, ChunkRecord)]
     rest = Watcher()
     result = evolve(tmp_path, observer=rest, checkpoint=watcher.checkpoints[-1] if with_checkpoint else None)
-    assert phi_sha256(result.phi) == calm
-    assert (result.lives, result.env_steps) == (6 * 16 + 3 * 3, 100 * (6 * 16 + 3 * 3))
+    assert phi_sha256(result.parameters["phi"]) == calm
+    assert (result.counts["lives"], result.env_steps) == (6 * 16 + 3 * 3, 100 * (6 * 16 + 3 * 3))
     after = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, ChunkRecord)]
     assert after[: len(before)] == before
     keys = [(record.kind, record.epoch, record.index) for record in after]
@@ -176,8 +175,8 @@ def test_a_straggler_is_given_out_again_and_the_first_answer_counts(tmp_path: Pa
     deeds.mkdir()
     (deeds / "slow-4-3").touch()
     result = evolve(tmp_path / "run", sized(num_actors=2), recipe=Sleeping(sleep_s=0.01, deeds=str(deeds)))
-    assert phi_sha256(result.phi) == calm
-    assert result.reissued_chunks == 1
+    assert phi_sha256(result.parameters["phi"]) == calm
+    assert result.reissued == 1
     keys = [(r.kind, r.epoch, r.index) for r in read(tmp_path / "run" / "journal.jsonl") if isinstance(r, ChunkRecord)]
     assert len(set(keys)) == len(keys)
 
@@ -187,23 +186,25 @@ def test_a_time_limit_ends_with_an_evaluation(tmp_path: Path) -> None:
     watcher = Watcher()
     result = evolve(tmp_path, config, recipe=Sleeping(sleep_s=0.01), observer=watcher)
     assert result.reason == "time limit"
-    assert 0 < result.epochs < 1000
+    assert 0 < result.rounds < 1000
     (score,) = [r.score for r in read(tmp_path / "journal.jsonl") if isinstance(r, UpdateRecord) and r.score is not None]
-    assert result.best_score == score
-    assert (watcher.statuses[-1].epoch, watcher.statuses[-1].best_score) == (result.epochs, score)  # the verdict is seen
+    assert result.figures["evaluation/best"] == score
+    assert (watcher.statuses[-1].rounds, watcher.statuses[-1].figures["evaluation/best"]) == (
+        result.rounds,
+        score,
+    )  # the verdict is seen
 
 
-def test_worker_processes_end_with_their_pool(tmp_path: Path) -> None:
-    pool = LocalPool(Sleeping(sleep_s=30.0), 2, 100.0)
-    pool.start()
-    while pool.free() < 2:
-        pool.wait(0.25)
-    processes = [seat._worker._process for seat in pool._seats]  # type: ignore[attr-defined]
-    assert pool.num_alive() == 2
+def test_worker_processes_end_with_their_backend() -> None:
+    backend = local(sized(num_actors=2), Sleeping(sleep_s=30.0))
+    backend.start(None)
+    while len(backend.free()) < 2:
+        backend.wait(0.25)
+    processes = [one.worker._process for one in backend._fleet.watched()]  # type: ignore[attr-defined]
     os.kill(processes[0].pid, signal.SIGINT)  # as the terminal of a person who presses Ctrl-C sends it to all
-    pool.wait(0.2)
-    assert pool.num_alive() == 2 and processes[0].is_alive()
-    pool.close()
+    backend.wait(0.2)
+    assert backend.num_alive() == 2 and processes[0].is_alive()
+    backend.close()
     for process in processes:
         process.join(10)
         assert process.exitcode is not None
@@ -211,7 +212,7 @@ def test_worker_processes_end_with_their_pool(tmp_path: Path) -> None:
 
 def test_a_runner_that_cannot_be_made_ends_the_run_with_its_error(tmp_path: Path) -> None:
     class Broken(Sleeping):
-        def __call__(self) -> Sleeping:
+        def __call__(self, *arguments: object) -> Sleeping:
             raise FileNotFoundError("no such robot")
 
     with pytest.raises(FileNotFoundError, match="no such robot"):

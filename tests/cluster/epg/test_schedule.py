@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster.epg.lives import Recipe
-from cluster.epg.replay import rebuild
-from cluster.epg.resuming import extend
 
 from cluster.epg.config import EpgRunConfig, schedule_line
 from cluster.main import main
+from cluster.run.lifetimes import extend
+from cluster.run.replay import rebuild
 from cluster.store.journal import EpochRecord, read
 from cluster.store.run_directory import RunDirectory
 from learners import epg
@@ -61,7 +60,7 @@ def test_a_longer_run_is_the_shorter_one_and_more(tmp_path: Path, stopped_at: in
     config = sized(evolution=GUIDED)
     evolve(tmp_path / "whole", config)
     whole = [record for record in read(tmp_path / "whole" / "journal.jsonl") if isinstance(record, EpochRecord)]
-    watcher = Watcher(when=lambda status: status.epoch == stopped_at)
+    watcher = Watcher(when=lambda status: status.rounds == stopped_at)
     watcher._deed = lambda: setattr(watcher, "wants_stop", True)
     evolve(tmp_path / "run", config, observer=watcher, recipe=Sleeping(sleep_s=0.005))
     longer = extended(tmp_path / "run", config, "12")
@@ -72,7 +71,7 @@ def test_a_longer_run_is_the_shorter_one_and_more(tmp_path: Path, stopped_at: in
     assert [one.alpha for one in begun.values()] == [1 - epoch / 3 if epoch < 3 else 0 for epoch in range(12)]
     assert {one.num_epochs for one in begun.values()} == {6}
     assert all(scalars["evolution/learning_rate"] == pytest.approx(1e-3) for _, scalars in again.metrics if scalars["epoch"] > 3)
-    np.testing.assert_array_equal(rebuild(tmp_path / "run" / "journal.jsonl").phi, result.phi)
+    np.testing.assert_array_equal(rebuild(tmp_path / "run" / "journal.jsonl").phi, result.parameters["phi"])
     assert again.events == [schedule_line(longer, rebuild(tmp_path / "whole" / "journal.jsonl").epoch if stopped_at == 6 else 2)]
     assert watcher.events == []
 
@@ -83,16 +82,13 @@ def test_a_journal_whose_schedules_were_laid_anew_by_an_older_version_is_replaye
     result = evolve(tmp_path, sized(evolution=GUIDED, num_epochs=12))
     records = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, EpochRecord)]
     assert [record.num_epochs for record in records] == [6] * 6 + [12] * 6
-    np.testing.assert_array_equal(rebuild(tmp_path / "journal.jsonl").phi, result.phi)
+    np.testing.assert_array_equal(rebuild(tmp_path / "journal.jsonl").phi, result.parameters["phi"])
 
 
 def test_a_resume_for_longer_says_what_its_schedules_are_laid_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def recipe_of(config: object) -> Recipe:
-        return Sleeping()
-
-    monkeypatch.setattr("cluster.epg.training.recipe_of", recipe_of)
+    monkeypatch.setattr("cluster.run.lifetimes.make_collector", Sleeping())
     run = tmp_path / "run"
     small = ["train", "epg", "--preset", "point-goal", "--family", "cartpole", "--local", "--no-progress", "--workers", "16"]
     sizes = ["--vectors", "8", "--lives-per-chunk", "4", "--set", "evaluation_lives=3", "evaluation_lives_per_chunk=3"]

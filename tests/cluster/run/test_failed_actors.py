@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.backends.local_wiring import LocalWiring
-from cluster.backends.wiring import ActorFailed, Event, Handle
 
-from actors.messages import UnrollRequest
+from cluster.backends.base import LearnCall
+from cluster.backends.learner import LearnerHost
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, SilentObserver
 from cluster.store import checkpoint as checkpoints
 from envs.errors import EnvFaultError, InvalidInputError
 from learners.networks.agent import NetworkConfig
+from tests.cluster.run.running import Failing, Local, digest, run
 
 CONFIG = RunConfig(
     family="cartpole-physics",
@@ -34,25 +31,6 @@ CONFIG = RunConfig(
 )
 
 FAULT = EnvFaultError("step", "raised ValueError: boom", family="mine", slot=3, step=17)
-
-
-class Failing(LocalWiring):
-    """An actor's unroll of a round fails, once everybody else has done what can be done without it."""
-
-    def __init__(self, config: RunConfig, actor: int, round_: int, error: Exception = FAULT) -> None:
-        super().__init__(config)
-        self._at, self._error = (actor, round_), error
-
-    def unroll(self, request: UnrollRequest, weights: Handle) -> None:
-        if (request.actor, request.round) != self._at:
-            super().unroll(request, weights)
-            return
-
-        def work() -> Event:
-            time.sleep(0.3)
-            return ActorFailed(error=self._error)
-
-        self._inboxes[request.actor].put(work)
 
 
 class Keeper(SilentObserver):
@@ -70,14 +48,10 @@ class Keeper(SilentObserver):
         self.events.append(line)
 
 
-def digest(result: LoopResult) -> str:
-    return hashlib.sha256(b"".join(result.parameters[name].tobytes() for name in sorted(result.parameters))).hexdigest()
-
-
 @functools.cache
 def undisturbed(lag: int) -> LoopResult:
     config = replace(CONFIG, lag=lag)
-    return Loop(config, LocalWiring(config), SilentObserver()).run()
+    return run(config)
 
 
 @pytest.mark.parametrize("lag", [0, 1, 2])
@@ -88,43 +62,34 @@ def test_a_deterministic_run_that_failed_anywhere_resumes_as_if_it_had_not(
     config, want = replace(CONFIG, lag=lag), undisturbed(lag)
     keeper = Keeper(tmp_path)
     with pytest.raises(EnvFaultError) as caught:
-        Loop(config, Failing(config, actor, round_), keeper).run()
+        run(config, keeper, backend=Failing(config, actor, round_, FAULT))
     assert caught.value is FAULT
     assert keeper.payload is not None
     assert (keeper.payload["first_round"], keeper.payload["first_actor"]) == (round_, actor)
-    got = Loop(config, LocalWiring(config), SilentObserver(), keeper.payload).run()
+    got = run(config, checkpoint=keeper.payload)
     assert digest(got) == digest(want)
     assert (got.env_steps, got.num_episodes, got.final_return) == (want.env_steps, want.num_episodes, want.final_return)
     assert (got.mean_lag, got.learner_updates) == (want.mean_lag, want.learner_updates)
 
 
-def test_a_free_run_saves_the_learner_once_its_calls_are_over() -> None:
-    class SlowLearner(Failing):
-        def learn(self, trajectories: Sequence[Handle]) -> None:
-            given = list(trajectories)
+def test_a_free_run_saves_the_learner_once_its_calls_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    learn, versions = LearnerHost.learn, list[int]()
 
-            def work() -> Event:
-                time.sleep(0.1)
-                return learn(given)
-
-            learn = self._learned
-            self._inboxes[-1].put(work)
-
-        def _learned(self, trajectories: Any) -> Event:
-            from cluster.backends.wiring import Learned
-
-            report, snapshot = self._learner.learn(trajectories)
-            self.version = report.version
-            return Learned(report=report, weights=snapshot)
+    def slowly(self: LearnerHost, call: LearnCall, experience: Any) -> Any:
+        time.sleep(0.1)
+        report, snapshot = learn(self, call, experience)
+        versions.append(report.version)
+        return report, snapshot
 
     config, keeper = replace(CONFIG, deterministic=False), Keeper()
-    wiring = SlowLearner(config, 1, 3)
-    with pytest.raises(EnvFaultError, match="boom"):
-        Loop(config, wiring, keeper).run()
+    with monkeypatch.context() as patch:
+        patch.setattr(LearnerHost, "learn", slowly)
+        with pytest.raises(EnvFaultError, match="boom"):
+            run(config, keeper, backend=Failing(config, 1, 3, FAULT))
     assert keeper.payload is not None
-    assert keeper.payload["learner"]["version"] == wiring.version > 0
-    rest = Loop(config, LocalWiring(config), SilentObserver(), keeper.payload).run()
-    assert rest.learner_updates > wiring.version
+    assert keeper.payload["learner"]["version"] == versions[-1] > 0
+    rest = run(config, checkpoint=keeper.payload)
+    assert rest.learner_updates > versions[-1]
 
 
 def test_a_learner_that_fails_as_well_is_not_said_to_be_the_cause() -> None:
@@ -134,7 +99,7 @@ def test_a_learner_that_fails_as_well_is_not_said_to_be_the_cause() -> None:
 
     keeper = Keeper()
     with pytest.raises(EnvFaultError, match="boom"):
-        Loop(CONFIG, BothFail(CONFIG, 1, 2), keeper).run()
+        run(CONFIG, keeper, backend=BothFail(CONFIG, 1, 2, FAULT))
     assert len(keeper.events) == 1
     assert keeper.events[0].startswith("the learner could not be saved: OSError: the disk is full")
 
@@ -142,7 +107,7 @@ def test_a_learner_that_fails_as_well_is_not_said_to_be_the_cause() -> None:
 def test_an_environment_that_cannot_be_made_before_anything_was_learned_is_wrong_input_and_saves_nothing() -> None:
     keeper = Keeper()
     with pytest.raises(InvalidInputError, match="cannot be made"):
-        Loop(CONFIG, Failing(CONFIG, 0, 0, InvalidInputError("environment mine cannot be made")), keeper).run()
+        run(CONFIG, keeper, backend=Failing(CONFIG, 0, 0, InvalidInputError("environment mine cannot be made")))
     assert keeper.payload is None
 
 
@@ -150,6 +115,6 @@ def test_a_fault_while_the_actors_are_made_is_wrong_input(monkeypatch: pytest.Mo
     def start(*_: object) -> None:
         raise EnvFaultError("reset", "returned None", family="mine", slot=0)
 
-    monkeypatch.setattr(LocalWiring, "start", start)
+    monkeypatch.setattr(Local, "start", start)
     with pytest.raises(InvalidInputError, match="environment mine, slot 0: reset returned None"):
-        Loop(CONFIG, LocalWiring(CONFIG), SilentObserver()).run()
+        run(CONFIG)

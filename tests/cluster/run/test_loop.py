@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import shutil
 from dataclasses import replace
@@ -11,16 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cluster.backends.local_wiring import LocalWiring
-from cluster.backends.wiring import Handle
 
-from actors.messages import UnrollRequest
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver, Status
+from cluster.run.observer import SilentObserver, Status
 from learners.impala import ImpalaConfig
 from learners.metagradient_config import MetaConfig
 from learners.networks.agent import NetworkConfig
+from tests.cluster.run.running import Local, digest, run
 
 CONFIG = RunConfig(
     family="cartpole-physics",
@@ -48,14 +44,6 @@ class Recorder(SilentObserver):
 
     def stop_requested(self) -> bool:
         return self._stop_after is not None and len(self.checkpoints) >= self._stop_after
-
-
-def run(config: RunConfig, observer: SilentObserver | None = None, checkpoint: dict[str, Any] | None = None) -> LoopResult:
-    return Loop(config, LocalWiring(config), observer or SilentObserver(), checkpoint).run()
-
-
-def digest(result: LoopResult) -> str:
-    return hashlib.sha256(b"".join(result.parameters[name].tobytes() for name in sorted(result.parameters))).hexdigest()
 
 
 @pytest.mark.parametrize("lag", [0, 1, 2])
@@ -111,10 +99,10 @@ def test_free_mode_counts_every_step_once_and_stops_at_the_goal() -> None:
     assert result.reason == "total steps"
     assert 3200 <= result.env_steps < 3200 + 4 * 80
     assert result.learner_updates * 80 >= result.env_steps
-    assert result.dropped_trajectories == 0
+    assert result.dropped == 0
     assert result.num_episodes > 0
-    assert 0 < result.learner_utilisation <= 1
-    assert 0 < result.actor_utilisation <= 1
+    assert 0 < result.shares.learner <= 1
+    assert 0 < result.shares.actors <= 1
 
 
 def test_free_mode_resumes_with_the_learner_as_it_was() -> None:
@@ -130,12 +118,11 @@ def test_free_mode_resumes_with_the_learner_as_it_was() -> None:
 
 
 def test_a_stop_does_not_wait_for_actors_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    class OneHasNoPlace(LocalWiring):
-        def unroll(self, request: UnrollRequest, weights: Handle) -> None:
-            if request.actor == 0:
-                super().unroll(request, weights)
+    class OneHasNoPlace(Local):
+        def free(self) -> list[int]:
+            return [actor for actor in super().free() if actor == 0]
 
-        def actors_alive(self) -> int:
+        def num_alive(self) -> int:
             return 1
 
     class Stopping(Recorder):
@@ -150,10 +137,11 @@ def test_a_stop_does_not_wait_for_actors_that_never_come(monkeypatch: pytest.Mon
 
     events: list[str] = []
     monkeypatch.setattr("cluster.run.loop.STOP_PATIENCE_S", 0.5)
+    monkeypatch.setattr("cluster.run.loop.ACTOR_GRACE_S", 0.0)
     observer = Stopping()
     config = replace(CONFIG, log_every_s=0.1)
     with pytest.raises(KeyboardInterrupt):
-        Loop(config, OneHasNoPlace(config), observer).run()
+        run(config, observer, backend=OneHasNoPlace(config))
     assert events == ["the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint"]
     assert observer.checkpoints == []
 

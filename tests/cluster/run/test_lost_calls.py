@@ -1,4 +1,4 @@
-"""A learner call whose trajectories are lost: a free run goes on without them, a deterministic one says that it cannot."""
+"""A learner call whose experience is lost: a stream goes on without it, a synchronous run says that it cannot."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from cluster.backends.local_wiring import LocalWiring
-from cluster.backends.wiring import CallLost, Event, Handle, Notice
 
 from actors.messages import UnrollReport
+from cluster.backends.base import CallLost, Collected, Event, Handle, LearnCall, Notice
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.loop import Loop
 from cluster.run.observer import SilentObserver
-from cluster.run.schedule import FreeSchedule, Ready, Shape
+from cluster.run.schedule import Shape, Stream
+from learners.algorithm import Progress
 from learners.networks.agent import NetworkConfig
+from tests.cluster.run.running import Local, run
 
 CONFIG = RunConfig(
     family="cartpole",
@@ -25,22 +25,22 @@ CONFIG = RunConfig(
 )
 
 
-class LosesTheThirdCall(LocalWiring):
+class LosesTheThirdCall(Local):
     """As if a machine died with the trajectories of the third learner call."""
 
     calls = 0
 
-    def learn(self, trajectories: Sequence[Handle]) -> None:
+    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
         self.calls += 1
         if self.calls != 3:
-            super().learn(trajectories)
-            return
+            super().learn(call, experience)
 
-        def work() -> Event:
-            return CallLost(reason="the third call is lost")
-
-        self._inboxes[-1].put(work)
-        self._events.put(Notice(line="by the way"))
+    def wait(self, timeout_s: float) -> list[Event]:
+        events = super().wait(timeout_s)
+        if self.calls == 3:
+            self.calls += 1
+            events += [Notice(line="by the way"), CallLost(reason="the third call is lost")]
+        return events
 
 
 class Listener(SilentObserver):
@@ -51,39 +51,45 @@ class Listener(SilentObserver):
         self.events.append(line)
 
 
-def test_a_free_run_goes_on_and_counts_only_what_it_learned_from() -> None:
+def test_a_stream_goes_on_and_counts_only_what_it_learned_from() -> None:
     listener = Listener()
-    wiring = LosesTheThirdCall(CONFIG)
-    result = Loop(CONFIG, wiring, listener).run()
+    backend = LosesTheThirdCall(replace(CONFIG, lag=0))
+    result = run(replace(CONFIG, lag=0), listener, backend=backend)
     assert sorted(listener.events) == ["by the way", "the third call is lost"]
     assert result.reason == "total steps"
-    assert result.learner_updates == wiring.calls - 1
+    assert result.learner_updates == backend.calls - 2
     assert result.env_steps >= CONFIG.total_env_steps
     assert result.env_steps <= result.learner_updates * 80  # none of the lost call's
-    assert result.dropped_trajectories >= 1
+    assert result.dropped >= 1
 
 
 def test_a_deterministic_run_ends_with_the_way_to_go_on() -> None:
     config = replace(CONFIG, deterministic=True, lag=0)
     with pytest.raises(RuntimeError, match=r"actor 0 round 2 was lost .* `metaray resume`"):
-        Loop(config, LosesTheThirdCall(config), SilentObserver()).run()
+        run(config, backend=LosesTheThirdCall(config))
 
 
 def test_a_lost_call_makes_no_lag() -> None:
     """The next call's lag is counted from the updates that were really made."""
-    schedule = FreeSchedule(
-        shape=Shape(num_actors=1, unrolls_per_call=1, updates_per_call=4), lag=1, max_lag=100, version=0, weights="w0"
+    schedule = Stream(
+        shape=Shape(num_actors=1, units_per_call=1, updates_per_call=4),
+        lag=1,
+        max_lag=100,
+        version=0,
+        weights="w0",
+        progress=Progress(round=0, total=1, run_seed=0),
     )
 
-    def ready() -> Ready:
-        report = UnrollReport(actor=0, round=0, policy_version=0, env_steps=1, episodes=(), busy_s=0.0, where="")
-        return Ready(report=report, trajectory="t")
+    def collect() -> None:
+        assignment = schedule.next_work([0])
+        assert assignment is not None
+        schedule.collected(Collected(work=assignment.work, report=UnrollReport(env_steps=1, busy_s=0.0)))
 
-    schedule.unrolled(ready())
+    collect()
     lost = schedule.next_call()
     assert lost is not None
     schedule.call_lost(lost)
-    schedule.unrolled(ready())
+    collect()
     call = schedule.next_call()
     assert call is not None
     assert call.lags == (0,)
