@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cluster.backends.memory import keep_freed_memory
 from cluster.backends.wiring import LearnReport
 from cluster.config import RunConfig
 from envs.errors import InvalidInputError
 from envs.registry import resolve
-from learners import impala, metagradient
-from learners.networks.agent import Agent, SpaceSpec
+from learners import impala
+from learners.algorithm import Progress
+from learners.networks.agent import SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
-from learners.seeds import Stream, generator, integer_seed
+from learners.seeds import Stream, generator
 from learners.state_dict import state_from_arrays, state_to_arrays
 from learners.trajectory import Snapshot, Trajectory
 
@@ -48,74 +47,26 @@ def device_of(config: RunConfig) -> torch.device:
     return torch.device(config.learner_device)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Algorithm:
-    """An algorithm's page with its config filled in, as the host calls it.
-
-    Attributes:
-        init: (spec, network, seed=, device=) -> the network's skeleton and the state of a learner that has seen nothing.
-        iterate: (agent, state=, trajectories=, ...) -> the state after their updates, mean scalars, seconds.
-        network_arrays: state -> what a snapshot holds.
-        prepare: (agent, state) -> nothing: does what takes long and should be done before training's clock runs.
-    """
-
-    init: Callable[..., tuple[Agent, Any]]
-    iterate: Callable[..., tuple[Any, dict[str, float], float]]
-    network_arrays: Callable[[Any], dict[str, Tensor]]
-    prepare: Callable[[Agent, Any], None] = lambda agent, state: None
-
-
-def algorithm_of(config: RunConfig) -> Algorithm:
-    """The learner that a config names: IMPALA, within the meta-gradient where eta is not empty."""
-    tuning = config.tuning
-    if tuning is None:
-        plain = Algorithm(
-            init=partial(impala.init, config=config.learner),
-            iterate=partial(impala.iterate, config=config.learner),
-            network_arrays=impala.network_arrays,
-        )
-        return _compiled(plain, config) if config.learner_compile else plain
-    return Algorithm(
-        init=partial(metagradient.init, config=tuning),
-        iterate=partial(metagradient.iterate, config=tuning),
-        network_arrays=partial(metagradient.network_arrays, tuning),
-    )
-
-
-def _compiled(plain: Algorithm, config: RunConfig) -> Algorithm:
-    """IMPALA with its update compiled."""
-    from learners.compiled import CompiledUpdate
-
-    update = CompiledUpdate()
-
-    def prepare(agent: Agent, state: impala.LearnerState) -> None:
-        update.prepare(agent, config.learner, state, unroll_length=config.rollout.unroll_length, num_envs=config.batch_unrolls)
-
-    return replace(plain, iterate=partial(plain.iterate, update_with=update), prepare=prepare)
-
-
 class LearnerHost:
     """Holds the learner's state between calls."""
 
     def __init__(self, config: RunConfig, spec: SpaceSpec) -> None:
         keep_freed_memory()
-        self._config, self._device, self._algorithm = config, device_of(config), algorithm_of(config)
-        seed = integer_seed(config.seed, Stream.PARAMETERS)
-        self._agent, self._state = self._algorithm.init(spec, config.network, seed=seed, device=self._device)
-        self._algorithm.prepare(self._agent, self._state)
+        self._config, self._device, self._calls = config, device_of(config), 0
+        self._agent, self._state = impala.init(config, spec, None, config.network, config.seed, self._device)
+        impala.prepare(self._agent, config, self._state)
+
+    @property
+    def _progress(self) -> Progress:
+        return Progress(round=self._calls, total=self._config.scheduled_env_steps, run_seed=self._config.seed)
 
     def learn(self, trajectories: Sequence[Trajectory]) -> tuple[LearnReport, Snapshot]:
         """Make the updates that these trajectories hold, and return the weights after the last one."""
-        before = self._state.version
-        self._state, scalars, busy_s = self._algorithm.iterate(
-            self._agent,
-            state=self._state,
-            trajectories=trajectories,
-            batch_unrolls=self._config.batch_unrolls,
-            total_env_steps=self._config.scheduled_env_steps,
-            device=self._device,
-        )
-        version: int = self._state.version
+        before, started = self._state.version, time.perf_counter()
+        self._state, watched = impala.update(self._agent, self._config, self._state, trajectories, self._progress)
+        scalars = {name: float(value) for name, value in watched.items()}
+        busy_s, self._calls = time.perf_counter() - started, self._calls + 1
+        version = self._state.version
         if not math.isfinite(scalars["gradient/norm"]):
             raise FloatingPointError(
                 f"the learner diverged: gradient/norm = {scalars['gradient/norm']} after update {version} "
@@ -125,7 +76,7 @@ class LearnerHost:
 
     def snapshot(self) -> Snapshot:
         """The weights now, as arrays of their own that nothing writes to."""
-        arrays = self._algorithm.network_arrays(self._state)
+        arrays = impala.weights(self._config, self._state, self._progress)
         return Snapshot(version=self._state.version, arrays=parameters_to_arrays(arrays))
 
     def state(self) -> dict[str, Any]:

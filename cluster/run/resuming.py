@@ -12,7 +12,7 @@ from cluster.store import checkpoint
 from cluster.store.run_directory import RunDirectory
 from cluster.store.summary import read_summary
 from envs.errors import InvalidInputError
-from learners.impala import learning_rate
+from learners.actor_critic import learning_rate
 
 LIFTED: dict[str, dict[str, Any]] = {"time limit": {"max_train_seconds": None}, "return reached": {"stop_return": None}}
 """By the reason that a run ended for: the limit that goes when more is asked of it, and would end it again at once."""
