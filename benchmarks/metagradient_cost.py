@@ -51,7 +51,7 @@ def step_of(case: str, torso: str) -> Any:
     import torch
 
     from envs.task import Task
-    from learners import impala, metagradient
+    from learners import actor_critic, metagradient, vtrace_loss
     from learners.batch import batch_of
     from learners.metagradient_config import MetaConfig, MetaGradient
     from learners.networks.agent import NetworkConfig, SpaceSpec
@@ -61,7 +61,9 @@ def step_of(case: str, torso: str) -> Any:
     torch.set_num_threads(1)
     device, (length, num_envs) = torch.device("cpu"), (20, 32)
     spec, network = SpaceSpec((4, 84, 84), "uint8", num_actions=6, frame_stack=4), NetworkConfig(torso=torso)  # type: ignore[arg-type]
-    learner = impala.ImpalaConfig(lambda_=0.99, max_gradient_norm=1.0, reward_clip=1.0, optimiser=OptimiserConfig(epsilon=0.1))
+    learner = vtrace_loss.ImpalaConfig(
+        lambda_=0.99, max_gradient_norm=1.0, reward_clip=1.0, optimiser=OptimiserConfig(epsilon=0.1)
+    )
 
     def batch(seed: int) -> Any:
         rng = np.random.default_rng(seed)
@@ -85,8 +87,8 @@ def step_of(case: str, torso: str) -> Any:
 
     meta = CASES[case]
     if meta is None:
-        agent, state = impala.init(spec, network, learner, 0, device)
-        return lambda seed, held: impala.update(agent, learner, held or state, batch(seed), 10**7)[0]
+        agent, state = actor_critic.init(spec, network, learner.optimiser, 0, device)
+        return lambda seed, held: vtrace_loss.update(agent, learner, held or state, batch(seed), 10**7)[0]
     is_double = meta["derivative"] == "double backward"
     chosen = replace(MetaConfig(), **(meta | ({"derivative": "jvp"} if is_double else {})))
     config = MetaGradient(learner=learner, eta=("gamma", "lambda"), meta=chosen)

@@ -11,10 +11,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from envs.errors import InvalidInputError
-from learners import metagradient_config
-from learners.impala import ImpalaConfig
-from learners.metagradient_config import MetaConfig, MetaGradient
-from learners.networks.agent import Conditioning, NetworkConfig
+from learners import impala
+from learners.networks.agent import NetworkConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class Goals:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(impala.Config):
     """One run of training, complete: the same config and seed make the same run."""
 
     algorithm: Annotated[Literal["impala"], Meta(description="algorithm of the learner")] = "impala"
@@ -81,14 +79,6 @@ class RunConfig:
     max_lag: Annotated[
         int, Meta(ge=0, le=100_000, description="free mode: a trajectory older than this is dropped, in learner updates")
     ] = 64
-    batch_unrolls: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=1_000_000,
-            description="environments x unroll_length in one learner update; a multiple or a divisor of envs_per_actor",
-        ),
-    ] = 32
     checkpoint_every_s: Annotated[float, Meta(gt=0, description="free mode: seconds between checkpoints")] = 60.0
     checkpoint_every_rounds: Annotated[
         int, Meta(ge=1, description="deterministic mode: rounds (an unroll of every actor) between checkpoints")
@@ -101,18 +91,8 @@ class RunConfig:
     learner_device: Annotated[
         Literal["auto", "cpu", "cuda"], Meta(description="device of the learner; auto takes a GPU where there is one")
     ] = "auto"
-    learner_compile: Annotated[
-        bool,
-        Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)"),
-    ] = False
-    eta: Annotated[
-        tuple[str, ...],
-        Meta(description="meta-parameters that the learner tunes, such as gamma,lambda; their start is the learner's own value"),
-    ] = ()
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    learner: ImpalaConfig = field(default_factory=ImpalaConfig)
-    meta: MetaConfig = field(default_factory=MetaConfig)
 
     @property
     def goals(self) -> Goals:
@@ -123,16 +103,6 @@ class RunConfig:
     def scheduled_env_steps(self) -> int:
         """Environment steps that the learning rate is annealed over."""
         return self.total_env_steps if self.schedule_env_steps is None else self.schedule_env_steps
-
-    @property
-    def tuning(self) -> MetaGradient | None:
-        """The learner with the meta-gradient around it; None where eta is empty."""
-        return MetaGradient(learner=self.learner, eta=self.eta, meta=self.meta) if self.eta else None
-
-    @property
-    def conditioning(self) -> Conditioning:
-        """What the network has besides, to be told of eta and to judge it."""
-        return Conditioning() if self.tuning is None else self.tuning.conditioning
 
     @property
     def columns_per_round(self) -> int:
@@ -153,8 +123,7 @@ def check(config: RunConfig) -> RunConfig:
         raise InvalidInputError(
             f"batch_unrolls = {batch} must be a multiple or a divisor of rollout.envs_per_actor = {envs}: try {near}"
         )
-    if config.tuning is not None:
-        metagradient_config.check(config.tuning)
+    impala.check(config)
     if config.learner_compile and (config.eta or config.network.core != "none"):
         raise InvalidInputError(
             "learner_compile = true is allowed without eta and with network.core = none only: a core cuts its unrolls where episodes end"

@@ -19,69 +19,68 @@ import torch
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from learners import impala
+from learners import actor_critic, vtrace_loss
+from learners.actor_critic import LearnerState
 from learners.batch import Batch
-from learners.impala import ImpalaConfig, LearnerState
 from learners.networks.agent import Agent
 from learners.ops.normaliser import RunningMoments
 from learners.ops.optimisers import OptimiserState
+from learners.vtrace_loss import ImpalaConfig
 
 _BATCH = tuple(field.name for field in fields(Batch) if field.name not in ("initial_state", "env_steps"))
 
 
 class CompiledUpdate:
-    """`impala.update` for one network and one config, compiled for each shape of batch at the first of that shape."""
+    """`vtrace_loss.update` for one network and one config, compiled for each shape of batch at the first of that shape."""
 
-    def __init__(self) -> None:
+    def __init__(self, agent: Agent, config: ImpalaConfig) -> None:
+        self._agent, self._config = agent, config
         self._compiled: dict[torch.Size, Callable[..., tuple[Tensor, ...]]] = {}
         self._watched: list[str] = []
 
-    def prepare(self, agent: Agent, config: ImpalaConfig, state: LearnerState, *, unroll_length: int, num_envs: int) -> None:
+    def prepare(self, state: LearnerState, unroll_length: int, num_envs: int) -> None:
         """Compile for batches of this shape now, before training's clock runs.
 
         Raises:
             InvalidInputError: there is no C++ compiler that works.
         """
-        self(agent, config, state, _blank(agent, unroll_length, num_envs), 1)
+        self(state, _blank(self._agent, unroll_length, num_envs), 1)
 
-    def __call__(
-        self, agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int
-    ) -> tuple[LearnerState, dict[str, Tensor]]:
-        """See `impala.update`.
+    def __call__(self, state: LearnerState, batch: Batch, total_env_steps: int) -> tuple[LearnerState, dict[str, Tensor]]:
+        """See `vtrace_loss.update`.
 
         Raises:
             InvalidInputError: at the first batch of a shape: there is no C++ compiler that works.
         """
-        rate = impala.learning_rate(config, state.env_steps, total_env_steps)
-        # what changes from update to update travels as tensors: a number would be compiled in
-        numbers = torch.tensor([rate, state.optimiser.step], dtype=torch.float64, device=batch.obs.device)
-        inputs = [numbers, *(getattr(batch, name) for name in _BATCH), *_tensors(state)]
-        compiled = self._compiled.get(batch.obs.shape)
-        if compiled is None:
-            compiled = self._compiled[batch.obs.shape] = self._compile(agent, config, state, batch, inputs)
-        with torch.no_grad():
-            found = iter(compiled(*inputs))
-        after = replace(
-            _rebuilt(state, found, step=state.optimiser.step + 1),
-            version=state.version + 1,
-            env_steps=state.env_steps + batch.env_steps,
-        )
-        return after, dict(zip(self._watched, found, strict=True))
+        rate = actor_critic.learning_rate(self._config, state.env_steps, total_env_steps)
+        after, watched = state, []
+        for _ in range(self._config.passes):
+            # what changes from update to update travels as tensors: a number would be compiled in
+            numbers = torch.tensor([rate, after.optimiser.step], dtype=torch.float64, device=batch.obs.device)
+            before = replace(after, moments=state.moments)  # each pass counts the batch in, and the last one's count is kept
+            inputs = [numbers, *(getattr(batch, name) for name in _BATCH), *_tensors(before)]
+            compiled = self._compiled.get(batch.obs.shape)
+            if compiled is None:
+                compiled = self._compiled[batch.obs.shape] = self._compile(before, batch, inputs)
+            with torch.no_grad():
+                found = iter(compiled(*inputs))
+            after = _rebuilt(before, found, step=before.optimiser.step + 1)
+            watched.append(dict(zip(self._watched, found, strict=True)))
+        after = replace(after, version=state.version + 1, env_steps=state.env_steps + batch.env_steps)
+        return after, actor_critic.means(watched)
 
-    def _compile(
-        self, agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, inputs: list[Tensor]
-    ) -> Callable[..., tuple[Tensor, ...]]:
-        """Trace and compile the update as a function of tensors alone, in the order of `inputs`."""
+    def _compile(self, state: LearnerState, batch: Batch, inputs: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+        """Trace and compile one pass as a function of tensors alone, in the order of `inputs`."""
 
         def flat(numbers: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
             given: dict[str, Any] = dict(zip(_BATCH, tensors, strict=False))
             rate, step = numbers.unbind()
-            before = _rebuilt(state, iter(tensors[len(_BATCH) :]), step=step)
-            gradients, terms = impala.gradient(agent, config, before, replace(batch, **given))
-            after, norm = impala.descend(config, before, gradients, batch, rate)
-            watched = impala.scalars(terms, norm, rate)
+            before, its = _rebuilt(state, iter(tensors[len(_BATCH) :]), step=step), replace(batch, **given)
+            gradients, terms = vtrace_loss.gradient(self._agent, self._config, before, its)
+            after, norm = actor_critic.descend(self._config, before, gradients, rate)
+            watched = vtrace_loss.scalars(terms, norm, rate)
             self._watched = list(watched)
-            return (*_tensors(after), *watched.values())
+            return (*_tensors(actor_critic.counted(after, its)), *watched.values())
 
         return _machine_code(flat, inputs)
 

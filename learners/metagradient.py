@@ -28,17 +28,15 @@ Numbered deviations:
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from learners import impala
-from learners.batch import Batch, batches
-from learners.impala import ImpalaConfig, LearnerState, Outputs
+from learners import actor_critic
+from learners.actor_critic import LearnerState, Outputs
+from learners.batch import Batch
 from learners.metagradient_config import MetaGradient
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops import optimisers
@@ -51,7 +49,7 @@ from learners.ops.optimisers import OptimiserState
 from learners.ops.step_derivative import pull_back, push_forward
 from learners.ops.vtrace import VTrace
 from learners.ops.vtrace_derivatives import Clips, vtrace_with_derivatives
-from learners.trajectory import Trajectory
+from learners.vtrace_loss import ImpalaConfig, loss_terms, scalars, targets
 
 Tensors = dict[str, Tensor]
 
@@ -111,10 +109,10 @@ class MetaState:
 
 
 def init(
-    spec: SpaceSpec, network: NetworkConfig, config: MetaGradient, seed: int, device: torch.device
+    spec: SpaceSpec, network: NetworkConfig, config: MetaGradient, run_seed: int, device: torch.device
 ) -> tuple[Agent, MetaState]:
     """Return the network's skeleton and the state of a learner that has seen nothing."""
-    agent, learner = impala.init(spec, network, config.learner, seed, device, config.conditioning)
+    agent, learner = actor_critic.init(spec, network, config.learner.optimiser, run_seed, device, config.conditioning)
     logits = to_logits(config.starts, dict(zip(config.eta, config.ranges, strict=True))).to(device)
     return agent, MetaState(
         learner=learner, logits=logits, optimiser=optimisers.init(config.meta.optimiser, {"logits": logits}), pending=None
@@ -123,7 +121,7 @@ def init(
 
 def network_arrays(config: MetaGradient, state: MetaState) -> Tensors:
     """Parameters and buffers by name: what `functional_call` takes and what a snapshot holds."""
-    arrays = impala.network_arrays(state.learner)
+    arrays = actor_critic.network_arrays(state.learner)
     if config.conditioning.num_extras:
         arrays["eta"] = positions_of(state.logits).to(next(iter(arrays.values())).dtype)
     return arrays
@@ -146,9 +144,9 @@ def update(agent: Agent, config: MetaGradient, state: MetaState, batch: Batch, t
     num_judging = min(config.meta.batch_unrolls, batch.num_envs)
     judging, rest = batch.columns(slice(num_judging)), batch.columns(slice(num_judging, None))
     # two graphs: the backward pass of J then goes through the columns of the meta-batch alone
-    parts = [impala.outputs(agent, arrays, part, config.learner.precision) for part in (judging, rest) if part.num_envs]
+    parts = [actor_critic.outputs(agent, arrays, part, config.learner.precision) for part in (judging, rest) if part.num_envs]
     found = Outputs.joined(parts)
-    outer_target = impala.targets(found.outer, batch, config.outer)
+    outer_target = targets(found.outer, batch, config.outer)
 
     logits, meta_optimiser, watched = state.logits, state.optimiser, _nothing_judged(config)
     if state.pending is not None:
@@ -158,15 +156,15 @@ def update(agent: Agent, config: MetaGradient, state: MetaState, batch: Batch, t
 
     inner = tuned(config, logits)
     target, cotangents = _targets_and_cotangents(found, batch, inner, config.eta)
-    terms = impala.loss_terms(found, target, batch, inner)
+    terms = loss_terms(found, target, batch, inner)
     total = terms.total
     if found.outer_value is not None:
         total = total + config.learner.baseline_cost * value_loss(found.outer_value[:-1], outer_target.value_target, batch.weight)
     keeps_trace = config.meta.derivative == "vjp"
     by_network = [_vjp(_answers(found), params, one, keep=True) for one in cotangents] if keeps_trace else []
     gradient = _vjp(total, params)
-    rate = impala.learning_rate(config.learner, state.learner.env_steps, total_env_steps)
-    learner, norm = impala.descend(config.learner, state.learner, gradient, batch, rate)
+    rate = actor_critic.learning_rate(config.learner, state.learner.env_steps, total_env_steps)
+    moved, norm = actor_critic.descend(config.learner, state.learner, gradient, rate)
     pending = PendingUpdate(
         arrays={name: array.detach() for name, array in arrays.items()},
         batch=batch,
@@ -176,31 +174,12 @@ def update(agent: Agent, config: MetaGradient, state: MetaState, batch: Batch, t
         cotangents=cotangents,
     )
     next_state = MetaState(
-        learner=learner,
+        learner=actor_critic.counted(moved, batch),
         logits=logits,
         optimiser=meta_optimiser,
         pending=_trace(config, state.pending, pending, by_network) if keeps_trace else pending,
     )
-    return next_state, impala.scalars(terms, norm, rate) | watched | _eta_by_name(config, logits)
-
-
-def iterate(
-    agent: Agent,
-    config: MetaGradient,
-    state: MetaState,
-    trajectories: Sequence[Trajectory],
-    *,
-    batch_unrolls: int,
-    total_env_steps: int,
-    device: torch.device,
-) -> tuple[MetaState, dict[str, float], float]:
-    """One update for each batch that `trajectories` hold, as `impala.iterate`."""
-    started = time.perf_counter()
-    watched: list[Tensors] = []
-    for batch in batches(trajectories, batch_unrolls, device):
-        state, scalars = update(agent, config, state, batch, total_env_steps)
-        watched.append(scalars)
-    return state, impala.means(watched), time.perf_counter() - started
+    return next_state, scalars(terms, norm, rate) | watched | _eta_by_name(config, logits)
 
 
 def outer_objective(found: Outputs, advantage: Tensor, batch: Batch, config: MetaGradient) -> Tensor:
@@ -235,7 +214,7 @@ def meta_gradient(agent: Agent, config: MetaGradient, pending: PendingUpdate | T
             name: forward_ad.make_dual(pending.arrays[name], slope)  # type: ignore[no-untyped-call]
             for name, slope in direction.items()
         }
-        found = impala.outputs(agent, pending.arrays | params, pending.batch, learner.precision)
+        found = actor_critic.outputs(agent, pending.arrays | params, pending.batch, learner.precision)
         along: Tensor = forward_ad.unpack_dual(_answers(found)).tangent  # type: ignore[no-untyped-call]
         return torch.einsum("mktb,ktb->m", pending.cotangents, cleared(along, pending.batch.weight))
 
@@ -250,7 +229,7 @@ def _targets_and_cotangents(found: Outputs, batch: Batch, inner: ImpalaConfig, e
     value = found.value.detach()
     derivatives = vtrace_with_derivatives(
         log_rho_t=found.log_prob.detach() - batch.behaviour_log_prob,
-        reward_t=impala.rewards(batch, inner),
+        reward_t=actor_critic.scaled_rewards(batch.reward, inner.reward_scale, inner.reward_clip),
         continues_t=(~batch.terminated).to(value.dtype),
         value_t=value[:-1],
         value_tp1=value[1:],

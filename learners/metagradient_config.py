@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from envs.errors import InvalidInputError
-from learners.impala import ImpalaConfig
 from learners.networks.agent import Conditioning
 from learners.ops.meta_parameters import META_PARAMETERS, Range, check_names, to_logits
 from learners.ops.optimisers import OptimiserConfig
+from learners.vtrace_loss import ImpalaConfig
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Cost = Annotated[float, Meta(ge=0, le=100)]

@@ -32,7 +32,7 @@ from cluster.store.summary import read_summary
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.algorithm import Progress
-from learners.impala import learning_rate
+from learners.actor_critic import learning_rate
 from learners.networks.agent import Agent
 from learners.networks.spaces import SpaceSpec
 from learners.seeds import Stream as Draws

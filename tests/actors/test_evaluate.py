@@ -13,10 +13,11 @@ from gymnasium.spaces import Box, Discrete
 from actors.evaluate import evaluate
 from envs.batched import BatchedEnv
 from envs.task import Mode, Split, Task, TaskFamily
-from learners import impala
+from learners import actor_critic
 from learners.networks.agent import NetworkConfig
 from learners.networks.snapshot import parameters_to_arrays
 from learners.networks.spaces import SpaceSpec
+from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Episode, Snapshot
 
 NETWORK = NetworkConfig(hidden_sizes=(4,))
@@ -62,8 +63,8 @@ class Family(TaskFamily):
 
 def played(family: Family, num_tasks: int, limit: int | None, per_task: int) -> list[list[Episode]]:
     env = family.make([Task(family="lengths")])
-    _, state = impala.init(SpaceSpec.of(env), NETWORK, impala.ImpalaConfig(), seed=1, device=torch.device("cpu"))
-    snapshot = Snapshot(version=0, arrays=parameters_to_arrays(impala.network_arrays(state)))
+    _, state = actor_critic.init(SpaceSpec.of(env), NETWORK, OptimiserConfig(), 1, torch.device("cpu"))
+    snapshot = Snapshot(version=0, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
     tasks = family.sample(num_tasks, np.random.default_rng(0))
     episodes = evaluate(family, tasks, NETWORK, snapshot, seed=0, episodes_per_task=per_task, max_episode_steps=limit)
     return [episodes[i * per_task : (i + 1) * per_task] for i in range(num_tasks)]

@@ -18,10 +18,11 @@ from actors.rollout import RolloutActor, RolloutSpec
 from envs.errors import EnvFaultError, InvalidInputError
 from envs.registry import resolve
 from envs.task import Task, TaskFamily
-from learners import impala
+from learners import actor_critic
 from learners.networks.agent import NetworkConfig
 from learners.networks.snapshot import parameters_to_arrays
 from learners.networks.spaces import SpaceSpec
+from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Snapshot, Trajectory
 
 NETWORK = NetworkConfig(hidden_sizes=(8,), core="lstm", core_size=4, use_previous_action=True, normalise_observations=True)
@@ -77,8 +78,8 @@ def family(name: str) -> TaskFamily:
 
 def snapshot() -> Snapshot:
     env = family("Zero").make([Task(family="gym:EndingZero-v0")])
-    _, state = impala.init(SpaceSpec.of(env), NETWORK, impala.ImpalaConfig(), seed=1, device=torch.device("cpu"))
-    return Snapshot(version=5, arrays=parameters_to_arrays(impala.network_arrays(state)))
+    _, state = actor_critic.init(SpaceSpec.of(env), NETWORK, OptimiserConfig(), 1, torch.device("cpu"))
+    return Snapshot(version=5, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
 
 
 def unrolls(actor: RolloutActor, num: int, first: int = 0, state: Any = None) -> list[Trajectory]:
@@ -145,8 +146,8 @@ def test_what_a_family_raises_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> 
     mine = resolve("cartpole-physics")
     actor = RolloutActor(mine, NETWORK, replace(SPEC, num_envs=8, unroll_length=200), 2)
     env = mine.make(mine.sample(1, np.random.default_rng(0)))
-    _, state = impala.init(SpaceSpec.of(env), NETWORK, impala.ImpalaConfig(), seed=1, device=torch.device("cpu"))
-    weights = Snapshot(version=5, arrays=parameters_to_arrays(impala.network_arrays(state)))
+    _, state = actor_critic.init(SpaceSpec.of(env), NETWORK, OptimiserConfig(), 1, torch.device("cpu"))
+    weights = Snapshot(version=5, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
 
     def fail(*_: Any, **__: Any) -> Any:
         raise LookupError("no task left")

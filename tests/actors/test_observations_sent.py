@@ -14,11 +14,12 @@ from actors.messages import UnrollRequest
 from actors.policy import Policy
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.registry import resolve
-from learners import impala
+from learners import actor_critic, vtrace_loss
 from learners.batch import batch_of
 from learners.impala import ImpalaConfig
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
+from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Snapshot, Trajectory
 
 T, B = 6, 3
@@ -59,8 +60,8 @@ def unrolled(name: str, network: NetworkConfig) -> tuple[SpaceSpec, Trajectory]:
     family = resolve(f"gym:Sampling{name}-v0")
     actor = RolloutActor(family, network, RolloutSpec(num_envs=B, unroll_length=T, env_threads=1, run_seed=0), 0)
     spec = SpaceSpec.of(family.make(family.sample(1, np.random.default_rng(0))))
-    _, state = impala.init(spec, network, ImpalaConfig(), seed=1, device=torch.device("cpu"))
-    snapshot = Snapshot(version=0, arrays=parameters_to_arrays(impala.network_arrays(state)))
+    _, state = actor_critic.init(spec, network, OptimiserConfig(), 1, torch.device("cpu"))
+    snapshot = Snapshot(version=0, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
     return spec, actor.unroll(UnrollRequest(actor=0, round=0, policy_version=0), snapshot)[1]
 
 
@@ -71,9 +72,9 @@ def test_an_observation_is_sent_in_few_bytes_and_learned_from(name: str) -> None
     assert trajectory.obs.nbytes == (T + 1) * B * NUM_BYTES[name]
     assert trajectory.obs.dtype == spec.sent_dtype
     config, device = ImpalaConfig(), torch.device("cpu")
-    agent, state = impala.init(spec, network, config, seed=1, device=device)
+    agent, state = actor_critic.init(spec, network, config.optimiser, 1, device)
     batch = batch_of([trajectory], slice(None), device)
-    _, scalars = impala.update(agent, config, state, batch, 1000)
+    _, scalars = vtrace_loss.update(agent, config, state, batch, 1000)
     assert float(scalars["gradient/norm"]) > 0
     # the learner's network says of every action what the actor's said, so both read the same observations
     output = agent(batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())

@@ -13,9 +13,10 @@ from actors.messages import UnrollRequest
 from actors.policy import Policy
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.registry import resolve
-from learners import impala
+from learners import actor_critic, impala
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
+from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Snapshot
 
 NETWORK = NetworkConfig(hidden_sizes=(8,), initial_log_std=1.0, bounded_mean=True)
@@ -51,8 +52,8 @@ def test_the_environment_gets_the_clipped_action_and_the_learner_the_sampled_one
     step = actor._env.step
     monkeypatch.setattr(actor._env, "step", lambda action: (given.append(action.copy()), step(action))[1])
     env = family.make(family.sample(1, np.random.default_rng(0)))
-    _, state = impala.init(SpaceSpec.of(env), NETWORK, impala.ImpalaConfig(), seed=1, device=torch.device("cpu"))
-    snapshot = Snapshot(version=0, arrays=parameters_to_arrays(impala.network_arrays(state)))
+    _, state = actor_critic.init(SpaceSpec.of(env), NETWORK, OptimiserConfig(), 1, torch.device("cpu"))
+    snapshot = Snapshot(version=0, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
     _, trajectory = actor.unroll(UnrollRequest(actor=0, round=0, policy_version=0), snapshot)
     np.testing.assert_allclose(np.stack(given), 2.0 * np.clip(trajectory.action, -1, 1))  # a pendulum's torque lies in [-2, 2]
     assert np.abs(trajectory.action).max() > 1.0

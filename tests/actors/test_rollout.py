@@ -10,10 +10,11 @@ from torch.func import functional_call
 from actors.messages import UnrollRequest
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.registry import resolve
-from learners import impala
+from learners import actor_critic, impala
 from learners.batch import batch_of
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
+from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Snapshot, Trajectory
 
 RECURRENT = NetworkConfig(hidden_sizes=(16,), core="lstm", core_size=8, use_previous_action=True, use_previous_reward=True)
@@ -24,8 +25,8 @@ def snapshot_for(family: str, network: NetworkConfig) -> tuple[impala.Agent, Sna
     env = resolve(family).make(resolve(family).sample(1, np.random.default_rng(0)))
     spec = SpaceSpec.of(env)
     env.close()
-    agent, state = impala.init(spec, network, impala.ImpalaConfig(), seed=1, device=torch.device("cpu"))
-    return agent, Snapshot(version=5, arrays=parameters_to_arrays(impala.network_arrays(state)))
+    agent, state = actor_critic.init(spec, network, OptimiserConfig(), 1, torch.device("cpu"))
+    return agent, Snapshot(version=5, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
 
 
 def unrolls(actor: RolloutActor, snapshot: Snapshot, num: int, first: int = 0) -> list[Trajectory]:

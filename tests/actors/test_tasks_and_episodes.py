@@ -10,9 +10,10 @@ from actors.evaluate import evaluate
 from actors.messages import UnrollRequest
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.classic.family import NumpyFamily
-from learners import impala
+from learners import actor_critic
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
+from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Snapshot
 from tests.actors.lengths import TERMINATING, TRUNCATING, task
 
@@ -22,8 +23,8 @@ NETWORK = NetworkConfig(hidden_sizes=(4,))
 @pytest.fixture(scope="module")
 def snapshot() -> Snapshot:
     spec = SpaceSpec((1,), "float32", num_actions=2)
-    _, state = impala.init(spec, NETWORK, impala.ImpalaConfig(), seed=0, device=torch.device("cpu"))
-    return Snapshot(version=0, arrays=parameters_to_arrays(impala.network_arrays(state)))
+    _, state = actor_critic.init(spec, NETWORK, OptimiserConfig(), 0, torch.device("cpu"))
+    return Snapshot(version=0, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
 
 
 @pytest.mark.parametrize("family", [TERMINATING, TRUNCATING], ids=["terminated", "truncated"])

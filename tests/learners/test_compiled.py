@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from envs.errors import InvalidInputError
-from learners import impala
+from learners import actor_critic, vtrace_loss
+from learners.actor_critic import LearnerState
 from learners.batch import batch_of
 from learners.compiled import CompiledUpdate
-from learners.impala import ImpalaConfig, LearnerState
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.ops.optimisers import OptimiserConfig
+from learners.vtrace_loss import ImpalaConfig
 from tests.oracles.trajectories import trajectory
 
 CPU = torch.device("cpu")
@@ -32,6 +33,7 @@ DISCRETE = (
     CONFIG,
 )
 INDICES = (SpaceSpec((), "int64", num_actions=3, index_sizes=(6,)), NetworkConfig(hidden_sizes=(8,), separate_value=True), CONFIG)
+PASSES = (*CONTINUOUS[:2], replace(CONTINUOUS[2], passes=3, learning_rate=0.01))
 TABULAR = (SpaceSpec((2,), "int64", num_actions=3, index_sizes=(6, 2)), NetworkConfig(hidden_sizes=()), CONFIG)
 needs_compiler = pytest.mark.skipif(
     not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler"
@@ -41,21 +43,21 @@ needs_compiler = pytest.mark.skipif(
 @needs_compiler
 @pytest.mark.parametrize(
     ("spec", "network", "config"),
-    [CONTINUOUS, DISCRETE, INDICES, TABULAR],
-    ids=["continuous", "discrete", "indices", "tabular"],
+    [CONTINUOUS, DISCRETE, INDICES, TABULAR, PASSES],
+    ids=["continuous", "discrete", "indices", "tabular", "passes"],
 )
 def test_equals_the_eager_update_on_batches_other_than_the_traced_one(
     spec: SpaceSpec, network: NetworkConfig, config: ImpalaConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent, state = impala.init(spec, network, config, seed=0, device=CPU)
-    update = CompiledUpdate()
-    update.prepare(agent, config, state, unroll_length=9, num_envs=5)
+    agent, state = actor_critic.init(spec, network, config.optimiser, 0, CPU)
+    update = CompiledUpdate(agent, config)
+    update.prepare(state, unroll_length=9, num_envs=5)
     monkeypatch.setattr(update, "_compile", None)  # the blank batch stood for all of its shape
     for seed in range(3):  # the rate is annealed and Adam's corrections change, so neither may be compiled in
         batch = batch_of([trajectory(spec, network, seed)], slice(None), CPU)
-        want, want_scalars = impala.update(agent, config, state, batch, 200)
-        got, scalars = update(agent, config, state, batch, 200)
-        again, _ = update(agent, config, state, batch, 200)
+        want, want_scalars = vtrace_loss.update(agent, config, state, batch, 200)
+        got, scalars = update(state, batch, 200)
+        again, _ = update(state, batch, 200)
         assert (got.version, got.env_steps, got.optimiser.step) == (want.version, want.env_steps, want.optimiser.step)
         assert list(scalars) == list(want_scalars)
         torch.testing.assert_close(scalars, want_scalars, rtol=1e-4, atol=1e-5, check_dtype=False)
@@ -79,9 +81,9 @@ def test_a_machine_without_a_compiler_is_told_so(tmp_path: Path, monkeypatch: py
 
     spec, network, config = CONTINUOUS
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    agent, state = impala.init(spec, network, config, seed=0, device=CPU)
+    agent, state = actor_critic.init(spec, network, config.optimiser, 0, CPU)
     with (
         inductor_config.patch({"cpp.cxx": ("no-such-compiler",)}),
         pytest.raises(InvalidInputError, match="learner_compile = true needs a C"),
     ):
-        CompiledUpdate().prepare(agent, replace(config, gamma=0.123), state, unroll_length=4, num_envs=3)
+        CompiledUpdate(agent, replace(config, gamma=0.123)).prepare(state, unroll_length=4, num_envs=3)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from envs.task import Task
-from learners import impala
+from learners import actor_critic, vtrace_loss
 from learners.batch import batch_of
-from learners.impala import ImpalaConfig
 from learners.networks.agent import NetworkConfig
 from learners.networks.spaces import SpaceSpec
 from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Trajectory
+from learners.vtrace_loss import ImpalaConfig
 
 T, B = 5, 3
 META = torch.device("meta")
@@ -64,11 +64,11 @@ def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_update_makes_nothing_on_the_cpu(name: str) -> None:
     spec, network, kind = CASES[name]
     config = ImpalaConfig(reward_clip=1.0, optimiser=OptimiserConfig(kind=kind, momentum=0.5))
-    agent, state = impala.init(spec, network, config, seed=0, device=META)
+    agent, state = actor_critic.init(spec, network, config.optimiser, 0, META)
     batch = batch_of([trajectory(spec, agent.core.num_states if agent.core else 0)], slice(None), META)
-    state, scalars = impala.update(agent, config, state, batch, total_env_steps=100)
+    state, scalars = vtrace_loss.update(agent, config, state, batch, total_env_steps=100)
     moments = [] if state.moments is None else [state.moments.mean, state.moments.m2, state.moments.count]
     optimiser = (*state.optimiser.first_moment.values(), *state.optimiser.second_moment.values())
-    tensors = [*state.params.values(), *optimiser, *moments, *impala.network_arrays(state).values()]
+    tensors = [*state.params.values(), *optimiser, *moments, *actor_critic.network_arrays(state).values()]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert {metric.device.type for key, metric in scalars.items() if key != "learning_rate"} == {"meta"}

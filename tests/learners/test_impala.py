@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +13,16 @@ import torch
 
 from envs.errors import InvalidInputError
 from envs.task import Task
-from learners import impala
+from learners import actor_critic, impala, vtrace_loss
+from learners.actor_critic import LearnerState
+from learners.algorithm import Progress
 from learners.batch import batch_of, batches
-from learners.impala import ImpalaConfig, LearnerState
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.ops import optimisers
 from learners.ops.optimisers import OptimiserConfig
 from learners.state_dict import state_from_arrays, state_to_arrays
 from learners.trajectory import Trajectory
+from learners.vtrace_loss import ImpalaConfig
 
 T, B, OBS, ACTIONS = 9, 4, 3, 5
 CPU = torch.device("cpu")
@@ -56,7 +61,7 @@ def trajectory(seed: int = 0, num_envs: int = B) -> Trajectory:
 
 @pytest.fixture
 def learner() -> tuple[Agent, LearnerState]:
-    agent, state = impala.init(SPEC, NETWORK, CONFIG, seed=0, device=CPU)
+    agent, state = actor_critic.init(SPEC, NETWORK, CONFIG.optimiser, 0, CPU)
     # heads as large as those of a trained network, so that no term of the loss is near zero by chance
     params = {name: 3 * tensor if "head" in name else tensor for name, tensor in state.params.items()}
     return agent, replace(state, params=params)
@@ -91,9 +96,9 @@ def test_loss_equals_the_paper_s_formula_episode_by_episode(learner: tuple[Agent
     agent, state = learner
     it = trajectory()
     batch = batch_of([it], slice(None), CPU)
-    terms = impala.loss(agent, impala.network_arrays(state), batch, CONFIG)
+    terms = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, CONFIG)
     inputs = (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())
-    output = torch.func.functional_call(agent, impala.network_arrays(state), inputs)
+    output = torch.func.functional_call(agent, actor_critic.network_arrays(state), inputs)
     log_probs = output.distribution_params[:-1].log_softmax(-1).detach().numpy().astype(np.float64)
     values = output.value.detach().numpy().astype(np.float64)
     policy = value = entropy = 0.0
@@ -118,11 +123,11 @@ def test_what_happens_on_a_reset_row_changes_nothing(learner: tuple[Agent, Learn
     changed.reward[3, 1] = 99.0  # row 3 of environment 1 is the reset after the termination at 2
     changed.action[3, 1] = (changed.action[3, 1] + 1) % ACTIONS
     changed.behaviour_log_prob[3, 1] -= 1.0
-    want, got = (impala.update(agent, CONFIG, state, batch_of([one], slice(None), CPU), 1000)[0] for one in (it, changed))
+    want, got = (vtrace_loss.update(agent, CONFIG, state, batch_of([one], slice(None), CPU), 1000)[0] for one in (it, changed))
     for name in want.params:
         assert torch.equal(want.params[name], got.params[name])
     changed.reward[4, 1] += 0.3
-    other = impala.update(agent, CONFIG, state, batch_of([changed], slice(None), CPU), 1000)[0]
+    other = vtrace_loss.update(agent, CONFIG, state, batch_of([changed], slice(None), CPU), 1000)[0]
     assert any(not torch.equal(want.params[name], other.params[name]) for name in want.params)
 
 
@@ -130,8 +135,8 @@ def test_update_is_pure_and_counts(learner: tuple[Agent, LearnerState]) -> None:
     agent, state = learner
     before = {name: tensor.clone() for name, tensor in state.params.items()}
     batch = batch_of([trajectory()], slice(None), CPU)
-    first, scalars = impala.update(agent, CONFIG, state, batch, 1000)
-    second, _ = impala.update(agent, CONFIG, state, batch, 1000)
+    first, scalars = vtrace_loss.update(agent, CONFIG, state, batch, 1000)
+    second, _ = vtrace_loss.update(agent, CONFIG, state, batch, 1000)
     for name, tensor in before.items():
         assert torch.equal(state.params[name], tensor)
         assert torch.equal(first.params[name], second.params[name])
@@ -144,11 +149,11 @@ def test_update_is_pure_and_counts(learner: tuple[Agent, LearnerState]) -> None:
 
 
 def test_the_learning_rate_falls_to_zero_over_the_run(learner: tuple[Agent, LearnerState]) -> None:
-    assert impala.learning_rate(CONFIG, 250, 1000) == pytest.approx(0.75 * CONFIG.learning_rate)
-    assert impala.learning_rate(replace(CONFIG, anneal=False), 250, 1000) == CONFIG.learning_rate
+    assert actor_critic.learning_rate(CONFIG, 250, 1000) == pytest.approx(0.75 * CONFIG.learning_rate)
+    assert actor_critic.learning_rate(replace(CONFIG, anneal=False), 250, 1000) == CONFIG.learning_rate
     agent, state = learner
     done = replace(state, env_steps=1000)
-    after, _ = impala.update(agent, CONFIG, done, batch_of([trajectory()], slice(None), CPU), 1000)
+    after, _ = vtrace_loss.update(agent, CONFIG, done, batch_of([trajectory()], slice(None), CPU), 1000)
     assert all(torch.equal(after.params[name], state.params[name]) for name in state.params)
 
 
@@ -167,19 +172,21 @@ def test_batches_cut_and_join_columns_and_nothing_else() -> None:
 @pytest.mark.parametrize("kind", ["rmsprop_inside_sqrt", "rmsprop_outside_sqrt", "adam"])
 def test_a_checkpointed_state_goes_on_bit_for_bit(kind: str) -> None:
     config = replace(CONFIG, optimiser=OptimiserConfig(kind=kind, momentum=0.0 if kind == "adam" else 0.5))  # type: ignore[arg-type]
-    agent, state = impala.init(SPEC, NETWORK, config, seed=0, device=CPU)
+    agent, state = actor_critic.init(SPEC, NETWORK, config.optimiser, 0, CPU)
     batch = batch_of([trajectory()], slice(None), CPU)
     for _ in range(3):
-        state, _ = impala.update(agent, config, state, batch, 1000)
-    back = state_from_arrays(state_to_arrays(state), like=impala.init(SPEC, NETWORK, config, seed=9, device=CPU)[1], device=CPU)
-    want, got = (impala.update(agent, config, one, batch, 1000)[0] for one in (state, back))
+        state, _ = vtrace_loss.update(agent, config, state, batch, 1000)
+    back = state_from_arrays(
+        state_to_arrays(state), like=actor_critic.init(SPEC, NETWORK, config.optimiser, 9, CPU)[1], device=CPU
+    )
+    want, got = (vtrace_loss.update(agent, config, one, batch, 1000)[0] for one in (state, back))
     assert all(torch.equal(want.params[name], got.params[name]) for name in want.params)
     assert got.version == 4
 
 
 def test_a_state_of_another_network_is_refused_by_name() -> None:
-    _, state = impala.init(SPEC, NETWORK, CONFIG, seed=0, device=CPU)
-    _, wider = impala.init(SPEC, replace(NETWORK, hidden_sizes=(9,)), CONFIG, seed=0, device=CPU)
+    _, state = actor_critic.init(SPEC, NETWORK, CONFIG.optimiser, 0, CPU)
+    _, wider = actor_critic.init(SPEC, replace(NETWORK, hidden_sizes=(9,)), CONFIG.optimiser, 0, CPU)
     with pytest.raises(InvalidInputError, match=r"policy_head.weight is \(5, 8\) there, \(5, 9\) here"):
         state_from_arrays(state_to_arrays(state), like=wider, device=CPU)
 
@@ -187,8 +194,8 @@ def test_a_state_of_another_network_is_refused_by_name() -> None:
 def test_half_precision_stays_near_full_precision(learner: tuple[Agent, LearnerState]) -> None:
     agent, state = learner
     batch = batch_of([trajectory()], slice(None), CPU)
-    full = impala.loss(agent, impala.network_arrays(state), batch, CONFIG)
-    half = impala.loss(agent, impala.network_arrays(state), batch, replace(CONFIG, precision="bf16"))
+    full = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, CONFIG)
+    half = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, replace(CONFIG, precision="bf16"))
     assert float(half.total) == pytest.approx(float(full.total), rel=0.05)
     assert float(half.total) != float(full.total)
 
@@ -197,8 +204,73 @@ def test_moments_are_of_the_observations_that_were_acted_on(learner: tuple[Agent
     """Row T belongs to the next unroll, whose row 0 it is; row 0 belongs to this one."""
     agent, state = learner
     batch = batch_of([trajectory()], slice(None), CPU)
-    after, _ = impala.update(agent, CONFIG, state, batch, 1000)
+    after, _ = vtrace_loss.update(agent, CONFIG, state, batch, 1000)
     acted_on = batch.obs[:-1][batch.weight.bool()].double()
     assert after.moments is not None
     torch.testing.assert_close(after.moments.mean.double(), acted_on.mean(0), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(after.moments.m2.double() / len(acted_on), acted_on.var(0, correction=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("passes", [2, 3])
+def test_passes_are_steps_on_one_batch_with_ratios_taken_anew(learner: tuple[Agent, LearnerState], passes: int) -> None:
+    """By hand: the loss of the moved parameters under the moments of the beginning; what is counted, is counted once."""
+    agent, state = learner
+    config = replace(CONFIG, passes=passes, learning_rate=0.02)
+    batch = batch_of([trajectory()], slice(None), CPU)
+    got, scalars = vtrace_loss.update(agent, config, state, batch, 1000)
+    params = {name: tensor.clone().requires_grad_() for name, tensor in state.params.items()}
+    optimiser, rhos = state.optimiser, []
+    for _ in range(passes):
+        terms = vtrace_loss.loss(agent, actor_critic.network_arrays(state) | params, batch, config)
+        slopes = dict(zip(params, torch.autograd.grad(terms.total, list(params.values())), strict=True))
+        moved, optimiser = optimisers.apply(config.optimiser, optimiser, params, slopes, config.learning_rate)
+        params = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
+        rhos.append(float(terms.rho))
+    for name, tensor in params.items():
+        torch.testing.assert_close(got.params[name], tensor.detach(), rtol=1e-5, atol=1e-6)
+    assert len(set(rhos)) == passes
+    assert float(scalars["vtrace/rho"]) == pytest.approx(np.mean(rhos), rel=1e-5)
+    assert (got.version, got.env_steps, got.optimiser.step) == (1, T * B - 2, passes)
+    once, _ = vtrace_loss.update(agent, CONFIG, state, batch, 1000)
+    assert got.moments is not None
+    assert once.moments is not None
+    assert torch.equal(got.moments.m2, once.moments.m2)
+
+
+def run_of(config: impala.Config, length: int = 2) -> list[Any]:
+    """The states of a short run by the protocol."""
+    agent, state = impala.init(config, SPEC, None, NETWORK, 5, CPU)
+    states = [state]
+    for number in range(length):
+        progress = Progress(round=number, total=10_000, run_seed=5)
+        state, scalars = impala.update(agent, config, state, [trajectory(number, num_envs=6)], progress)
+        assert all(math.isfinite(float(value)) for name, value in scalars.items() if "meta" not in name)
+        states.append(state)
+    return states
+
+
+def test_an_update_of_the_protocol_makes_one_for_each_batch() -> None:
+    config = impala.Config(learner=CONFIG, batch_unrolls=2)
+    first, second, third = run_of(config)
+    assert [state.version for state in (first, second, third)] == [0, 3, 6]
+    agent, state = actor_critic.init(SPEC, NETWORK, CONFIG.optimiser, 5, CPU)
+    for batch in batches([trajectory(0, num_envs=6)], 2, CPU):
+        state, _ = vtrace_loss.update(agent, CONFIG, state, batch, 10_000)
+    assert all(torch.equal(state.params[name], second.params[name]) for name in state.params)
+    sent = impala.weights(config, second, Progress(round=1, total=10_000, run_seed=5))
+    assert set(sent) == {*second.params, "observation_mean", "observation_std"}
+
+
+def test_eta_makes_it_the_meta_gradient_s() -> None:
+    config = impala.Config(learner=CONFIG, batch_unrolls=6, eta=("gamma",))
+    states = run_of(config)
+    assert [state.version for state in states] == [0, 1, 2]
+    assert not torch.equal(states[2].logits, states[1].logits)
+    assert "eta" in impala.weights(config, states[0], Progress(round=0, total=1, run_seed=0))
+
+
+def test_passes_and_eta_do_not_meet() -> None:
+    config = impala.Config(learner=replace(CONFIG, passes=4), eta=("gamma",))
+    with pytest.raises(InvalidInputError, match=r"learner.passes = 4 is allowed without eta only"):
+        impala.check(config)
+    impala.check(replace(config, eta=()))

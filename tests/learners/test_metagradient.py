@@ -13,15 +13,15 @@ from oracles.trajectories import trajectory
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from learners import impala, metagradient
+from learners import actor_critic, metagradient, vtrace_loss
 from learners.batch import Batch, batch_of
-from learners.impala import ImpalaConfig
 from learners.metagradient import MetaState, PendingUpdate, Trace
 from learners.metagradient_config import MetaConfig, MetaGradient, check
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops.meta_parameters import META_PARAMETERS
 from learners.ops.optimisers import OptimiserConfig
 from learners.state_dict import state_from_arrays, state_to_arrays
+from learners.vtrace_loss import ImpalaConfig
 
 CPU = torch.device("cpu")
 DISCRETE = SpaceSpec((3,), "float32", num_actions=4)
@@ -106,7 +106,7 @@ def both(config: MetaGradient, network: NetworkConfig, spec: SpaceSpec = DISCRET
     assert after.pending is not None
     got = metagradient.meta_gradient(agent, config, after.pending, cotangent)
     eta = eta_of(config, after.logits)
-    rate = impala.learning_rate(config.learner, before.learner.env_steps, 10_000)
+    rate = actor_critic.learning_rate(config.learner, before.learner.env_steps, 10_000)
     before_arrays = metagradient.network_arrays(config, before)
     moved = oracle.updated(agent, config, before.learner, before_arrays, tau, eta, rate)
     want = torch.autograd.grad(oracle.outer_objective(agent, config, arrays | moved, judging), [eta[name] for name in config.eta])
@@ -166,7 +166,7 @@ def test_equals_central_differences_of_whole_updates() -> None:
         inner = metagradient.tuned(config, logits)
         fixed = MetaGradient(learner=inner, eta=ALL, meta=config.meta)
         constants = {name: value.detach() for name, value in oracle.constants(inner).items()}
-        rate = impala.learning_rate(learner, before.learner.env_steps, 10_000)
+        rate = actor_critic.learning_rate(learner, before.learner.env_steps, 10_000)
         base = replace(fixed, learner=replace(inner, baseline_cost=learner.baseline_cost))
         moved = oracle.updated(agent, base, before.learner, metagradient.network_arrays(config, before), tau, constants, rate)
         # J is judged by advantages that do not move with theta', as a policy gradient's are
@@ -226,8 +226,8 @@ def test_no_gradient_reaches_eta_through_its_embedding_and_the_network_hears_of_
     arrays = metagradient.network_arrays(config, state)
     assert not arrays["eta"].requires_grad
     torch.testing.assert_close(arrays["eta"], torch.sigmoid(state.logits))
-    told = impala.outputs(agent, arrays, tau, "fp32").value
-    other = impala.outputs(agent, arrays | {"eta": arrays["eta"] * 0.5}, tau, "fp32").value
+    told = actor_critic.outputs(agent, arrays, tau, "fp32").value
+    other = actor_critic.outputs(agent, arrays | {"eta": arrays["eta"] * 0.5}, tau, "fp32").value
     assert (told - other).abs().max() > 1e-3
 
 
@@ -238,7 +238,7 @@ def test_the_update_is_pure_and_the_inner_step_is_impalas() -> None:
     first, _ = metagradient.update(agent, config, state, tau, 10_000)
     second, _ = metagradient.update(agent, config, state, tau, 10_000)
     inner = metagradient.tuned(config, state.logits)
-    plain, _ = impala.update(agent, inner, state.learner, tau, 10_000)
+    plain, _ = vtrace_loss.update(agent, inner, state.learner, tau, 10_000)
     for name, tensor in first.learner.params.items():
         assert torch.equal(tensor, second.learner.params[name])
         torch.testing.assert_close(tensor, plain.params[name], rtol=1e-12, atol=1e-12)

@@ -14,13 +14,14 @@ from oracles.trajectories import trajectory
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from learners import impala, metagradient
+from learners import actor_critic, metagradient, vtrace_loss
 from learners.batch import batch_of
-from learners.impala import ImpalaConfig
 from learners.metagradient import PendingUpdate, Trace
 from learners.metagradient_config import MetaConfig, MetaGradient
 from learners.networks.agent import NetworkConfig, SpaceSpec
+from learners.ops.optimisers import OptimiserConfig
 from learners.state_dict import state_from_arrays, state_to_arrays
+from learners.vtrace_loss import ImpalaConfig
 
 CPU = torch.device("cpu")
 SPEC, NETWORK = SpaceSpec((3,), "float32", num_actions=4), NetworkConfig(hidden_sizes=(8,), core="lstm", core_size=5)
@@ -142,7 +143,7 @@ def test_what_does_not_fit_is_refused_in_one_line(change: Callable[[dict[str, An
 
 
 def plain(network: NetworkConfig = NETWORK) -> Any:
-    return impala.init(SPEC, network, ImpalaConfig(), seed=0, device=CPU)[1]
+    return actor_critic.init(SPEC, network, OptimiserConfig(), 0, CPU)[1]
 
 
 def tuning(eta: tuple[str, ...] = ("gamma", "lambda"), **meta: Any) -> MetaGradient:
@@ -194,8 +195,8 @@ def former(state: Any) -> dict[str, Any]:
 def test_a_checkpoint_of_the_former_layout_is_read(derivative: str | None) -> None:
     batch = batch_of([trajectory(SPEC, NETWORK)], slice(None), CPU)
     if derivative is None:
-        agent, like = impala.init(SPEC, NETWORK, ImpalaConfig(), seed=0, device=CPU)
-        states = [like, impala.update(agent, ImpalaConfig(), like, batch, 1000)[0]]
+        agent, like = actor_critic.init(SPEC, NETWORK, OptimiserConfig(), 0, CPU)
+        states = [like, vtrace_loss.update(agent, ImpalaConfig(), like, batch, 1000)[0]]
     else:
         config = tuning(derivative=derivative)
         agent, like = metagradient.init(SPEC, NETWORK, config, 0, CPU)

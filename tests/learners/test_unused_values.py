@@ -18,15 +18,15 @@ import torch
 from oracles.trajectories import trajectory
 from torch import Tensor
 
-from learners import impala, metagradient
+from learners import actor_critic, metagradient, vtrace_loss
 from learners.batch import batch_of, unused_rows
 from learners.compiled import CompiledUpdate
-from learners.impala import ImpalaConfig
 from learners.metagradient import MetaState, PendingUpdate
 from learners.metagradient_config import MetaConfig, MetaGradient
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Trajectory
+from learners.vtrace_loss import ImpalaConfig
 
 CPU = torch.device("cpu")
 JUNK = [math.nan, math.inf, -math.inf]
@@ -150,10 +150,10 @@ def test_stacks_of_frames_are_finite_where_nobody_uses_them(junk: float) -> None
 
 
 def updated(it: list[Trajectory], spec: SpaceSpec, network: NetworkConfig) -> list[Tensor]:
-    agent, state = impala.init(spec, network, CONFIG, seed=0, device=CPU)
+    agent, state = actor_critic.init(spec, network, CONFIG.optimiser, 0, CPU)
     found: list[Tensor] = []
     for one in it:
-        state, scalars = impala.update(agent, CONFIG, state, batch_of([one], slice(None), CPU), 10_000)
+        state, scalars = vtrace_loss.update(agent, CONFIG, state, batch_of([one], slice(None), CPU), 10_000)
         found += [*tensors(state), *scalars.values()]
     return found
 
@@ -207,11 +207,11 @@ def test_what_a_reset_does_along_a_direction_is_no_part_of_a_meta_gradient() -> 
 @pytest.mark.skipif(not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler")
 def test_no_bit_of_a_compiled_update_depends_on_what_is_unused() -> None:
     spec, network = CONTINUOUS, NETWORKS["feed-forward"]
-    agent, state = impala.init(spec, network, CONFIG, seed=0, device=CPU)
-    update, it = CompiledUpdate(), unroll(spec, network, 0)
+    agent, state = actor_critic.init(spec, network, CONFIG.optimiser, 0, CPU)
+    update, it = CompiledUpdate(agent, CONFIG), unroll(spec, network, 0)
 
     def found(one: Trajectory) -> list[Tensor]:
-        after, scalars = update(agent, CONFIG, state, batch_of([one], slice(None), CPU), 10_000)
+        after, scalars = update(state, batch_of([one], slice(None), CPU), 10_000)
         return [*tensors(after), *scalars.values()]
 
     want = found(planted(it, 0.0))
@@ -229,8 +229,8 @@ def test_the_final_observation_of_a_truncated_episode_is_used(row: int, env: int
         it = unroll(spec, NETWORKS["feed-forward"], 0)
         assert it.truncated[row - 1, env]
         it.obs[row, env] = junk
-        agent, state = impala.init(spec, NETWORKS["feed-forward"], CONFIG, seed=0, device=CPU)
-        after, scalars = impala.update(agent, CONFIG, state, batch_of([it], slice(None), CPU), 10_000)
+        agent, state = actor_critic.init(spec, NETWORKS["feed-forward"], CONFIG.optimiser, 0, CPU)
+        after, scalars = vtrace_loss.update(agent, CONFIG, state, batch_of([it], slice(None), CPU), 10_000)
         assert scalars["loss/total"].isnan()
         assert after.params["value_head.weight"].isnan().any()
 
@@ -239,6 +239,6 @@ def test_the_final_observation_of_a_truncated_episode_is_used(row: int, env: int
 def test_what_a_step_used_is_not_hidden(name: str) -> None:
     it = unroll(CONTINUOUS, NETWORKS["feed-forward"], 0)
     getattr(it, name)[2, 1] = math.nan  # the step that terminates
-    agent, state = impala.init(CONTINUOUS, NETWORKS["feed-forward"], CONFIG, seed=0, device=CPU)
-    _, scalars = impala.update(agent, CONFIG, state, batch_of([it], slice(None), CPU), 10_000)
+    agent, state = actor_critic.init(CONTINUOUS, NETWORKS["feed-forward"], CONFIG.optimiser, 0, CPU)
+    _, scalars = vtrace_loss.update(agent, CONFIG, state, batch_of([it], slice(None), CPU), 10_000)
     assert scalars["loss/total"].isnan()

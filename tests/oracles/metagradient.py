@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from learners.actor_critic import LearnerState
 from learners.batch import Batch
-from learners.impala import ImpalaConfig, LearnerState
 from learners.metagradient_config import MetaGradient
 from learners.networks.agent import Agent
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
 from learners.ops.vtrace import VTrace, vtrace
+from learners.vtrace_loss import ImpalaConfig
 
 Tensors = dict[str, Tensor]
 

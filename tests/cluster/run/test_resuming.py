@@ -15,7 +15,7 @@ from cluster.config import RunConfig
 from cluster.main import main
 from cluster.store.metrics import read_metrics
 from cluster.store.run_directory import RunDirectory
-from learners.impala import learning_rate
+from learners.actor_critic import learning_rate
 
 ANNEALED = RunConfig(total_env_steps=1000)
 KEPT = replace(ANNEALED, learner=replace(ANNEALED.learner, anneal=False))

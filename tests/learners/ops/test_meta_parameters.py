@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from envs.errors import InvalidInputError
-from learners.impala import ImpalaConfig
 from learners.metagradient_config import MetaConfig
 from learners.ops.meta_parameters import BORDER, META_PARAMETERS, check_names, positions_of, slopes_of, to_logits, values_of
+from learners.vtrace_loss import ImpalaConfig
 
 RANGES = {"gamma": (0.9, 1.0), "lambda": (0.0, 1.0), "entropy_cost": (0.0, 0.1)}
 

@@ -1,0 +1,168 @@
+"""IMPALA's loss, an actor-critic's with V-trace, and its update on one batch.
+
+    L = policy_cost * sum -rho_t A_t log pi(a_t | x_t)  +  baseline_cost * sum (v_t - V(x_t))^2 / 2  -  entropy_cost * sum H(pi(. | x_t))
+
+Reference: Espeholt et al. (2018), arXiv 1802.01561: eq. 1 and remarks 1-2 (V-trace), section 4.2 (the three gradients), table G.1
+(hyper-parameters). `learners.impala` is the algorithm and lists its deviations; `learners.metagradient` tunes this loss while it is learned
+from; `learners.compiled` makes one piece of machine code of the update.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from learners.actor_critic import (
+    LearnerState,
+    Outputs,
+    Precision,
+    counted,
+    descend,
+    learning_rate,
+    means,
+    network_arrays,
+    outputs,
+    scaled_rewards,
+)
+from learners.batch import Batch
+from learners.networks.agent import Agent
+from learners.ops.losses import entropy_loss, policy_gradient_loss, value_loss
+from learners.ops.masks import cleared
+from learners.ops.optimisers import OptimiserConfig
+from learners.ops.vtrace import VTrace, vtrace
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImpalaConfig:
+    """Hyper-parameters of IMPALA; the defaults are the paper's for Atari (table G.1)."""
+
+    gamma: Annotated[float, Meta(ge=0, le=1, description="discount per step")] = 0.99
+    lambda_: Annotated[float, Meta(ge=0, le=1, description="V-trace's trace parameter")] = 1.0
+    clip_rho: Annotated[float, Meta(gt=0, description="rho-bar, the ceiling of the weight of a temporal difference")] = 1.0
+    clip_c: Annotated[float, Meta(gt=0, description="c-bar, the ceiling of the weight of a trace; at most clip_rho")] = 1.0
+    clip_pg_rho: Annotated[float, Meta(gt=0, description="ceiling of the weight of the policy gradient")] = 1.0
+    leak_rho: Annotated[
+        float, Meta(ge=0, le=1, description="share of rho and of the policy gradient's weight that is clipped; 1: V-trace")
+    ] = 1.0
+    leak_c: Annotated[float, Meta(ge=0, le=1, description="share of a trace's weight that is clipped; 1: V-trace")] = 1.0
+    policy_cost: Annotated[float, Meta(ge=0, description="weight of the policy loss")] = 1.0
+    baseline_cost: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
+    entropy_cost: Annotated[float, Meta(ge=0, description="weight of the entropy bonus")] = 0.01
+    reward_scale: Annotated[float, Meta(gt=0, description="rewards are multiplied by it, before clipping")] = 1.0
+    reward_clip: Annotated[
+        float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")
+    ] = 0.0
+    learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 6e-4
+    anneal: Annotated[
+        bool, Meta(description="let the learning rate fall linearly to 0 over schedule_env_steps, or else over total_env_steps")
+    ] = True
+    max_gradient_norm: Annotated[float, Meta(gt=0, description="ceiling of the global norm of the gradient")] = 40.0
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    passes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="steps of the optimiser on each batch, V-trace's ratios taken anew each time; 1 is the paper's",
+        ),
+    ] = 1
+    precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossTerms:
+    """The loss and what is worth watching of it; sums over the batch, save for `entropy`, `rho` and `value` (means)."""
+
+    total: Tensor
+    policy: Tensor
+    value: Tensor
+    entropy: Tensor
+    rho: Tensor
+    mean_value: Tensor
+
+
+def loss(agent: Agent, arrays: dict[str, Tensor], batch: Batch, config: ImpalaConfig) -> LossTerms:
+    """IMPALA's loss on one batch.
+
+    Gradient: flows to `arrays` through log pi, V and the entropy. V-trace's targets, its advantages and rho are constants (section 4.2).
+    """
+    found = outputs(agent, arrays, batch, config.precision)
+    return loss_terms(found, targets(found, batch, config), batch, config)
+
+
+def loss_terms(found: Outputs, target: VTrace, batch: Batch, config: ImpalaConfig) -> LossTerms:
+    """IMPALA's loss, from the network's outputs and V-trace's targets."""
+    policy = policy_gradient_loss(found.log_prob, target.advantage, batch.weight)
+    baseline = value_loss(found.value[:-1], target.value_target, batch.weight)
+    entropy = entropy_loss(found.entropy, batch.weight)
+    num_steps = batch.weight.sum().clamp(min=1.0)
+    return LossTerms(
+        total=config.policy_cost * policy + config.baseline_cost * baseline + config.entropy_cost * entropy,
+        policy=policy.detach(),
+        value=baseline.detach(),
+        entropy=-entropy.detach() / num_steps,
+        rho=target.rho.sum() / num_steps,
+        mean_value=cleared(found.value[:-1].detach(), batch.weight).sum() / num_steps,
+    )
+
+
+def targets(found: Outputs, batch: Batch, config: ImpalaConfig) -> VTrace:
+    """V-trace's targets and advantages. Gradient: none."""
+    value = found.value.detach()
+    return vtrace(
+        log_rho_t=found.log_prob.detach() - batch.behaviour_log_prob,
+        reward_t=scaled_rewards(batch.reward, config.reward_scale, config.reward_clip),
+        discount_t=config.gamma * (~batch.terminated).to(value.dtype),
+        value_t=value[:-1],
+        value_tp1=value[1:],
+        lambda_=torch.tensor(config.lambda_, dtype=value.dtype, device=value.device),
+        weight_t=batch.weight,
+        clip_rho=config.clip_rho,
+        clip_c=config.clip_c,
+        clip_pg_rho=config.clip_pg_rho,
+        leak_rho=config.leak_rho,
+        leak_c=config.leak_c,
+    )
+
+
+def gradient(agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch) -> tuple[dict[str, Tensor], LossTerms]:
+    """The gradient of the loss on a batch by every parameter, and the loss."""
+    params = {name: parameter.detach().requires_grad_() for name, parameter in state.params.items()}
+    terms = loss(agent, network_arrays(state) | params, batch, config)
+    slopes = torch.autograd.grad(terms.total, list(params.values()))
+    return dict(zip(params, slopes, strict=True)), terms
+
+
+def update(
+    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int
+) -> tuple[LearnerState, dict[str, Tensor]]:
+    """Step along the gradient of one batch, once for each pass, with V-trace's ratios taken anew each time; pure in `state`.
+
+    Returns:
+        The next state, and the means over the passes of what is worth watching, by metric name, still on the device.
+    """
+    rate = learning_rate(config, state.env_steps, total_env_steps)
+    watched = []
+    for _ in range(config.passes):
+        gradients, terms = gradient(agent, config, state, batch)
+        state, norm = descend(config, state, gradients, rate)
+        watched.append(scalars(terms, norm, rate))
+    return counted(state, batch), means(watched)
+
+
+def scalars(terms: LossTerms, norm: Tensor, rate: float | Tensor) -> dict[str, Tensor]:
+    """What is worth watching of an update, by metric name."""
+    return {
+        "loss/total": terms.total.detach(),
+        "loss/policy": terms.policy,
+        "loss/value": terms.value,
+        "policy/entropy": terms.entropy,
+        "vtrace/rho": terms.rho,
+        "value/mean": terms.mean_value,
+        "gradient/norm": norm,
+        "learning_rate": torch.as_tensor(rate),
+    }
