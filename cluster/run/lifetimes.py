@@ -85,7 +85,9 @@ def _make_schedule(
     put: Callable[[Snapshot], Handle],
     is_ending: Callable[[], bool],
 ) -> Schedule:
-    return Rounds(plan, lag=0, weights={first_round: (version, weights)}, first_round=first_round, is_ending=is_ending)
+    return Rounds(
+        plan, lag=0, version=version, weights={first_round: (version, weights)}, first_round=first_round, is_ending=is_ending
+    )
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ class Rounds:
         plan: what rounds are made of.
         lag: rounds by which acting runs ahead of learning.
         updates_per_call: updates that a learner call makes.
+        version: of the learner's weights.
         weights: by round r, version and weights after r rounds were learned; holds `first_round - lag .. first_round` at the start.
         first_round: the round to begin with (after a resume, the one after the checkpoint's).
         first_unit: units of that round before it have been learned from already.
@@ -48,6 +49,7 @@ class Rounds:
         *,
         lag: int,
         updates_per_call: int = 1,
+        version: int,
         weights: Mapping[int, tuple[int, Handle]],
         first_round: int = 0,
         first_unit: int = 0,
@@ -56,7 +58,7 @@ class Rounds:
     ) -> None:
         self._plan, self._lag, self._updates_per_call, self._is_ending = plan, lag, updates_per_call, is_ending
         self._weights = dict(weights)
-        self._scheduled = self._weights[first_round][0]
+        self._scheduled = version
         self.dropped = self.reissued = 0
         self.stops_at_once = plan.is_journalled
         self._pace = Pace()

@@ -31,8 +31,8 @@ from cluster.store.run_directory import RunDirectory
 from cluster.store.summary import read_summary
 from envs.errors import InvalidInputError
 from envs.registry import resolve
-from learners.algorithm import Progress
 from learners.actor_critic import learning_rate
+from learners.algorithm import Progress
 from learners.networks.agent import Agent
 from learners.networks.spaces import SpaceSpec
 from learners.seeds import Stream as Draws
@@ -115,6 +115,7 @@ def _make_schedule(
         plan,
         lag=config.lag,
         updates_per_call=shape.updates_per_call,
+        version=version,
         weights={first_round: (version, weights)} | kept,
         first_round=first_round,
         first_unit=int(saved.get("first_actor", 0)),
