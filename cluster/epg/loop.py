@@ -28,8 +28,8 @@ from cluster.run.observer import RunObserver
 from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord
 from cluster.store.scaling import Scale
 from envs.errors import InvalidInputError
-from learners import epg
-from learners.epg import OuterState
+from learners import evolution as epg
+from learners.evolution import OuterState
 
 log = logging.getLogger("metaray")
 

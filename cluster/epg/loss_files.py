@@ -9,7 +9,7 @@ from __future__ import annotations
 from actors.chunks import spaces_of
 from cluster.epg.config import EpgRunConfig
 from cluster.store.run_directory import RunDirectory
-from learners.epg import OuterState
+from learners.evolution import OuterState
 from learners.learned_loss.loss import FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossShape
 

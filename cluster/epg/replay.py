@@ -25,8 +25,8 @@ from cluster.store.former import completed
 from cluster.store.journal import ChunkRecord, EpochRecord, RunRecord, UpdateRecord, read
 from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
-from learners import epg
-from learners.epg import OuterState
+from learners import evolution as epg
+from learners.evolution import OuterState
 
 
 class ReplayError(InvalidInputError):

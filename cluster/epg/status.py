@@ -10,7 +10,7 @@ from cluster.epg.observer import EpgStatus
 from cluster.epg.round import Round
 from cluster.epg.statistics import EpgStatistics
 from cluster.store.journal import EpochRecord
-from learners.epg import OuterState
+from learners.evolution import OuterState
 
 
 @dataclass(kw_only=True)

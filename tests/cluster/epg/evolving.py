@@ -21,7 +21,7 @@ from cluster.store.journal import Journal, RunRecord
 from cluster.store.run_directory import RunDirectory
 from cluster.store.scaling import Scale
 from cluster.store.versions import library_versions
-from learners import epg
+from learners import evolution as epg
 from tests.cluster.epg.sleeping import Sleeping
 
 CONFIG = EpgRunConfig(

@@ -16,8 +16,8 @@ from cluster.epg.resuming import extend
 from cluster.main import main
 from cluster.store.journal import EpochRecord, read
 from cluster.store.run_directory import RunDirectory
-from learners import epg
-from learners.epg import EvolutionConfig
+from learners import evolution as epg
+from learners.evolution import EvolutionConfig
 from tests.cluster.epg.evolving import Watcher, evolve, sized
 from tests.cluster.epg.sleeping import Sleeping
 
