@@ -28,7 +28,7 @@ from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
 from learners import epg
 from learners.algorithm import Progress
-from learners.epg import OuterState
+from learners.evolution import OuterState
 from learners.networks.config import NetworkConfig
 from learners.state_dict import state_from_arrays, state_to_arrays
 

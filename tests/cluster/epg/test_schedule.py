@@ -15,8 +15,8 @@ from cluster.run.lifetimes import extend
 from cluster.run.replay import rebuild
 from cluster.store.journal import EpochRecord, read
 from cluster.store.run_directory import RunDirectory
-from learners import epg
-from learners.epg import EvolutionConfig
+from learners import evolution
+from learners.evolution import EvolutionConfig
 from tests.cluster.epg.evolving import Watcher, evolve, sized
 from tests.cluster.epg.sleeping import Sleeping
 
@@ -34,10 +34,12 @@ def test_more_epochs_leave_guidance_and_step_size_where_they_were_laid(tmp_path:
     for config in (once, twice):
         assert config.scheduled_epochs == 500
         for epoch in (0, 16, 62, 499, 500, 599):
-            assert epg.guidance_alpha(config.evolution, epoch, config.scheduled_epochs) == epg.guidance_alpha(
+            assert evolution.guidance_alpha(config.evolution, epoch, config.scheduled_epochs) == evolution.guidance_alpha(
                 GUIDED, 4 * epoch, 500
             )
-            assert epg.learning_rate(config.evolution, epoch, config.scheduled_epochs) == epg.learning_rate(GUIDED, epoch, 500)
+            assert evolution.learning_rate(config.evolution, epoch, config.scheduled_epochs) == evolution.learning_rate(
+                GUIDED, epoch, 500
+            )
     assert extended(tmp_path, sized(num_epochs=500), "200").scheduled_epochs == 500
     assert extended(tmp_path, sized(num_epochs=500), "500") == sized(num_epochs=500)
     anew = replace(twice, schedule_epochs=None)  # as a person may write it into config.json
