@@ -20,7 +20,7 @@ from actors.messages import Work
 from envs.one_hot import as_vectors
 from envs.registry import resolve
 from envs.task import Task
-from learners.epg import EvolutionConfig, perturbed, vector_and_replica
+from learners.evolution import EvolutionConfig, perturbed, vector_and_replica
 from learners.learned_loss.inner_loop import LifeConfig, Objective
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.learned_loss.objectives import GuidedObjective, LearnedObjective, PpoObjective

@@ -47,7 +47,7 @@ class TimedBatch:
 def live(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, float]:
     """Live one chunk on this process's thread."""
     from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi
-    from learners.epg import EvolutionConfig
+    from learners.evolution import EvolutionConfig
     from learners.learned_loss.inner_loop import LifeConfig
     from learners.learned_loss.network import LossConfig
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -11,13 +11,11 @@ from msgspec import Meta
 from cluster.config import Goals
 from envs.errors import InvalidInputError
 from learners import epg
-from learners.epg import EvolutionConfig
-from learners.learned_loss.inner_loop import LifeConfig
-from learners.learned_loss.network import ARCHITECTURES, LossConfig
+from learners.evolution import guidance_alpha, learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpgRunConfig:
+class EpgRunConfig(epg.Config):
     """One run, complete. The same config and seed make the same phi, bit for bit, wherever and by however many actors it is lived."""
 
     algorithm: Annotated[Literal["epg"], Meta(description="evolved policy gradients")] = "epg"
@@ -63,9 +61,6 @@ class EpgRunConfig:
     ] = 20
     keep_checkpoints: Annotated[int, Meta(ge=1, le=10_000, description="newest checkpoints that are kept")] = 3
     log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between looks at a running epoch")] = 1.0
-    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
-    life: LifeConfig = field(default_factory=LifeConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
 
     @property
     def goals(self) -> Goals:
@@ -100,45 +95,8 @@ def check(config: EpgRunConfig) -> EpgRunConfig:
         raise InvalidInputError(
             f"lives_per_chunk = {K} must be even, for the two lives of an antithetic pair are lived together: try {_nearest(K, 2)}"
         )
-    if evolution.common_random_numbers and not evolution.antithetic:
-        raise InvalidInputError(
-            "evolution.common_random_numbers = true is for pairs, and evolution.antithetic = false makes none: set both to false"
-        )
-    if evolution.ranks == "pairwise" and not evolution.antithetic:
-        raise InvalidInputError(
-            'evolution.ranks = "pairwise" compares pairs, and evolution.antithetic = false makes none: try centred'
-        )
-    check_life(config.life, config.loss)
+    epg.check(config)
     return config
-
-
-def check_life(life: LifeConfig, loss: LossConfig) -> None:
-    """Check what a life remembers against what its updates and its loss read.
-
-    Raises:
-        InvalidInputError: names the fields, their values and the nearest that would do.
-    """
-    shortest = ARCHITECTURES[loss.architecture].shortest_buffer
-    if life.buffer_rows < shortest:
-        raise InvalidInputError(
-            f"life.buffer_rows = {life.buffer_rows} is shorter than the convolutions of the {loss.architecture} loss, "
-            f"which need {shortest} steps: try {shortest} or more"
-        )
-    if life.buffer_rows < life.update_every:
-        raise InvalidInputError(
-            f"life.buffer_rows = {life.buffer_rows} must hold the {life.update_every} steps of an update (life.update_every): "
-            f"try {life.update_every} or more"
-        )
-    check_minibatch("life", life.minibatch_rows, life.update_every)
-
-
-def check_minibatch(group: str, minibatch_rows: int, update_every: int) -> None:
-    """Check that the steps of an update can be cut into minibatches; InvalidInputError when not."""
-    if update_every % minibatch_rows:
-        raise InvalidInputError(
-            f"{group}.minibatch_rows = {minibatch_rows} must divide life.update_every = {update_every}: "
-            f"try {_divisor(update_every, minibatch_rows)}"
-        )
 
 
 def schedule_line(config: EpgRunConfig, epoch: int) -> str | None:
@@ -152,18 +110,13 @@ def schedule_line(config: EpgRunConfig, epoch: int) -> str | None:
     if over == total:
         return None
     now, end = (
-        f"alpha {epg.guidance_alpha(config.evolution, at, over):.2g}, lr {epg.learning_rate(config.evolution, at, over):.2g}"
+        f"alpha {guidance_alpha(config.evolution, at, over):.2g}, lr {learning_rate(config.evolution, at, over):.2g}"
         for at in (epoch, total)
     )
     return (
         f"guidance and step size are laid over {over:,} epochs (schedule_epochs in config.json; null lays them over all {total:,}): "
         f"{now} at epoch {epoch:,}, {end} at the end"
     )
-
-
-def _divisor(value: int, near: int) -> int:
-    """The divisor of `value` that is nearest to `near`."""
-    return min((candidate for candidate in range(1, value + 1) if value % candidate == 0), key=lambda one: abs(one - near))
 
 
 def _nearest(value: int, step: int) -> str:

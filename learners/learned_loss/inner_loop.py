@@ -280,7 +280,11 @@ class Lives:
         self._take_up()
 
     def _adam(self, grads: Float[Tensor, "L P"]) -> None:
-        """Make a step of Adam; a tensor of a life whose gradient is not finite stays as it is, as in the released code."""
+        """Make a step of Adam; a tensor of a life whose gradient is not finite stays as it is, as in the released code.
+
+        In place, and so not by `learners.ops.optimisers`, which takes two to four times as long for 16 to 32 lives (232 against 103 us, 831
+        against 188 us on one core): their rows leave the cache where every operation makes new ones.
+        """
         self._num_adam_steps += 1
         broken = None if math.isfinite(float(grads.sum())) else self._broken(grads)
         before = None if broken is None else [kept.clone() for kept in (self._rows, self._first, self._second)]

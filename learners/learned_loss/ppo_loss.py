@@ -21,7 +21,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from learners.ops.distributions import Categorical, DiagonalGaussian
-from learners.ops.recurrence import backward_recurrence
+from learners.ops.gae import gae
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,14 @@ def advantages(
         is_terminated: the task ended the episode.
         is_last: something did.
     """
-    within = 1.0 - is_last.to(value.dtype)
-    td_error = config.reward_scale * reward + config.gamma * next_value.masked_fill(is_terminated, 0.0) - value
-    raw = backward_recurrence(td_error.T, (config.gamma * config.lambda_ * within).T).T
+    raw = gae(
+        reward_t=config.reward_scale * reward.T,
+        discount_t=config.gamma * (~is_terminated.T).to(value.dtype),
+        value_t=value.T,
+        value_tp1=next_value.T,
+        lambda_=config.lambda_ * (~is_last.T).to(value.dtype),
+        weight_t=torch.ones_like(value.T),
+    ).T
     centred = raw - raw.mean(dim=1, keepdim=True)
     scale = centred.square().mean(dim=1, keepdim=True).sqrt() + 1e-8
     return centred / scale, raw + value

@@ -10,7 +10,7 @@ from actors.chunks import Chunk, LifeRunner, LifeSetup, chunks_of, initial_phi
 from actors.lifetimes import Stage
 from envs.errors import InvalidInputError
 from envs.registry import resolve
-from learners.epg import EvolutionConfig
+from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifeConfig
 from learners.learned_loss.network import LossConfig
 

@@ -14,7 +14,7 @@ import torch
 from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi, objective
 from actors.lifetimes import LifeRecord, LifeSeed, LivesStoppedError, Stage, live
 from envs.registry import resolve
-from learners.epg import EvolutionConfig
+from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifeConfig, Lives
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 

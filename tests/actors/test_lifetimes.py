@@ -12,7 +12,7 @@ from oracles.lifetime import OneLife
 from actors.chunks import LifeSetup, objective
 from actors.lifetimes import LifeRecord, LifeSeed, Stage, live
 from envs.registry import resolve
-from learners.epg import EvolutionConfig
+from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifeConfig, Lives
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 

@@ -1,132 +1,88 @@
-"""The evolution strategy against its formulas, and on a problem whose answer is known."""
+"""Evolved Policy Gradients by the protocol: what it begins with, what actors get, and that its update is the evolution strategy's."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
-from learners import epg
-from learners.epg import EvolutionConfig
+from envs.errors import InvalidInputError
+from learners import epg, evolution
+from learners.algorithm import Progress
+from learners.evolution import EvolutionConfig
+from learners.learned_loss.inner_loop import LifeConfig
+from learners.networks.agent import NetworkConfig, SpaceSpec
+from learners.state_dict import state_from_arrays, state_to_arrays
 
-PUBLISHED = EvolutionConfig(antithetic=False, common_random_numbers=False)
-PAIRED = EvolutionConfig()
-
-
-@pytest.mark.parametrize("config", [PAIRED, PUBLISHED], ids=["paired", "published"])
-def test_every_vector_has_its_lives_and_pairs_stand_side_by_side(config: EvolutionConfig) -> None:
-    names = [epg.vector_and_replica(config, life, 24, 6) for life in range(24)]
-    assert sorted(names) == [(vector, replica) for vector in range(6) for replica in range(4)]
-    if config.antithetic:
-        for plus, minus in zip(names[0::2], names[1::2], strict=True):
-            assert (plus[0] + 1, plus[1]) == minus
+CPU, SPEC = torch.device("cpu"), SpaceSpec((3,), "float32", action_size=1)
 
 
-def test_a_pair_is_one_noise_with_both_signs() -> None:
-    plus, minus = (epg.vector_noise(PAIRED, 3, 7, vector, 50) for vector in (4, 5))
-    np.testing.assert_array_equal(plus, -minus)
-    np.testing.assert_array_equal(plus, epg.noise(3, 7, 2, 50))
+@dataclass(frozen=True)
+class Chunk:
+    fitness: tuple[float, ...]
 
 
-def test_noise_is_named_by_seed_epoch_and_index() -> None:
-    draws = [epg.noise(*name, 20) for name in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))]
-    assert len({draw.tobytes() for draw in draws}) == 4
-    np.testing.assert_array_equal(draws[3], epg.noise(1, 0, 0, 20))
-    assert abs(epg.noise(0, 0, 0, 100_000).std() - 1) < 0.01
+@dataclass(frozen=True)
+class Epoch:
+    num_vectors: int
 
 
-@pytest.mark.parametrize("ranks", ["centred", "pairwise"])
-@pytest.mark.parametrize("config", [PAIRED, PUBLISHED], ids=["paired", "published"])
-def test_an_update_is_adam_on_the_search_gradient(config: EvolutionConfig, ranks: str) -> None:
-    if ranks == "pairwise" and not config.antithetic:
-        pytest.skip("pairs are needed to be compared")
-    config = replace(config, ranks=ranks, beta1=0.3, weight_decay=0.05)  # type: ignore[arg-type]
-    rng = np.random.default_rng(0)
-    state = epg.init(config, rng.normal(size=30))
-    weights = torch.nn.Parameter(torch.from_numpy(state.phi.astype(np.float64)))
-    optimiser = torch.optim.Adam([weights], lr=1.0, betas=(0.3, 0.999), eps=epg.EPSILON, maximize=True)
-    for epoch in range(4):
-        fitness = rng.normal(size=12)
-        before = epg.utilities(config, fitness, 6)
-        gradient = np.zeros(30)
-        for vector in range(6):
-            gradient += before[vector] * epg.vector_noise(config, 9, epoch, vector, 30).astype(np.float64) / 6
-        optimiser.param_groups[0]["lr"] = epg.learning_rate(config, epoch, 4)
-        weights.grad = torch.from_numpy(gradient - 0.05 * state.phi)
-        optimiser.step()
-        state, _ = epg.update(config, state, fitness, num_vectors=6, num_epochs=4, run_seed=9)
-        with torch.no_grad():
-            np.testing.assert_allclose(state.phi, weights.numpy(), rtol=1e-5, atol=1e-7)
-            weights.copy_(torch.from_numpy(state.phi))
-    assert state.epoch == 4
+def progress(number: int, num_vectors: int = 4) -> Progress:
+    return Progress(round=number, total=10, run_seed=3, settings=Epoch(num_vectors))
 
 
-def test_utilities_average_over_the_lives_of_a_vector() -> None:
-    fitness = np.zeros(8)
-    for life in range(8):
-        vector, replica = epg.vector_and_replica(PAIRED, life, 8, 4)
-        fitness[life] = vector + (100 if replica else -100)
-    np.testing.assert_allclose(epg.utilities(PAIRED, fitness, 4), [-0.5, -1 / 6, 1 / 6, 0.5])
+def test_the_first_phi_is_named_by_the_seed_of_the_run() -> None:
+    phis = [epg.init(epg.Config(), SPEC, None, NetworkConfig(), seed, CPU)[1].phi for seed in (3, 3, 4)]
+    np.testing.assert_array_equal(phis[0], phis[1])
+    assert not np.array_equal(phis[0], phis[2])
+    shape, state = epg.init(epg.Config(), SPEC, None, NetworkConfig(), 3, CPU)
+    assert state.phi.shape == (shape.num_parameters,)
+    assert epg.weights(epg.Config(), state, progress(0))["phi"] is state.phi
 
 
-@pytest.mark.parametrize("config", [PAIRED, PUBLISHED], ids=["paired", "published"])
-def test_it_climbs(config: EvolutionConfig) -> None:
-    config = replace(config, sigma=0.1, learning_rate=0.1, final_learning_rate=0.01, weight_decay=0.0)
-    target, state = np.linspace(-1, 1, 10), epg.init(config, np.zeros(10))
-    for epoch in range(150):
-        points = [
-            epg.perturbed(config, state.phi, 0, epoch, epg.vector_and_replica(config, life, 16, 16)[0]) for life in range(16)
-        ]
-        fitness = np.array([-np.square(point - target).sum() for point in points])
-        state, _ = epg.update(config, state, fitness, num_vectors=16, num_epochs=150, run_seed=0)
-    assert np.square(state.phi - target).sum() < 0.02
+def test_an_update_takes_the_fitness_of_chunks_in_order_and_goes_on_from_a_checkpoint() -> None:
+    config = epg.Config()
+    agent, state = epg.init(config, SPEC, None, NetworkConfig(), 3, CPU)
+    fitness = np.random.default_rng(0).normal(size=(2, 8))
+    want, like = state, state
+    for number, values in enumerate(fitness):
+        state = state_from_arrays(state_to_arrays(state), like=like, device=CPU)
+        state, scalars = epg.update(agent, config, state, [Chunk((*values[:6],)), Chunk((*values[6:],))], progress(number))
+        want, _ = evolution.update(config.evolution, want, values, num_vectors=4, num_epochs=10, run_seed=3)
+        assert scalars["fitness/mean"] == pytest.approx(values.mean())
+    np.testing.assert_array_equal(state.phi, want.phi)
+    np.testing.assert_array_equal(state.second_moment, want.second_moment)
+    assert state.version == state.epoch == 2
+    other, _ = epg.update(agent, config, like, [Chunk((*fitness[0],))], progress(0, num_vectors=2))
+    first, _ = epg.update(agent, config, like, [Chunk((*fitness[0],))], progress(0))
+    assert not np.array_equal(other.phi, first.phi)
 
 
-def test_the_step_size_falls_over_half_of_the_epochs() -> None:
-    rates = [epg.learning_rate(PAIRED, epoch, 2000) for epoch in (0, 500, 1000, 1999)]
-    np.testing.assert_allclose(rates, [1e-2, 5.5e-3, 1e-3, 1e-3])
+def test_the_best_phi_is_kept() -> None:
+    config = epg.Config()
+    _, state = epg.init(config, SPEC, None, NetworkConfig(), 3, CPU)
+    best = epg.keep_best(config, state, 1.0)
+    worse = epg.keep_best(config, replace(best, phi=state.phi + 1), 0.5)
+    assert worse.best_score == 1.0
+    np.testing.assert_array_equal(worse.best_phi, state.phi)
+    back = state_from_arrays(state_to_arrays(worse), like=state, device=CPU)
+    np.testing.assert_array_equal(back.best_phi, state.phi)
 
 
-def test_guidance_falls_over_the_first_eighth() -> None:
-    np.testing.assert_allclose([epg.guidance_alpha(PAIRED, epoch, 2000) for epoch in (0, 125, 250, 1999)], [1, 0.5, 0, 0])
-    held = replace(PAIRED, guidance_share=1 / 16, guidance_floor=0.5)
-    np.testing.assert_allclose([epg.guidance_alpha(held, epoch, 2000) for epoch in (0, 125, 1999)], [1, 0.5, 0.5])
-    assert epg.guidance_alpha(replace(PAIRED, guidance_share=0.0), 0, 2000) == 0
-
-
-def test_the_best_evaluation_is_kept() -> None:
-    state = epg.judge(epg.init(PAIRED, np.ones(3)), 5.0)
-    worse = epg.judge(replace(state, phi=np.zeros(3, np.float32)), 4.0)
-    assert worse.best_score == 5.0
-    assert worse.best_phi is not None and worse.best_phi.tolist() == [1, 1, 1]
-    assert epg.judge(state, float("nan")).best_score == 5.0
-
-
-def test_figures_are_of_the_lives_whose_fitness_is_finite() -> None:
-    fitness = np.array([1.0, np.nan, 3.0, np.inf, -np.inf, 8.0, np.nan, 0.0])
-    after, scalars = epg.update(PAIRED, epg.init(PAIRED, np.ones(5)), fitness, num_vectors=8, num_epochs=10, run_seed=0)
-    assert [scalars[f"fitness/{name}"] for name in ("mean", "std", "min", "max")] == [3.0, np.std([1.0, 3.0, 8.0, 0.0]), 0.0, 8.0]
-    assert np.isfinite(after.phi).all() and after.num_steps == 1
-    assert np.isnan(epg.fitness_figures(np.full(3, np.nan))["fitness/mean"])
-
-
-@pytest.mark.parametrize("ranks", ["centred", "pairwise"])
-@pytest.mark.parametrize("num_workers", [8, 32], ids=["W = V", "W = 4 V"])
-@pytest.mark.parametrize("tasks_differ", [False, True], ids=["all tie", "the two of every pair tie"])
-def test_an_epoch_that_says_nothing_leaves_phi_and_the_optimiser_as_they_are(
-    ranks: str, num_workers: int, tasks_differ: bool
-) -> None:
-    """As the first epoch, in which PPO alone is minimised: what the two of a pair are worth is what their task is worth."""
-    config = replace(PAIRED, ranks=ranks, beta1=0.5)  # type: ignore[arg-type]
-    fitness = np.repeat(np.random.default_rng(2).normal(size=num_workers // 2), 2) if tasks_differ else np.full(num_workers, 3.0)
-    state = epg.init(config, np.linspace(-1, 1, 50))
-    state, _ = epg.update(
-        config, state, np.random.default_rng(1).normal(size=num_workers), num_vectors=8, num_epochs=9, run_seed=0
-    )
-    after, scalars = epg.update(config, state, fitness, num_vectors=8, num_epochs=9, run_seed=0)
-    np.testing.assert_array_equal(after.phi, state.phi)
-    np.testing.assert_array_equal(after.first_moment, state.first_moment)
-    np.testing.assert_array_equal(after.second_moment, state.second_moment)
-    assert (after.epoch, after.num_steps, scalars["evolution/step_norm"]) == (2, 1, 0.0)
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (epg.Config(evolution=EvolutionConfig(antithetic=False)), "common_random_numbers = true is for pairs"),
+        (
+            epg.Config(evolution=EvolutionConfig(antithetic=False, common_random_numbers=False, ranks="pairwise")),
+            "compares pairs",
+        ),
+        (epg.Config(life=LifeConfig(buffer_rows=20, update_every=16, minibatch_rows=16)), "shorter than the convolutions"),
+        (epg.Config(life=LifeConfig(update_every=64, minibatch_rows=30)), "must divide life.update_every = 64: try 32"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(config: epg.Config, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        epg.check(config)

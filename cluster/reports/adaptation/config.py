@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from cluster.epg.config import check_life, check_minibatch
 from cluster.overrides import apply, from_tree
 from cluster.reports.adaptation.source import Source
 from envs.errors import InvalidInputError
+from learners.epg import check_life, check_minibatch
 from learners.learned_loss.inner_loop import LifeConfig
 from learners.learned_loss.network import LossConfig, LossShape
 from learners.learned_loss.ppo_baseline import BaselineConfig, baseline_for

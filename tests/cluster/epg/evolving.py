@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cluster.epg.replay import resume
 
+from cluster.algorithms import find
+from cluster.backends.base import Backend
+from cluster.backends.local import LocalBackend
 from cluster.epg.config import EpgRunConfig
-from cluster.run.observer import SilentObserver
+from cluster.run import lifetimes
+from cluster.run.assembly import make_learner
+from cluster.run.loop import Loop
+from cluster.run.observer import LoopResult, SilentObserver, Status
+from cluster.run.replay import begin_journal, resume
 from cluster.store.run_directory import RunDirectory
-from learners import epg
+from learners import evolution
+from learners.networks.config import NetworkConfig
 from tests.cluster.epg.sleeping import Sleeping
 
 CONFIG = EpgRunConfig(
@@ -38,7 +45,7 @@ def first_phi(config: EpgRunConfig) -> np.ndarray:
 
 def small_init(config: EpgRunConfig, spec: Any, tasks: Any, network: NetworkConfig, run_seed: int, device: Any) -> Any:
     """Stands in for `learners.epg.init`: a phi that belongs to no loss."""
-    return None, epg.state_of(first_phi(config))
+    return None, evolution.init(config.evolution, first_phi(config))
 
 
 class Watcher(SilentObserver):

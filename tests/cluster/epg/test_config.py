@@ -11,7 +11,7 @@ from cluster.epg.config import EpgRunConfig, check
 from cluster.epg.presets import PRESETS
 from cluster.overrides import apply, from_tree, to_tree
 from envs.errors import InvalidInputError
-from learners.epg import EvolutionConfig
+from learners.evolution import EvolutionConfig
 
 CONFIG = EpgRunConfig()
 PUBLISHED = EvolutionConfig(antithetic=False, common_random_numbers=False)

@@ -15,8 +15,8 @@ from cluster.run.lifetimes import extend
 from cluster.run.replay import rebuild
 from cluster.store.journal import EpochRecord, read
 from cluster.store.run_directory import RunDirectory
-from learners import epg
-from learners.epg import EvolutionConfig
+from learners import evolution as epg
+from learners.evolution import EvolutionConfig
 from tests.cluster.epg.evolving import Watcher, evolve, sized
 from tests.cluster.epg.sleeping import Sleeping
 
