@@ -13,7 +13,7 @@ from cluster.run.replay import ReplayError, epochs, last_epoch, phi_sha256, rebu
 from cluster.store import journal as journals
 from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord, decode, encode, mend, read
 from envs.errors import InvalidInputError
-from learners import evolution as epg
+from learners import epg
 from tests.cluster.epg.evolving import Watcher, evolve, sized
 
 CHUNK = ChunkRecord(kind="perturbed", epoch=3, index=1, fitness=(0.1, -1e300, 1 / 3), env_steps=300, busy_s=0.5)
