@@ -118,10 +118,10 @@ def update(
         config: the evolution strategy.
         state: before the epoch.
         experience: its chunks of lives, in order.
-        progress: with the epochs that schedules are laid over as `total`, and in `settings` the epoch's `num_vectors`.
+        progress: with the epochs that schedules are laid over as `total`, and in `settings` the epoch's `num_vectors` and `alpha`.
     """
     fitness = np.array([value for lived in experience for value in lived.fitness], dtype=np.float64)
-    return evolution.update(
+    after, scalars = evolution.update(
         config.evolution,
         state,
         fitness,
@@ -129,6 +129,7 @@ def update(
         num_epochs=progress.total,
         run_seed=progress.run_seed,
     )
+    return after, scalars | {"epoch": float(after.epoch), "alpha": progress.settings.alpha}
 
 
 def keep_best(config: Config, state: OuterState, score: float) -> OuterState:

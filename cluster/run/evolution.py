@@ -23,8 +23,8 @@ from cluster.run.schedule import RoundOver
 from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord
 from cluster.store.scaling import Scale
 from envs.errors import InvalidInputError
+from learners import evolution
 from learners.algorithm import Progress
-from learners.evolution import fitness_figures, guidance_alpha
 
 PARTS: dict[Kind, Part] = {"perturbed": "train", "evaluation": "evaluate"}
 
@@ -79,7 +79,7 @@ class Evolution(Keeper):
             num_workers=sizes.num_workers,
             num_vectors=sizes.num_vectors,
             lives_per_chunk=sizes.lives_per_chunk,
-            alpha=guidance_alpha(self._config.evolution, epoch, self._config.scheduled_epochs),
+            alpha=evolution.guidance_alpha(self._config.evolution, epoch, self._config.scheduled_epochs),
             num_epochs=self._config.scheduled_epochs,
             chunks=-(-sizes.num_workers // sizes.lives_per_chunk),
         )
@@ -111,7 +111,7 @@ class Evolution(Keeper):
     def score(self, reports: Sequence[Report]) -> float:
         """The mean fitness of an evaluation."""
         fitness = np.concatenate([report.fitness for report in reports if isinstance(report, ChunkResult)])
-        return fitness_figures(fitness)["fitness/mean"]
+        return evolution.fitness_figures(fitness)["fitness/mean"]
 
     def describe(self, work: Work) -> str:
         """See `cluster.run.keeper.Keeper`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -102,15 +103,19 @@ def evolve(
     """Run the loop in `folder`; a journal that is there is gone on from."""
     folder.mkdir(parents=True, exist_ok=True)
     directory = RunDirectory(path=folder)
-    if not directory.journal_file.exists():
-        begin_journal(directory.journal_file, config)
-    resumption = resume(directory.journal_file, checkpoint)
-    payload = resumption.payload | {lifetimes.EPOCH: resumption.epoch}
-    with lifetimes.ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
-        sized_config = keeper.sized(config)
-        return Loop(
-            config, backend or local(sized_config, recipe), observer or SilentObserver(), make_schedule, keeper, payload
-        ).run()
+    with patch("learners.epg.init", small_init), patch("cluster.run.lifetimes.LossFiles", no_files):
+        if not directory.journal_file.exists():
+            begin_journal(directory.journal_file, config)
+        resumption = resume(directory.journal_file, checkpoint)
+        payload = resumption.payload | {lifetimes.EPOCH: resumption.epoch}
+        with lifetimes.ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
+            backend = backend or local(keeper.sized(config), recipe)
+            return Loop(config, backend, observer or SilentObserver(), make_schedule, keeper, payload).run()
+
+
+def no_files(config: EpgRunConfig, directory: RunDirectory) -> Callable[[Any], None]:
+    """Stands in for `LossFiles`: a phi that belongs to no loss makes none."""
+    return lambda state: None
 
 
 def sized(**changes: Any) -> EpgRunConfig:

@@ -74,7 +74,9 @@ def test_processes_die_raise_and_hang_and_phi_is_the_same(tmp_path: Path, calm: 
     assert list(deeds.iterdir()) == []
     assert sum("died; a new one takes its place" in line for line in watcher.events) == 2
     assert sum("hung: no answer" in line for line in watcher.events) == 1
-    assert any("chunk 3 of epoch 2 failed: ArithmeticError: on purpose" in line for line in watcher.events)
+    assert any(
+        "chunk 3 of epoch 2 (perturbed, lives 12 to 15) failed: ArithmeticError: on purpose" in line for line in watcher.events
+    )
 
 
 @pytest.mark.parametrize(("deed", "num_actors"), [("raise", 1), ("die", 2)])
