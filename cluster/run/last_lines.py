@@ -27,8 +27,9 @@ def print_last_lines(
         value = summary["figures"].get(shown.figure)
         text = "none yet" if value is None else f"[bold green]{number(value)}[/] ({shown.about})"
         lines.append(f"  {shown.label:<8} {text}")
-    spoiled = {name: count for name, count in summary["counts"].items() if name.endswith("/not_finite") and count}
-    lines += [f"  {name.partition('/')[0]:<8} {count:,} not finite (see {run}/log.txt)" for name, count in spoiled.items()]
+    counts = summary["counts"]
+    spoiled = {name.removesuffix("/not_finite"): count for name, count in counts.items() if name.endswith("/not_finite") and count}
+    lines += [f"  {name:<8} {count:,} of {counts[name]:,} not finite (see {run}/log.txt)" for name, count in spoiled.items()]
     if summary["lost_actors"]:
         lines.append(f"  lost     {summary['lost_actors']} actors, replaced (see {run}/log.txt)")
     picture = picture_of(row, directory)

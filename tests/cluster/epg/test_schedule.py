@@ -74,8 +74,7 @@ def test_a_longer_run_is_the_shorter_one_and_more(tmp_path: Path, stopped_at: in
     assert {one.num_epochs for one in begun.values()} == {6}
     assert all(scalars["evolution/learning_rate"] == pytest.approx(1e-3) for _, scalars in again.metrics if scalars["epoch"] > 3)
     np.testing.assert_array_equal(rebuild(tmp_path / "run" / "journal.jsonl").phi, result.parameters["phi"])
-    assert again.events == [schedule_line(longer, rebuild(tmp_path / "whole" / "journal.jsonl").epoch if stopped_at == 6 else 2)]
-    assert watcher.events == []
+    assert (again.events, watcher.events) == ([], [])
 
 
 def test_a_journal_whose_schedules_were_laid_anew_by_an_older_version_is_replayed_as_it_is(tmp_path: Path) -> None:
