@@ -28,7 +28,9 @@ def print_last_lines(
         text = "none yet" if value is None else f"[bold green]{number(value)}[/] ({shown.about})"
         lines.append(f"  {shown.label:<8} {text}")
     counts = summary["counts"]
-    spoiled = {name.removesuffix("/not_finite"): count for name, count in counts.items() if name.endswith("/not_finite") and count}
+    spoiled = {
+        name.removesuffix("/not_finite"): count for name, count in counts.items() if name.endswith("/not_finite") and count
+    }
     lines += [f"  {name:<8} {count:,} of {counts[name]:,} not finite (see {run}/log.txt)" for name, count in spoiled.items()]
     if summary["lost_actors"]:
         lines.append(f"  lost     {summary['lost_actors']} actors, replaced (see {run}/log.txt)")
