@@ -245,12 +245,11 @@ def _figures(episodes: list[Episode]) -> dict[str, Any]:
 
 
 def _print(config: RunConfig, figures: dict[str, Any], episodes: list[Episode], what: str, file: Path) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
-    from cluster.run.display import number
+    from cluster.run.display import Terminal, number
 
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     ends = figures["interval_95"]
     interval = (
         "no interval: too few, or all the same" if ends is None else f"95 % interval {number(ends[0])} to {number(ends[1])}"

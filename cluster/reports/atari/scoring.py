@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 
 from actors.evaluate import evaluate
 from cluster.config import RunConfig
 from cluster.reports.atari.evaluation import Evaluation, GameScore, deviations, human_percents, write
 from cluster.reports.atari.scores import aggregate
-from cluster.run.display import number
+from cluster.run.display import Terminal, number
 from cluster.run.episodes_bar import episodes_bar
 from envs.atari.families import AtariFamily
 from envs.atari.games import human_normalised
@@ -132,7 +131,7 @@ def _score(game: str, episodes: Sequence[Episode]) -> GameScore:
 
 
 def _print(evaluation: Evaluation, protocol: Protocol, file: Path) -> None:
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     frames = evaluation.env_steps * ACTION_REPEAT
     weights = f"weights after {evaluation.env_steps:,} steps ({frames:,} frames)" if evaluation.env_steps else "untrained weights"
     lines = [f"[bold]{escape(evaluation.family)}[/], protocol {protocol.name} ({protocol.doc}), {weights}"]
