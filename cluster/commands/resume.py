@@ -8,28 +8,14 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from cluster.commands.own_options import own_values, with_own_options
+
 
 @dataclass(frozen=True, kw_only=True)
-class Resume:
-    """Go on with a run where it stopped, and on the machines where it ran before unless told otherwise."""
+class ResumeBase:
+    """What `metaray resume` has for every algorithm."""
 
     run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
-    steps: Annotated[
-        str,
-        arg(
-            metavar="N",
-            help="impala: train to this many environment steps in all, instead of what was asked for",
-            help_behavior_hint="",
-        ),
-    ] = ""
-    epochs: Annotated[
-        str, arg(metavar="E", help="epg: evolve to this many epochs in all, instead of what was asked for", help_behavior_hint="")
-    ] = ""
-    actors: Annotated[str, arg(metavar="N", help="epg: processes that live, from now on", help_behavior_hint="")] = ""
-    workers: Annotated[str, arg(metavar="W", help="epg: lives of an epoch, from the next one on", help_behavior_hint="")] = ""
-    vectors: Annotated[
-        str, arg(metavar="V", help="epg: perturbations of an epoch, from the next one on", help_behavior_hint="")
-    ] = ""
     local: Annotated[bool, arg(help="in this process, without Ray", help_behavior_hint="")] = False
     ray: Annotated[str, arg(metavar="ADDRESS", help="on this Ray cluster: host:port or auto", help_behavior_hint="")] = ""
     insecure: Annotated[bool, arg(help="use Ray without its token authentication", help_behavior_hint="")] = False
@@ -45,8 +31,7 @@ class Resume:
 
         directory = run_directory.open_run(Path(self.run_directory))
         algorithm = algorithms.find(directory.algorithm)
-        given = {name: getattr(self, name) for name in ("steps", "epochs", "actors", "workers", "vectors")}
-        options = algorithms.check_options(algorithm, algorithm.resume_options, given)
+        options = algorithms.check_options(algorithm, own_values(self, resumes=True), resumes=True)
         local = self.local or (not self.ray and bool(directory.read_launch().get("local")))
         where = check_where(local=local, ray=self.ray, insecure=self.insecure)
         with directory.locked():
@@ -55,3 +40,11 @@ class Resume:
             place, quiet = where(directory.path), self.no_progress
             run = Run(row=algorithm, config=config, directory=directory, where=place, command=command, quiet=quiet)
             return train(run, is_resumed=True)
+
+
+Resume = with_own_options(
+    "Resume",
+    ResumeBase,
+    "Go on with a run where it stopped, and on the machines where it ran before unless told otherwise.",
+    resumes=True,
+)

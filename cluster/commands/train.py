@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from cluster import algorithms
+from cluster.commands.own_options import own_values, with_own_options
 from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
     from cluster.store.run_directory import RunDirectory
 
 
-@dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train; Ctrl-C saves everything and stops, a second one stops at once."""
+ALGORITHM_HELP = "the algorithm: " + ", ".join(f"{row.name} ({row.shows})" for row in algorithms.ALGORITHMS.values())
 
-    algorithm: Annotated[
-        Positional[Literal["impala", "epg"]],
-        arg(help="the algorithm: impala (V-trace actor-critic), epg (evolved policy gradients)", help_behavior_hint=""),
-    ]
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBase:
+    """What `metaray train` has for every algorithm; `Train` has the options of their rows besides."""
+
+    algorithm: Annotated[Positional[Literal[tuple(algorithms.ALGORITHMS)]], arg(help=ALGORITHM_HELP, help_behavior_hint="")]  # type: ignore[valid-type]
     preset: Annotated[
         str, arg(metavar="NAME", help="settings to start from; `metaray presets` lists them", help_behavior_hint="")
     ] = ""
@@ -36,18 +38,6 @@ class Train:
     family: Annotated[
         str,
         arg(metavar="FAMILY", help="task family: a name from `metaray tasks`, gym:<id> or module:object", help_behavior_hint=""),
-    ] = ""
-    actors: Annotated[
-        str, arg(metavar="N", help="processes that collect experience; may exceed the machine", help_behavior_hint="")
-    ] = ""
-    steps: Annotated[str, arg(metavar="N", help="impala: environment steps to train for, such as 2e6", help_behavior_hint="")] = (
-        ""
-    )
-    epochs: Annotated[str, arg(metavar="E", help="epg: epochs to evolve for", help_behavior_hint="")] = ""
-    workers: Annotated[str, arg(metavar="W", help="epg: lives of an epoch", help_behavior_hint="")] = ""
-    vectors: Annotated[str, arg(metavar="V", help="epg: perturbations of an epoch", help_behavior_hint="")] = ""
-    lives_per_chunk: Annotated[
-        str, arg(metavar="K", help="epg: lives that one process lives together", help_behavior_hint="")
     ] = ""
     seed: Annotated[str, arg(metavar="N", help="root of every random draw (default: 0)", help_behavior_hint="")] = ""
     set: Annotated[
@@ -83,20 +73,16 @@ class Train:
             names = ", ".join(algorithm.presets)
             raise InvalidInputError(f"give --preset NAME or --config FILE, one of the two (presets: {names})")
         self._check_paths()
-        options = algorithms.check_options(algorithm, list(algorithm.options), self._own_options())
+        options = algorithms.check_options(algorithm, own_values(self, resumes=False), resumes=False)
         where_arguments = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
         if self.family:
             preflight.check_family(self.family)
-        config = self.resolve({algorithm.options[name]: value for name, value in options.items()})
+        settings = {option.name: option.setting for option in algorithm.options}
+        config = self.resolve({settings[name]: value for name, value in options.items()})
         preflight.check_environment(config.family)
         algorithm.assembly().preflight(config, self.local)
         path = Path(self.out) if self.out else self._default_path(config)
         return start(config, path, where_arguments(path), command=command, quiet=self.no_progress)
-
-    def _own_options(self) -> dict[str, str]:
-        """The options that not every algorithm has."""
-        names = ("actors", "steps", "epochs", "workers", "vectors", "lives_per_chunk")
-        return {name: getattr(self, name) for name in names}
 
     def _check_paths(self) -> None:
         """What can be told without reading the config, which loads torch."""
@@ -135,6 +121,11 @@ class Train:
         known = algorithms.find(config.algorithm).presets.get(config.preset)
         family = None if known is not None and known.family == config.family else config.family
         return run_directory.default_path(config.preset, family, config.seed)
+
+
+Train = with_own_options(
+    "Train", TrainBase, "Train; Ctrl-C saves everything and stops, a second one stops at once.", resumes=False
+)
 
 
 class WhereOptions:
