@@ -12,9 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.epg import presets as epg_presets
 from cluster.overrides import apply, from_tree
-from cluster.presets import PRESETS, Preset
+from cluster.presets import Preset, epg, impala
 from cluster.run.display import number
 from cluster.store.former import DEFAULT_ALGORITHM, completed
 from cluster.store.run_directory import RunDirectory, read_json
@@ -157,7 +156,7 @@ ALGORITHMS: dict[str, Row] = {
             shows="V-trace actor-critic",
             module="learners.impala",
             config="cluster.config:RunConfig",
-            presets=PRESETS,
+            presets=impala.PRESETS,
             headline=(
                 Shown(label="return", figure="return/mean_100", about="mean of the last 100 episodes", best="return/best_100"),
             ),
@@ -174,7 +173,7 @@ ALGORITHMS: dict[str, Row] = {
             config="cluster.epg.config:EpgRunConfig",
             collect="cluster.run.lifetimes",
             curves="cluster.epg.plot:draw_runs",
-            presets=epg_presets.PRESETS,
+            presets=epg.PRESETS,
             options=(
                 ACTORS,
                 Option(name="workers", setting="num_workers", metavar="W", help="lives of an epoch"),
@@ -215,20 +214,22 @@ def find_preset(name: str, algorithm: str | None = None) -> tuple[Row, Preset]:
     """Return the preset called `name`, and the algorithm that it is of.
 
     Args:
-        name: as a person typed it.
-        algorithm: which it shall be of; None for any.
+        name: as a person typed it; `ALGORITHM/NAME` where several algorithms have one of that name.
+        algorithm: which it shall be of; None for any, the first in the table that has one.
 
     Raises:
         InvalidInputError: there is none, or it is of another algorithm.
     """
-    owners = [row for row in ALGORITHMS.values() if name in row.presets]
-    if not owners:
-        of = ALGORITHMS.values() if algorithm is None else [find(algorithm)]
-        raise unknown("preset", name, [preset for row in of for preset in row.presets])
-    owner = owners[0]
-    if algorithm is not None and owner.name != algorithm:
-        raise InvalidInputError(f"preset {name} is one of {owner.name}: `metaray train {owner.name} --preset {name}`")
-    return owner, owner.presets[name]
+    if algorithm is None and "/" in name:
+        algorithm, _, name = name.partition("/")
+    rows = list(ALGORITHMS.values()) if algorithm is None else [find(algorithm)]
+    for row in rows:
+        if name in row.presets:
+            return row, row.presets[name]
+    owners = [row.name for row in ALGORITHMS.values() if name in row.presets]
+    if owners:
+        raise InvalidInputError(f"preset {name} is one of {owners[0]}: `metaray train {owners[0]} --preset {name}`")
+    raise unknown("preset", name, [preset for row in rows for preset in row.presets])
 
 
 def config_of(preset: Preset, row: Row) -> Any:

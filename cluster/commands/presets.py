@@ -53,7 +53,7 @@ def _print_list(console: Console) -> None:
             else:  # a preset a line, for `grep`
                 console.print(f"{head}  {preset.shows}", soft_wrap=True)
         console.print(f"[cyan]metaray train {algorithm.name} --preset NAME[/]  trains one\n", soft_wrap=True)
-    console.print("[cyan]metaray presets NAME[/]  shows all its settings")
+    console.print("[cyan]metaray presets NAME[/]  shows all its settings; ALGORITHM/NAME where several algorithms have one")
 
 
 def _print_settings(console: Console, name: str) -> None:
@@ -80,7 +80,7 @@ def _print_settings(console: Console, name: str) -> None:
         )
     console.print(f"[bold]{preset.name}[/]: {preset.shows}\n")
     console.print(table)
-    console.print(f"\n[cyan]metaray train {algorithm.name} --preset {name} --set KEY=VALUE ...[/]  changes any of them")
+    console.print(f"\n[cyan]metaray train {algorithm.name} --preset {preset.name} --set KEY=VALUE ...[/]  changes any of them")
 
 
 def _keys(config_type: type) -> Iterable[Key]:

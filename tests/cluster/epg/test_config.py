@@ -8,7 +8,7 @@ import pytest
 
 from cluster.algorithms import ALGORITHMS
 from cluster.epg.config import EpgRunConfig, check
-from cluster.epg.presets import PRESETS
+from cluster.presets.epg import PRESETS
 from cluster.overrides import apply, from_tree, to_tree
 from envs.errors import InvalidInputError
 from learners.evolution import EvolutionConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.presets import config_of, find
+from cluster.algorithms import config_of, find_preset
 from cluster.run import preflight
 from envs.errors import InvalidInputError
 
@@ -84,7 +84,7 @@ def test_the_typed_address_goes_before_that_of_the_environment(monkeypatch: pyte
 def test_a_network_that_does_not_fit_is_refused() -> None:
     from cluster.overrides import apply
 
-    config = config_of(find("cartpole"))
+    config = config_of(*reversed(find_preset("cartpole", "impala")))
     preflight.check_network(config)
     with pytest.raises(InvalidInputError, match="torso shallow needs images"):
         preflight.check_network(apply(config, {"network.torso": "shallow"}))
