@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from cluster.run.where import Where
-    from cluster.store.run_directory import RunDirectory
 
 
 ALGORITHM_HELP = "the algorithm: " + ", ".join(f"{row.name} ({row.shows})" for row in algorithms.ALGORITHMS.values())
@@ -74,15 +71,15 @@ class TrainBase:
             raise InvalidInputError(f"give --preset NAME or --config FILE, one of the two (presets: {names})")
         self._check_paths()
         options = algorithms.check_options(algorithm, own_values(self, resumes=False), resumes=False)
-        where_arguments = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
+        where = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
         if self.family:
             preflight.check_family(self.family)
         settings = {option.name: option.setting for option in algorithm.options}
         config = self.resolve({settings[name]: value for name, value in options.items()})
         preflight.check_environment(config.family)
         algorithm.assembly().preflight(config, self.local)
-        path = Path(self.out) if self.out else self._default_path(config)
-        return start(config, path, where_arguments(path), command=command, quiet=self.no_progress)
+        path = Path(self.out) if self.out else None
+        return start(config, path, where, command=command, quiet=self.no_progress)
 
     def _check_paths(self) -> None:
         """What can be told without reading the config, which loads torch."""
@@ -113,14 +110,6 @@ class TrainBase:
         assignments = overrides.parse_assignments(text for group in self.set for text in group)
         config: Any = algorithm.check(overrides.apply(base, common | dict(options) | assignments))
         return config
-
-    def _default_path(self, config: Any) -> Path:
-        from cluster import algorithms
-        from cluster.store import run_directory
-
-        known = algorithms.find(config.algorithm).presets.get(config.preset)
-        family = None if known is not None and known.family == config.family else config.family
-        return run_directory.default_path(config.preset, family, config.seed)
 
 
 Train = with_own_options(
@@ -157,39 +146,35 @@ def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
     return WhereOptions(is_local=local, address=address, is_insecure=insecure)
 
 
-def start(config: Any, path: Path, where: Where, *, command: str, quiet: bool) -> int:
-    """Make the run directory and train in it; a run that never began leaves no directory."""
-    from cluster import algorithms
+def start(config: Any, path: Path | None, where: WhereOptions, *, command: str, quiet: bool) -> int:
+    """Make the run directory and train in it; a run that never began leaves no directory.
+
+    Args:
+        config: the run.
+        path: its directory; None for one of its own under `runs`.
+        where: where it takes place.
+        command: what was typed.
+        quiet: print no progress.
+    """
     from cluster.run.trainer import Run, train
     from cluster.store import run_directory
     from cluster.store.versions import library_versions
 
+    row = algorithms.find(config.algorithm)
     launch = {
         "command": command,
         "local": where.is_local,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": library_versions(),
     }
-    is_first_here = not path.parent.exists()
-    directory = run_directory.create(path, config, launch)
-    row = algorithms.find(config.algorithm)
-    try:
-        with directory.locked():
-            run = Run(row=row, config=config, directory=directory, where=where, command=command, quiet=quiet)
-            code = train(run, is_resumed=False)
-    except InvalidInputError:
-        _discard(directory, with_parent=is_first_here)
-        raise
-    if code > 128:
-        _discard(directory, with_parent=is_first_here)
-    return code
-
-
-def _discard(directory: RunDirectory, *, with_parent: bool) -> None:
-    """Remove the folder of a run that never began, and the one it was put into if it was made for it."""
-    if directory.has_something():
-        return
-    shutil.rmtree(directory.path, ignore_errors=True)
-    if with_parent:
-        with contextlib.suppress(OSError):  # another run may have come to it
-            directory.path.parent.rmdir()
+    known = row.presets.get(config.preset)
+    family = None if known is not None and known.family == config.family else config.family
+    place = path or run_directory.default_path(config.preset, family, config.seed)
+    with run_directory.claimed(place, is_default=path is None) as claim:
+        directory = claim.directory
+        directory.begin(config, launch)
+        run = Run(row=row, config=config, directory=directory, where=where(directory.path), command=command, quiet=quiet)
+        code = train(run, is_resumed=False)
+        if code > 128:  # by a signal, perhaps before anything was done
+            claim.discard()
+        return code

@@ -64,7 +64,7 @@ def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, co
         quiet: show events only.
         console: where to; the process's standard output when None.
     """
-    console = console or Console(highlight=False)
+    console = console or RunConsole(highlight=False)
     drawing = Drawing(row, title, run)
     if quiet:
         return Quiet(console)
@@ -83,8 +83,19 @@ def table_console() -> Console:
     return console
 
 
+class RunConsole(Console):
+    """A console whose reader may go away (`| head -1`, a `tee` that is killed): the run goes on, and nothing more is printed."""
+
+    def on_broken_pipe(self) -> None:
+        """Fall silent, where rich ends the program."""
+        self.quiet = True
+        log.warning("whoever read the progress has gone; the run goes on without telling")
+        # what Python flushes at its end would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Quiet:
-    """Events only. A reader that goes away (`| head -1`) does not end the run: from then on nothing is printed."""
+    """Events only."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -94,17 +105,7 @@ class Quiet:
 
     def event(self, line: str) -> None:
         """Print it."""
-        self._print(line)
-
-    def _print(self, line: str) -> None:
-        try:
-            self._console.print(escape(line), soft_wrap=True)
-            self._console.file.flush()
-        except BrokenPipeError:
-            log.warning("whoever read the progress has gone; the run goes on without telling")
-            self._console = Console(file=open(os.devnull, "w"))  # noqa: SIM115, as long as the run
-            # what Python flushes at its end would fail again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        self._console.print(escape(line), soft_wrap=True)
 
     def close(self) -> None:
         """Nothing to put back."""
@@ -129,7 +130,7 @@ class PlainLines(Quiet):
     def close(self) -> None:
         """Print the last state, so that the log says where the run ended."""
         if self._unprinted is not None:
-            self._print(self._drawing.line(self._unprinted))
+            self.event(self._drawing.line(self._unprinted))
             self._unprinted = None
 
 

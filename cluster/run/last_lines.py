@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.run.display import clock, number
+from cluster.run.display import RunConsole, clock, number
 from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 
@@ -20,7 +20,7 @@ def print_last_lines(
     row: Row, directory: RunDirectory, summary: Mapping[str, Any], *, is_local: bool, console: Console | None = None
 ) -> None:
     """Draw the picture of a run and print its last lines."""
-    console = console or Console(highlight=False)
+    console = console or RunConsole(highlight=False)
     run = escape(str(directory.path))
     lines = [f"{_ended(row, summary)} - {_took(row, summary)}"]
     for shown in row.headline:

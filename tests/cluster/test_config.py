@@ -11,7 +11,6 @@ from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.networks.agent import NetworkConfig
 
-
 PRESETS = [(row.name, name) for row in ALGORITHMS.values() for name in row.presets]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.overrides import to_tree
 from cluster.algorithms import config_of, find_preset
+from cluster.overrides import to_tree
 from cluster.reports.atari import tables
 from cluster.reports.atari.evaluation import Evaluation, GameScore, newest, write
 from cluster.reports.atari.report import Cell, Report, Row, make_report, read_run
