@@ -8,7 +8,11 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from cluster import algorithms
 from cluster.commands.own_options import own_values, with_own_options
+from cluster.commands.train import check_where
+from cluster.run import preflight
+from cluster.store import run_directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +27,7 @@ class ResumeBase:
 
     def run(self, command: str) -> int:
         """Check everything and train on."""
-        from cluster import algorithms
-        from cluster.commands.train import check_where
-        from cluster.run import preflight
         from cluster.run.trainer import Run, train
-        from cluster.store import run_directory
 
         directory = run_directory.open_run(Path(self.run_directory))
         algorithm = algorithms.find(directory.algorithm)
@@ -37,7 +37,7 @@ class ResumeBase:
         with directory.locked():
             config = algorithm.assembly().extend(directory, algorithms.config_of_run(directory), options)
             preflight.check_environment(config.family)
-            place, quiet = where(directory.path), self.no_progress
+            place, quiet = where(run_name=directory.path.name), self.no_progress
             run = Run(row=algorithm, config=config, directory=directory, where=place, command=command, quiet=quiet)
             return train(run, is_resumed=True)
 

@@ -1,22 +1,23 @@
-"""`metaray train`: from options to a checked config, and from there to `cluster.run.training`."""
+"""`metaray train`: from options to a checked config, and from there to `cluster.run.trainer`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from cluster import algorithms
+from cluster import algorithms, overrides
 from cluster.commands.own_options import own_values, with_own_options
+from cluster.run import preflight
+from cluster.run.where import Where
+from cluster.store import run_directory
+from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from cluster.run.where import Where
-
 
 ALGORITHM_HELP = "the algorithm: " + ", ".join(f"{row.name} ({row.shows})" for row in algorithms.ALGORITHMS.values())
 
@@ -62,9 +63,6 @@ class TrainBase:
 
     def run(self, command: str) -> int:
         """Check everything, make the run directory and train."""
-        from cluster import algorithms
-        from cluster.run import preflight
-
         algorithm = algorithms.find(self.algorithm)
         if bool(self.preset) == bool(self.config):
             names = ", ".join(algorithm.presets)
@@ -83,9 +81,6 @@ class TrainBase:
 
     def _check_paths(self) -> None:
         """What can be told without reading the config, which loads torch."""
-        from cluster import algorithms
-        from cluster.store import run_directory
-
         if self.preset:
             algorithms.find_preset(self.preset, self.algorithm)
         elif not Path(self.config).is_file():
@@ -95,8 +90,6 @@ class TrainBase:
 
     def resolve(self, options: Mapping[str, str]) -> Any:
         """Return the config that the options stand for: preset or file, then options (by setting), then `--set`."""
-        from cluster import algorithms, overrides
-
         algorithm = algorithms.find(self.algorithm)
         if self.preset:
             base = algorithms.config_of(algorithm.presets[self.preset], algorithm)
@@ -117,36 +110,21 @@ Train = with_own_options(
 )
 
 
-class WhereOptions:
-    """Checked options of where to run; called with the run's path, it makes a `cluster.run.where.Where`."""
-
-    def __init__(self, *, is_local: bool, address: str | None, is_insecure: bool) -> None:
-        self.is_local, self.address, self.is_insecure = is_local, address, is_insecure
-
-    def __call__(self, path: Path) -> Where:
-        """Return where the run at `path` takes place."""
-        from cluster.run.where import Where
-
-        return Where(is_local=self.is_local, address=self.address, is_insecure=self.is_insecure, run_name=path.name)
-
-
-def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
-    """Check `--local`, `--ray` and `--insecure` against each other and against what answers.
+def check_where(*, local: bool, ray: str, insecure: bool) -> partial[Where]:
+    """Check `--local`, `--ray` and `--insecure` against each other and against what answers; return what makes a run's place.
 
     Raises:
         InvalidInputError: they contradict each other, Ray is not installed, or nothing answers at the address.
     """
-    from cluster.run import preflight
-
     if local and (ray or insecure):
         raise InvalidInputError(f"--local and {'--ray' if ray else '--insecure'} contradict each other: give one of them")
     address = None if local else preflight.ray_address(ray)
     if not local:
         preflight.check_ray(address)
-    return WhereOptions(is_local=local, address=address, is_insecure=insecure)
+    return partial(Where, is_local=local, address=address, is_insecure=insecure)
 
 
-def start(config: Any, path: Path | None, where: WhereOptions, *, command: str, quiet: bool) -> int:
+def start(config: Any, path: Path | None, where: partial[Where], *, command: str, quiet: bool) -> int:
     """Make the run directory and train in it; a run that never began leaves no directory.
 
     Args:
@@ -157,8 +135,6 @@ def start(config: Any, path: Path | None, where: WhereOptions, *, command: str, 
         quiet: print no progress.
     """
     from cluster.run.trainer import Run, train
-    from cluster.store import run_directory
-    from cluster.store.versions import library_versions
 
     row = algorithms.find(config.algorithm)
     launch = {
@@ -173,7 +149,9 @@ def start(config: Any, path: Path | None, where: WhereOptions, *, command: str, 
     with run_directory.claimed(place, is_default=path is None) as claim:
         directory = claim.directory
         directory.begin(config, launch)
-        run = Run(row=row, config=config, directory=directory, where=where(directory.path), command=command, quiet=quiet)
+        run = Run(
+            row=row, config=config, directory=directory, where=where(run_name=directory.path.name), command=command, quiet=quiet
+        )
         code = train(run, is_resumed=False)
         if code > 128:  # by a signal, perhaps before anything was done
             claim.discard()
