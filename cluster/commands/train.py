@@ -139,7 +139,7 @@ def start(config: Any, path: Path | None, where: partial[Where], *, command: str
     row = algorithms.find(config.algorithm)
     launch = {
         "command": command,
-        "local": where.is_local,
+        "local": where.keywords["is_local"],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": library_versions(),
     }
