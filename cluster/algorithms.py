@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.overrides import apply, from_tree
-from cluster.presets import Preset, epg, impala
+from cluster.presets import Preset, epg, impala, ppo
 from cluster.run.display import number
 from cluster.store.former import DEFAULT_ALGORITHM, completed
 from cluster.store.run_directory import RunDirectory, read_json
@@ -148,6 +148,12 @@ def _named(name: str) -> Any:
     return getattr(import_module(module), what)
 
 
+RETURN = Shown(label="return", figure="return/mean_100", about="mean of the last 100 episodes", best="return/best_100")
+PLAYS = (
+    ("metaray evaluate {run}", "play whole episodes of held-out tasks"),
+    ("metaray plot {run} ...", "compare it with other runs"),
+)
+
 ALGORITHMS: dict[str, Row] = {
     row.name: row
     for row in (
@@ -157,14 +163,18 @@ ALGORITHMS: dict[str, Row] = {
             module="learners.impala",
             config="cluster.config:RunConfig",
             presets=impala.PRESETS,
-            headline=(
-                Shown(label="return", figure="return/mean_100", about="mean of the last 100 episodes", best="return/best_100"),
-            ),
+            headline=(RETURN,),
             shown=(Shown(label="lag", figure="lag/mean"), Shown(label="max lag", figure="lag/max")),
-            next_commands=(
-                ("metaray evaluate {run}", "play whole episodes of held-out tasks"),
-                ("metaray plot {run} ...", "compare it with other runs"),
-            ),
+            next_commands=PLAYS,
+        ),
+        Row(
+            name="ppo",
+            shows="proximal policy optimisation with GAE, a baseline",
+            module="learners.ppo",
+            presets=ppo.PRESETS,
+            headline=(RETURN,),
+            shown=(Shown(label="kl", figure="policy/kl"), Shown(label="entropy", figure="policy/entropy")),
+            next_commands=PLAYS,
         ),
         Row(
             name="epg",
