@@ -15,7 +15,8 @@ from actors.policy import Policy
 from actors.seeds import Stream, integer_seed
 from envs.contract import CheckedEnv, make_env
 from envs.errors import EnvFaultError
-from envs.task import Mode, Task, TaskFamily
+from envs.family import TaskFamily
+from envs.task import Mode, Task
 from learners.networks.agent import Conditioning, NetworkConfig
 from learners.trajectory import Episode, Snapshot
 

@@ -24,8 +24,9 @@ from actors.bounds import ActionBounds
 from actors.life_experience import Experience, LivedEpisode, What
 from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError
+from envs.family import TaskFamily
 from envs.one_hot import as_vectors
-from envs.task import Split, Task, TaskFamily
+from envs.task import Split, Task
 from learners.learned_loss.inner_loop import LifeConfig, Lives, Objective, draw_start
 from learners.networks.spaces import SpaceSpec
 

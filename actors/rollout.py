@@ -26,7 +26,8 @@ from actors.settled import SettledReturns
 from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks
 from envs.errors import EnvFaultError
-from envs.task import Task, TaskFamily
+from envs.family import TaskFamily
+from envs.task import Task
 from learners.networks.agent import Conditioning, NetworkConfig
 from learners.trajectory import Episode, Snapshot, Trajectory
 

@@ -19,8 +19,9 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from envs.batched import BatchedEnv
 from envs.errors import EnvFaultError, InvalidInputError, described, one_line, raised
+from envs.family import TaskFamily
 from envs.replies import RESET_RETURNS, STEP_RETURNS, fits, index_range, shown, space_text
-from envs.task import Mode, Split, Task, TaskFamily
+from envs.task import Mode, Split, Task
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 """Policies and learners keep numbers as float32: what is beyond would be infinite there."""

@@ -12,7 +12,8 @@ from envs.errors import EnvFaultError, InvalidInputError, out_of_range
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from envs.task import Parameter, TaskFamily
+    from envs.family import TaskFamily
+    from envs.task import Parameter
 
 MAX_SAMPLE = 10_000
 

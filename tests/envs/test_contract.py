@@ -14,8 +14,9 @@ from envs import contract
 from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks, try_out
 from envs.errors import EnvFaultError, InvalidInputError
+from envs.family import TaskFamily
 from envs.registry import resolve
-from envs.task import Mode, Split, Task, TaskFamily
+from envs.task import Mode, Split, Task
 
 NUM_ENVS = 3
 
