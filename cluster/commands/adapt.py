@@ -40,7 +40,7 @@ class Adapt:
         Literal["test", "train", "both"], arg(help="tasks held out from training, tasks as in training, or both in one picture")
     ] = "test"
     seeds: Annotated[int, arg(metavar="N", help="fresh policies on each side, each on a task of its own")] = 8
-    family: Annotated[str, arg(metavar="FAMILY", help="task family (default: that of the run)", help_behavior_hint="")] = ""
+    family: Annotated[str, arg(metavar="FAMILY", help="task family (default: that of the loss)", help_behavior_hint="")] = ""
     baseline: Annotated[Literal["ppo", "none"], arg(help="what the learned loss is compared with")] = "ppo"
     updates: Annotated[
         str, arg(metavar="N", help="updates of a life (default: as many as the loss was evolved for)", help_behavior_hint="")
@@ -95,7 +95,7 @@ class Adapt:
         from cluster.reports.adaptation.config import settings_of
         from learners.learned_loss.loss import LearnedLoss
 
-        loss = LearnedLoss.load(source.loss_file)
+        loss = source.loss or LearnedLoss.load(source.loss_file)
         loss.check(spaces_of(source.family), source.family)
         changes = parse_assignments(text for group in self.set for text in group)
         if self.updates:

@@ -16,10 +16,13 @@ import numpy as np
 import pytest
 
 from actors.chunks import spaces_of
+from cluster.epg.config import EpgRunConfig
+from cluster.epg.loss_files import LossFiles
 from cluster.main import main
 from cluster.overrides import to_tree
 from cluster.reports.adaptation.source import LOSS_FILES
-from cluster.store.run_directory import write_json
+from cluster.store.run_directory import RunDirectory, write_json
+from learners import epg
 from learners.learned_loss.inner_loop import LifeConfig
 from learners.learned_loss.loss import FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
@@ -93,6 +96,18 @@ def test_a_file_with_a_family_and_without_baseline(run: Path, tmp_path: Path, ca
     assert (found["comparisons"], found["groups"][0]["curve"], found["steps_of_a_life"]) == ([], None, 32)
     assert found["settings"]["loss"]["architecture"] == "paper"
     assert (out / f"adaptation-test-s0-{FAMILY}.png").exists()
+
+
+def test_a_file_that_a_run_left_is_lived_with_as_in_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = EpgRunConfig(family=FAMILY, life=LIFE, loss=LOSS, lives_per_chunk=2)
+    shape = LossShape.of(LOSS, spaces_of(FAMILY))
+    state = epg.init(config.evolution, draw_phi(shape, np.random.default_rng(0)))
+    LossFiles(config, RunDirectory(path=tmp_path))(state)
+    assert main(["adapt", str(tmp_path / FILE_NAME), "--baseline", "none", "--seeds", "2", "--no-progress"]) == 0
+    assert capsys.readouterr().err == ""
+    found = json.loads((tmp_path / "adaptation-test-s0.json").read_text())
+    assert (found["family"], found["steps_of_a_life"]) == (FAMILY, 14 * 16)
+    assert (found["settings"]["life"], found["settings"]["lives_per_chunk"]) == (json.loads(json.dumps(to_tree(LIFE))), 2)
 
 
 def test_the_best_and_the_last_loss_are_two(run: Path) -> None:
