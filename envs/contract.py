@@ -40,21 +40,36 @@ PROBE_S = 1.0
 
 
 class CheckedEnv:
-    """The way to reset and step a batched environment; everything else is asked of the environment itself.
+    """The way to a batched environment: what it answers is checked, and all else is the environment's own.
 
     Args:
         env: the environment, fresh.
         name: of it, as a person names it.
+        takes_nan: leave numbers that are not finite as they are, for whoever counts them.
     """
 
-    def __init__(self, env: BatchedEnv, name: str) -> None:
+    def __init__(self, env: BatchedEnv, name: str, *, takes_nan: bool = False) -> None:
         space = env.single_observation_space
-        self._env, self._name, self._space = env, name, space
+        self._env, self._name, self._space, self._takes_nan = env, name, space, takes_nan
         self._rows = (env.num_envs,)
         self._obs_shape = (env.num_envs, *(space.shape or ()))
         self._dtype = np.dtype(space.dtype)
         self._is_float = self._dtype.kind == "f"
         self._range = index_range(space)
+        self._num_steps = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+    def _answer(self, call: str, *arguments: Any, slot: int | None = None, **options: Any) -> Any:
+        """What a method of the environment returns; EnvFaultError where it raises."""
+        try:
+            return getattr(self._env, call)(*arguments, **options)
+        except EnvFaultError as error:
+            error.family = error.family or self._name
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._fault(call, raised(error), slot) from error
 
     def reset(self, *, seed: int | None = None) -> np.ndarray:
         """Start every slot's next episode; return the observations [B, *O].
@@ -62,13 +77,8 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised, or returned what it must not.
         """
-        try:
-            reply: Any = self._env.reset(seed=seed)
-        except EnvFaultError as error:
-            error.family = error.family or self._name
-            raise
-        except (Exception, SystemExit) as error:
-            raise self._fault("reset", raised(error)) from error
+        self._num_steps = 0
+        reply = self._answer("reset", seed=seed)
         if not isinstance(reply, (tuple, list)) or len(reply) != 2 or not isinstance(reply[1], Mapping):
             raise self._fault("reset", f"returned {shown(reply)}; it must return {RESET_RETURNS}")
         obs, is_first = self._observations("reset", reply[0]), np.ones(self._rows, np.bool_)
@@ -80,13 +90,8 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised, or returned what it must not.
         """
-        try:
-            reply: Any = self._env.step(actions)
-        except EnvFaultError as error:
-            error.family = error.family or self._name
-            raise
-        except (Exception, SystemExit) as error:
-            raise self._fault("step", raised(error)) from error
+        self._num_steps += 1
+        reply = self._answer("step", actions)
         try:
             obs, reward, terminated, truncated, info = reply
             is_first = info["is_first"]
@@ -125,19 +130,25 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised.
         """
-        try:
-            self._env.assign(slot, task)
-        except (Exception, SystemExit) as error:
-            raise self._fault("assign", raised(error), slot) from error
+        self._answer("assign", slot, task, slot=slot)
 
-    def _observations(self, call: str, given: Any) -> np.ndarray:
+    def restart(self, slots: np.ndarray) -> np.ndarray:
+        """Start the next episode of `slots` now; return their observations [n, *O]; see `BatchedEnv.restart`.
+
+        Raises:
+            EnvFaultError: the environment raised, or returned what it must not.
+        """
+        return self._observations("restart", self._answer("restart", slots), len(slots))
+
+    def _observations(self, call: str, given: Any, num_rows: int | None = None) -> np.ndarray:
         """Observations that fit the space; integers of another size as the space has them."""
-        if not isinstance(given, np.ndarray) or given.shape != self._obs_shape:
-            raise self._misfit(call, given)
+        rows = self._rows if num_rows is None else (num_rows,)
+        if not isinstance(given, np.ndarray) or given.shape != (*rows, *self._obs_shape[1:]):
+            raise self._misfit(call, given, *rows)
         obs: np.ndarray = given
         if obs.dtype != self._dtype:
             if not fits(obs, self._dtype):
-                raise self._misfit(call, obs)
+                raise self._misfit(call, obs, *rows)
             if not self._is_float:
                 obs = obs.astype(self._dtype)
         if self._range is not None and not ((obs >= self._range[0]) & (obs <= self._range[1])).all():
@@ -148,8 +159,8 @@ class CheckedEnv:
             )
         return obs
 
-    def _misfit(self, call: str, obs: Any) -> EnvFaultError:
-        wanted = f"{self._rows[0]} of them, as an array of shape {self._obs_shape}"
+    def _misfit(self, call: str, obs: Any, num_rows: int) -> EnvFaultError:
+        wanted = f"{num_rows} of them, as an array of shape {(num_rows, *self._obs_shape[1:])}"
         return self._fault(call, f"returned {shown(obs)} as observations; the space is {space_text(self._space)}, and {wanted}")
 
     def _check_flags(self, name: str, flags: Any) -> None:
@@ -164,6 +175,8 @@ class CheckedEnv:
         Raises:
             EnvFaultError: a reward, or an observation that is used, is not finite.
         """
+        if self._takes_nan:
+            return obs
         wrong = np.flatnonzero(~(np.abs(reward) <= FLOAT32_MAX))
         if wrong.size:
             slot = int(wrong[0])
@@ -187,7 +200,8 @@ class CheckedEnv:
         return obs
 
     def _fault(self, call: str, problem: str, slot: int | None = None) -> EnvFaultError:
-        return EnvFaultError(call, problem, family=self._name, slot=slot)
+        step = self._num_steps if call == "step" and slot is None else None
+        return EnvFaultError(call, problem, family=self._name, slot=slot, step=step)
 
 
 def make_env(family: TaskFamily, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:

@@ -38,7 +38,7 @@ class EnvFaultError(RuntimeError):
         problem: what it did then, such as `raised ValueError: boom`.
         family: the environment, as a person names it.
         slot: which of the environments in lockstep; None where it cannot be told.
-        step: of the slot's episode, from 1 on; None at a reset.
+        step: of the slot's episode, from 1 on, or of all slots since their reset where none is named; None at a reset.
 
     Attributes:
         actor: whose environments they are; None outside of training.

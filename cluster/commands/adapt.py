@@ -67,9 +67,9 @@ class Adapt:
         source = find_source(Path(self.run_directory), family=self.family, phi=self.phi)
         folder = Path(self.out) if self.out else source.folder
         _check_folder(folder)
-        from cluster.run.preflight import check_family
+        from cluster.run.preflight import check_environment
 
-        check_family(source.family)
+        check_environment(source.family)
         loss, config = self._settings(source)
         from cluster.reports.adaptation.pool import LostProcessError
 

@@ -104,12 +104,12 @@ class LearnedLoss(nn.Module):
         Raises:
             InvalidInputError: it was evolved for others; the line names both.
         """
-        size, actions = self.shape.obs_size, self.shape.action_size
-        kind = "named actions" if self.shape.is_discrete else "action components"
+        size, actions = self.shape.obs_size, _actions(self.shape.is_discrete, self.shape.action_size)
         if spec.obs_shape != (size,):
             raise InvalidInputError(f"the loss reads observations of {size} numbers, those of {what} have shape {spec.obs_shape}")
-        if (spec.num_actions if self.shape.is_discrete else spec.action_size) != actions:
-            raise InvalidInputError(f"the loss reads {actions} {kind}, {what} has {spec.num_actions or spec.action_size}")
+        given = _actions(spec.is_discrete, spec.num_actions or spec.action_size)
+        if given != actions:
+            raise InvalidInputError(f"the loss reads {actions}, {what} has {given}")
 
     def history(self, num_rows: int | None = None) -> History:
         """Return the memory of a life that has not begun, with as many rows as the lives had that it was evolved for (512 if unknown)."""
@@ -209,6 +209,10 @@ class History:
 
 def _constant(log_std: Tensor | None, memory: Tensor) -> Tensor:
     return (memory if log_std is None else torch.cat((log_std, memory))).unsqueeze(0)
+
+
+def _actions(is_discrete: bool, size: int) -> str:
+    return f"{size} {'named actions' if is_discrete else 'action components'}"
 
 
 def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -143,6 +143,18 @@ def test_a_first_observation_is_held_against_the_space_too(first_obs: Any, said:
     assert said in str(caught.value)
 
 
+def test_a_restart_is_held_against_the_space_too_and_what_is_not_finite_may_be_taken() -> None:
+    env = Faithful([Task(family="faithful")] * NUM_ENVS, reply={"obs": nothing((2, 1)), "reward": np.array([0.0, np.inf, 0.0])})
+    seen = CheckedEnv(env, "mine:family", takes_nan=True)
+    got, reward, *_ = seen.step(ACTIONS)
+    assert np.isnan(got[2, 1]) and np.isinf(reward[1])
+    env.restart = lambda slots: np.zeros((len(slots), 2), np.float32)  # type: ignore[method-assign]
+    assert seen.restart(np.array([0, 2])).shape == (2, 2)
+    env.restart = lambda slots: np.zeros((3, 2), np.float32)  # type: ignore[method-assign]
+    with pytest.raises(EnvFaultError, match=r"restart returned .* and 2 of them, as an array of shape \(2, 2\)"):
+        seen.restart(np.array([0, 2]))
+
+
 def test_an_index_that_stands_for_nothing_is_named_with_its_slot() -> None:
     with pytest.raises(EnvFaultError, match=r"slot 2: step returned the observation 4; the space is Discrete\(4\)"):
         checked(Discrete(4), obs=np.array([0, 3, 4])).step(ACTIONS)
@@ -193,7 +205,7 @@ def test_a_fault_survives_pickling_and_names_what_is_known() -> None:
         (Family(make=lambda tasks: Faithful(tasks, reply={"reward": np.zeros(1)})), "step returned the rewards"),
         (
             Family(make=lambda tasks: Faithful(tasks, reply={"raises": KeyError("goal")})),
-            "mine:family: step raised KeyError: 'goal'",
+            "mine:family, step 1: step raised KeyError: 'goal'",
         ),
         (Family(draw=lambda num_tasks: 1 / 0), "environment faithful: sample raised ZeroDivisionError"),
         (Family(draw=lambda num_tasks: []), "sample returned [] (list); it must return 2 tasks"),

@@ -176,6 +176,8 @@ def test_other_spaces_are_refused_in_one_line() -> None:
         loss.check(SpaceSpec((11,), "float64", action_size=2), "hopper")
     with pytest.raises(InvalidInputError, match="reads 2 action components, reacher has 3"):
         loss.check(replace(SPEC, action_size=3), "reacher")
+    with pytest.raises(InvalidInputError, match="reads 2 action components, cartpole has 2 named actions"):
+        loss.check(replace(NAMED, num_actions=2), "cartpole")
     with pytest.raises(InvalidInputError, match="num_rows = 20 is out of range: the convolutions need 21"):
         loss.history(20)
 
