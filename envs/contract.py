@@ -46,6 +46,9 @@ class CheckedEnv:
         env: the environment, fresh.
         name: of it, as a person names it.
         takes_nan: leave numbers that are not finite as they are, for whoever counts them.
+
+    Attributes:
+        lengths: steps that each slot's episode has behind it, [B]; to be set where a state is restored.
     """
 
     def __init__(self, env: BatchedEnv, name: str, *, takes_nan: bool = False) -> None:
@@ -56,7 +59,7 @@ class CheckedEnv:
         self._dtype = np.dtype(space.dtype)
         self._is_float = self._dtype.kind == "f"
         self._range = index_range(space)
-        self._num_steps = 0
+        self.lengths = np.zeros(env.num_envs, np.int64)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._env, name)
@@ -77,7 +80,7 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised, or returned what it must not.
         """
-        self._num_steps = 0
+        self.lengths[:] = 0
         reply = self._answer("reset", seed=seed)
         if not isinstance(reply, (tuple, list)) or len(reply) != 2 or not isinstance(reply[1], Mapping):
             raise self._fault("reset", f"returned {shown(reply)}; it must return {RESET_RETURNS}")
@@ -90,12 +93,20 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised, or returned what it must not.
         """
-        self._num_steps += 1
         reply = self._answer("step", actions)
+        if not self._is_plain(reply):
+            reply = self._examined(reply, actions)
+        self.lengths += 1
+        self.lengths[reply[4]["is_first"]] = 0
+        obs, reward, terminated, truncated, info = reply
+        return obs, reward, terminated, truncated, info
+
+    def _is_plain(self, reply: Any) -> bool:
+        """Whether a reply of `step` is what most are, in which there is nothing to look for."""
         try:
             obs, reward, terminated, truncated, info = reply
             is_first = info["is_first"]
-            if (
+            return bool(
                 obs.dtype is self._dtype
                 and obs.shape == self._obs_shape
                 and reward.dtype is _FLOAT64
@@ -104,11 +115,9 @@ class CheckedEnv:
                 and self._range is None
                 and float(np.vdot(reward, reward)) < _SQUARES
                 and (not self._is_float or float(np.vdot(obs, obs)) < _SQUARES)
-            ):
-                return obs, reward, terminated, truncated, info
-        except Exception:  # a part of it is nothing of the kind, which is said in what follows
-            pass
-        return self._examined(reply, actions)
+            )
+        except Exception:  # a part of it is nothing of the kind
+            return False
 
     def _examined(self, reply: Any, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """A reply that is not what most are: named where it breaks the contract, and taken where it is only unusual."""
@@ -138,6 +147,7 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised, or returned what it must not.
         """
+        self.lengths[slots] = 0
         return self._observations("restart", self._answer("restart", slots), len(slots))
 
     def _observations(self, call: str, given: Any, num_rows: int | None = None) -> np.ndarray:
@@ -200,8 +210,8 @@ class CheckedEnv:
         return obs
 
     def _fault(self, call: str, problem: str, slot: int | None = None) -> EnvFaultError:
-        step = self._num_steps if call == "step" and slot is None else None
-        return EnvFaultError(call, problem, family=self._name, slot=slot, step=step)
+        step = int(np.max(self.lengths if slot is None else self.lengths[slot])) + 1
+        return EnvFaultError(call, problem, family=self._name, slot=slot, step=step if call == "step" else None)
 
 
 def make_env(family: TaskFamily, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
@@ -265,7 +275,7 @@ def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
             checked = CheckedEnv(env, name)
             checked.reset(seed=0)
             for _ in range(PROBE_STEPS):
-                checked.step(_random_actions(env, rng))
+                checked.step(random_actions(env, rng))
                 if time.monotonic() > give_up:
                     return
         finally:
@@ -274,7 +284,7 @@ def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
         raise InvalidInputError(str(error)) from error
 
 
-def _random_actions(env: BatchedEnv, rng: np.random.Generator) -> np.ndarray:
+def random_actions(env: BatchedEnv | CheckedEnv, rng: np.random.Generator) -> np.ndarray:
     """Actions as a policy without training gives them: any of the named ones, or numbers from within their bounds."""
     space = env.single_action_space
     if isinstance(space, Discrete):
