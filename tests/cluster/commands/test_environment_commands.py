@@ -174,7 +174,7 @@ def test_an_evaluation_of_what_does_not_end_is_cut_and_says_so(folder: Path, cap
         "--max-episode-steps N sets another limit\n"
     )
     assert "50 steps each" in captured.out
-    written = json.loads((folder / "run" / "evaluation-test-s0.json").read_text())
+    written = json.loads(next((folder / "run").glob("evaluation-test-*")).read_text())
     assert (written["num_cut"], written["max_episode_steps"], written["mean_return"]) == (3, 50, 50.0)
     assert [episode["cut"] for episode in written["episodes"]] == [True] * 3
     assert main(["evaluate", "run", "--max-episode-steps", "0"]) == 2
@@ -186,7 +186,7 @@ def test_an_evaluation_whose_episodes_all_end_says_nothing(folder: Path, capsys:
     capsys.readouterr()
     assert main(["evaluate", "run", "--episodes", "3"]) == 0
     assert capsys.readouterr().err == ""
-    written = json.loads((folder / "run" / "evaluation-test-s0.json").read_text())
+    written = json.loads(next((folder / "run").glob("evaluation-test-*")).read_text())
     assert (written["num_cut"], written["max_episode_steps"]) == (0, 30_000)
     assert not any("cut" in episode for episode in written["episodes"])
 
