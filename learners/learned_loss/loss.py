@@ -84,7 +84,9 @@ class LearnedLoss(nn.Module):
             reason = "no such file" if not file.exists() else f"{type(error).__name__}: {error}"
             raise InvalidInputError(f"cannot read the learned loss {file}: {reason}") from None
         if not loss.evolved:
-            log.warning("%s does not say for which family, inner loop and buffer its loss was evolved: give them yourself", file)
+            log.warning(
+                "%s does not say for which family, inner loop and buffer its loss was evolved: an older version wrote it", file
+            )
         return loss
 
     def save(self, file: str | os.PathLike[str]) -> None:

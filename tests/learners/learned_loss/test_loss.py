@@ -128,7 +128,7 @@ def test_a_file_of_an_older_version_loads_and_one_line_says_what_it_lacks(
     again = LearnedLoss.load(file)
     assert (again.shape, again.evolved, again.history().num_rows) == (loss.shape, {}, 512)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{file} does not say for which family, inner loop and buffer its loss was evolved: give them yourself"
+        f"{file} does not say for which family, inner loop and buffer its loss was evolved: an older version wrote it"
     ]
 
 
