@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.epg import presets as epg_presets
 from cluster.overrides import apply, from_tree
 from cluster.presets import PRESETS, Preset
+from cluster.reports.panels import EVOLUTION, UNROLLS, Panels
 from cluster.store.former import DEFAULT_ALGORITHM, completed
 from cluster.store.run_directory import RunDirectory, read_json
 from envs.errors import InvalidInputError, unknown
@@ -35,7 +36,6 @@ class Kind:
         preflight: (config, is_local) -> nothing: checks the config against the family and the machine, before any process starts.
         drive: see `cluster.run.training.drive`.
         extend: (directory, config, options) -> the config of a run that is resumed with these options; refuses one with nothing left to do.
-        draw: (directories, file) -> nothing: draws a picture.
     """
 
     config_type: type[Any]
@@ -43,7 +43,6 @@ class Kind:
     preflight: Callable[[Any, bool], None]
     drive: Callable[..., int]
     extend: Callable[[RunDirectory, Any, Mapping[str, str]], Any]
-    draw: Callable[[Sequence[RunDirectory], Path], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +55,7 @@ class Algorithm:
         options: its own options of `metaray train`, and the setting that each changes.
         resume_options: its own options of `metaray resume`.
         presets: by name.
+        panels: of its pictures.
         load: loads the rest.
     """
 
@@ -64,12 +64,12 @@ class Algorithm:
     options: Mapping[str, str]
     resume_options: Sequence[str]
     presets: Mapping[str, Preset]
+    panels: Panels
     load: Callable[[], Kind]
 
 
 def _impala() -> Kind:
     from cluster.config import RunConfig, check
-    from cluster.reports.curves import draw_runs
     from cluster.run import preflight, resuming, training
 
     return Kind(
@@ -78,14 +78,12 @@ def _impala() -> Kind:
         preflight=preflight.check_learner,
         drive=training.drive,
         extend=resuming.extend,
-        draw=draw_runs,
     )
 
 
 def _epg() -> Kind:
     from cluster.epg import resuming, training
     from cluster.epg.config import EpgRunConfig, check
-    from cluster.epg.plot import draw_runs
     from cluster.run import preflight
 
     return Kind(
@@ -94,7 +92,6 @@ def _epg() -> Kind:
         preflight=preflight.check_lives,
         drive=training.drive,
         extend=resuming.extend,
-        draw=draw_runs,
     )
 
 
@@ -107,6 +104,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             options={"actors": "num_actors", "steps": "total_env_steps"},
             resume_options=("steps",),
             presets=PRESETS,
+            panels=UNROLLS,
             load=_impala,
         ),
         Algorithm(
@@ -121,6 +119,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             },
             resume_options=("epochs", "actors", "workers", "vectors"),
             presets=epg_presets.PRESETS,
+            panels=EVOLUTION,
             load=_epg,
         ),
     )

@@ -9,8 +9,8 @@ from rich.markup import escape
 
 from cluster.epg.config import EpgRunConfig
 from cluster.epg.observer import EpgResult
-from cluster.epg.plot import draw_runs
 from cluster.epg.replay import phi_sha256
+from cluster.reports.curves import draw_runs
 from cluster.run.closing import picture_of
 from cluster.run.display import clock, number
 from cluster.store.run_directory import RunDirectory, write_json
