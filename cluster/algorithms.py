@@ -6,7 +6,7 @@ collected, its config) is loaded when a run is at hand; nothing else in `cluster
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.overrides import apply, from_tree
 from cluster.presets import Preset, epg, impala, ppo
+from cluster.reports.panels import EVOLUTION, UNROLLS, Panels
 from cluster.run.display import number
 from cluster.store.former import DEFAULT_ALGORITHM, completed
 from cluster.store.run_directory import RunDirectory, read_json
@@ -88,7 +89,7 @@ class Row:
         module: of its functions (`learners.algorithm`).
         config: `module:type` of its config; empty for its learner's own beside what every run of unrolls has.
         collect: how its experience is collected: the module with its assembly (`cluster.run.assembly`).
-        curves: `module:function` that draws its pictures.
+        panels: of its pictures.
         presets: by name.
         options: its own options of `metaray train`.
         resume_options: names of those that `metaray resume` has as well.
@@ -103,7 +104,7 @@ class Row:
     module: str
     config: str = ""
     collect: str = "cluster.run.unrolls"
-    curves: str = "cluster.reports.curves:draw_runs"
+    panels: Panels = UNROLLS
     presets: Mapping[str, Preset]
     options: tuple[Option, ...] = (ACTORS, STEPS)
     resume_options: tuple[str, ...] = ("steps",)
@@ -137,10 +138,6 @@ class Row:
         """How its runs are put together; loads torch."""
         assembly: Assembly = import_module(self.collect).ASSEMBLY
         return assembly
-
-    def draw(self, directories: Sequence[RunDirectory], file: Path) -> None:
-        """Draw a picture of runs; loads matplotlib."""
-        _named(self.curves)(directories, file)
 
 
 def _named(name: str) -> Any:
@@ -182,7 +179,7 @@ ALGORITHMS: dict[str, Row] = {
             module="learners.epg",
             config="cluster.epg.config:EpgRunConfig",
             collect="cluster.run.lifetimes",
-            curves="cluster.epg.plot:draw_runs",
+            panels=EVOLUTION,
             presets=epg.PRESETS,
             options=(
                 ACTORS,
