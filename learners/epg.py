@@ -109,12 +109,12 @@ def weights(config: Config, state: OuterState, progress: Progress) -> dict[str, 
 
 
 def update(
-    agent: LossShape, config: Config, state: OuterState, experience: Sequence[Lived], progress: Progress
+    agent: LossShape | None, config: Config, state: OuterState, experience: Sequence[Lived], progress: Progress
 ) -> tuple[OuterState, dict[str, float]]:
     """Move phi by the fitness of an epoch's lives.
 
     Args:
-        agent: the shape of the loss.
+        agent: the shape of the loss, which an update does not need.
         config: the evolution strategy.
         state: before the epoch.
         experience: its chunks of lives, in order.

@@ -40,6 +40,16 @@ SPARK_WIDTH = 28
 LABEL_STYLE = "dim"
 
 
+class Terminal(Console):
+    """Standard output, whose reader may go away (`| head -1`): that ends no run, and from then on nothing is printed."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on without it; rich itself would end the program."""
+        log.warning("whoever read the output has gone; the run goes on without telling")
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end would fail again
+
+
 class Progress(Protocol):
     """Shows a run as it goes."""
 
@@ -64,7 +74,7 @@ def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, co
         quiet: show events only.
         console: where to; the process's standard output when None.
     """
-    console = console or RunConsole(highlight=False)
+    console = console or Terminal(highlight=False)
     drawing = Drawing(row, title, run)
     if quiet:
         return Quiet(console)
@@ -77,21 +87,10 @@ def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, co
 
 def table_console() -> Console:
     """The console for a table: as wide as the terminal, and in a pipe wide enough that a row stays a line for `grep`."""
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, PIPED_TABLE_WIDTH)
     return console
-
-
-class RunConsole(Console):
-    """A console whose reader may go away (`| head -1`, a `tee` that is killed): the run goes on, and nothing more is printed."""
-
-    def on_broken_pipe(self) -> None:
-        """Fall silent, where rich ends the program."""
-        self.quiet = True
-        log.warning("whoever read the progress has gone; the run goes on without telling")
-        # what Python flushes at its end would fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Quiet:

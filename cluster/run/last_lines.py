@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.run.display import RunConsole, clock, number
+from cluster.run.display import Terminal, clock, number
 from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 
@@ -20,15 +20,18 @@ def print_last_lines(
     row: Row, directory: RunDirectory, summary: Mapping[str, Any], *, is_local: bool, console: Console | None = None
 ) -> None:
     """Draw the picture of a run and print its last lines."""
-    console = console or RunConsole(highlight=False)
+    console = console or Terminal(highlight=False)
     run = escape(str(directory.path))
     lines = [f"{_ended(row, summary)} - {_took(row, summary)}"]
     for shown in row.headline:
         value = summary["figures"].get(shown.figure)
         text = "none yet" if value is None else f"[bold green]{number(value)}[/] ({shown.about})"
         lines.append(f"  {shown.label:<8} {text}")
-    spoiled = {name: count for name, count in summary["counts"].items() if name.endswith("/not_finite") and count}
-    lines += [f"  {name.partition('/')[0]:<8} {count:,} not finite (see {run}/log.txt)" for name, count in spoiled.items()]
+    counts = summary["counts"]
+    spoiled = {
+        name.removesuffix("/not_finite"): count for name, count in counts.items() if name.endswith("/not_finite") and count
+    }
+    lines += [f"  {name:<8} {count:,} of {counts[name]:,} not finite (see {run}/log.txt)" for name, count in spoiled.items()]
     if summary["lost_actors"]:
         lines.append(f"  lost     {summary['lost_actors']} actors, replaced (see {run}/log.txt)")
     picture = picture_of(directory)

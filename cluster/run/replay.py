@@ -29,7 +29,6 @@ from envs.errors import InvalidInputError
 from learners import epg
 from learners.algorithm import Progress
 from learners.evolution import OuterState
-from learners.learned_loss.network import LossShape
 from learners.networks.config import NetworkConfig
 from learners.state_dict import state_from_arrays, state_to_arrays
 
@@ -75,11 +74,6 @@ def initial_state(config: EpgRunConfig) -> OuterState:
     """The state before the first epoch: a pure function of the config."""
     _, state = epg.init(config, spaces_of(config.family), None, NetworkConfig(), config.seed, CPU)
     return state
-
-
-def shape_of(config: EpgRunConfig) -> LossShape:
-    """The shape of the loss that phi is of."""
-    return LossShape.of(config.loss, spaces_of(config.family))
 
 
 def begin_journal(path: Path, config: EpgRunConfig) -> None:
@@ -161,7 +155,7 @@ def _replayed(path: Path, config: EpgRunConfig, state: OuterState, epoch: Epoch)
     assert epoch.update is not None
     if epoch.record.epoch != state.epoch or len(epoch.fitness) != epoch.record.chunks:
         raise ReplayError(f"{path}: epoch {epoch.record.epoch} is not whole, so phi cannot be rebuilt from it")
-    state, _ = epg.update(shape_of(config), config, state, epoch.fitness, epoch.progress(config.seed))
+    state, _ = epg.update(None, config, state, epoch.fitness, epoch.progress(config.seed))
     if phi_sha256(state.phi) != epoch.update.sha256:
         raise ReplayError(f"{path}: phi after epoch {state.epoch} is another than it was{_versions(first_record(path))}")
     return state if epoch.update.score is None else epg.keep_best(config, state, epoch.update.score)

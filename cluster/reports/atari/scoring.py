@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 
 from actors.evaluate import evaluate
@@ -20,7 +19,7 @@ from cluster.reports.atari.evaluation import Evaluation, GameScore, deviations, 
 from cluster.reports.atari.scores import aggregate
 from cluster.reports.evaluation import MAX_SLOTS
 from cluster.reports.results import AGAIN
-from cluster.run.display import number
+from cluster.run.display import Terminal, number
 from cluster.run.episodes_bar import episodes_bar
 from envs.atari.families import AtariFamily
 from envs.atari.games import human_normalised
@@ -132,7 +131,7 @@ def _score(game: str, episodes: Sequence[Episode]) -> GameScore:
 
 
 def _print(evaluation: Evaluation, protocol: Protocol, written: str) -> None:
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     frames = evaluation.env_steps * ACTION_REPEAT
     weights = f"weights after {evaluation.env_steps:,} steps ({frames:,} frames)" if evaluation.env_steps else "untrained weights"
     lines = [f"[bold]{escape(evaluation.family)}[/], protocol {protocol.name} ({protocol.doc}), {weights}"]

@@ -175,6 +175,8 @@ def test_a_run_that_used_up_its_time_goes_on_when_asked_for_epochs(tmp_path: Pat
     assert main(["resume", str(run)]) == 2
     assert "(time limit, 1 epochs): `metaray resume" in capsys.readouterr().err
     assert main(["resume", str(run), "--epochs", "3", "--no-progress"]) == 0
+    out = capsys.readouterr().out
+    assert "laid over 50 epochs (schedule_epochs in config.json; null lays them over all 3)" in out and " at epoch 1, " in out
     assert json.loads((run / "summary.json").read_text())["rounds"] == 3
     assert json.loads((run / "config.json").read_text())["max_train_seconds"] is None
 
@@ -208,7 +210,7 @@ def test_a_signal_stops_with_everything_kept(
         out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert err == ""
-    assert f"{number.name}: stopping; all that was lived is in the journal" in out
+    assert f"{number.name}: stopping; all that was collected is in the journal" in out
     assert "metaray resume run --local" in out
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["finished"], summary["reason"]) == (False, "stopped by signal")

@@ -31,7 +31,7 @@ class Sick(Sleeping):
     evaluation: tuple[int, ...] = ()
     value: float = NAN
 
-    def __call__(self) -> Sick:
+    def __call__(self, *arguments: object) -> Sick:
         return self
 
     def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
@@ -91,7 +91,7 @@ def test_a_journal_of_an_older_version_names_no_lives_and_they_are_found_by_thei
     chunks, results = looked_at(8, 2)
     (line,) = LifeChecks("hopper", 500).look(chunks, {0: replace(results[0], not_finite=())})
     assert "2 of 8 lives in hopper are not finite (fitness: lives 0, 1)" in line
-    assert replace(results[0], not_finite=()).num_not_finite == 2
+    assert replace(results[0], not_finite=()).counts["lives/not_finite"] == 2
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
@@ -108,7 +108,7 @@ def test_the_figures_are_of_the_lives_that_are_finite(tmp_path: Path, value: flo
     scores = [record.score for record in read(tmp_path / "sick" / "journal.jsonl") if isinstance(record, UpdateRecord)]
     assert [score is None for score in scores] == [True, False] * 3
     assert result.figures["evaluation/best"] == max(score for score in scores if score is not None)
-    assert result.not_finite == 6 * 2 + 3
+    assert result.counts["lives/not_finite"] == 6 * 2 + 3
     assert watcher.statuses[-1].figures["fitness/mean"] == watcher.metrics[-1][1]["fitness/mean"]
     assert [line.split(":")[0] for line in watcher.events] == ["epoch 1", "evaluation after epoch 2"]
     assert (calm.events, calm.metrics[-1][1]["lives/not_finite"]) == ([], 0)
@@ -117,15 +117,15 @@ def test_the_figures_are_of_the_lives_that_are_finite(tmp_path: Path, value: flo
 def test_phi_is_the_same_bit_for_bit_after_a_stop_and_from_the_journal_alone(tmp_path: Path) -> None:
     recipe = Sick(perturbed=(3, 9), evaluation=(1,), value=INF)
     want = evolve(tmp_path / "calm", recipe=recipe)
-    watcher = Watcher(when=lambda status: status.rounds == 3 and status.chunks_done == 2)
+    watcher = Watcher(when=lambda status: status.rounds == 3 and status.done == 2)
     watcher._deed = lambda: setattr(watcher, "wants_stop", True)
     part = evolve(tmp_path / "run", sized(log_every_s=1e-6), recipe=recipe, observer=watcher)
     assert part.reason == "stopped by signal"
     resumption = resume(tmp_path / "run" / "journal.jsonl", None)
-    assert resumption.not_finite == 3 * 2 + 1
+    assert resumption.payload["statistics"]["counts"]["lives/not_finite"] == 3 * 2 + 1
     result = evolve(tmp_path / "run", recipe=recipe)
     assert phi_sha256(result.parameters["phi"]) == phi_sha256(want.parameters["phi"])
-    assert result.not_finite == want.not_finite == 6 * 2 + 3
+    assert result.counts["lives/not_finite"] == want.counts["lives/not_finite"] == 6 * 2 + 3
     np.testing.assert_array_equal(rebuild(tmp_path / "run" / "journal.jsonl").phi, want.parameters["phi"])
 
 
@@ -177,13 +177,7 @@ RUN += ["8", "--lives-per-chunk", "4", "--epochs", "4", "--set", "evaluate_every
 
 @pytest.fixture
 def sick(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sick], None]:
-    def use(recipe: Sick) -> None:
-        def recipe_of(config: object) -> Recipe:
-            return recipe
-
-        monkeypatch.setattr("cluster.epg.training.recipe_of", recipe_of)
-
-    return use
+    return lambda recipe: monkeypatch.setattr("cluster.run.lifetimes.make_collector", recipe)
 
 
 def test_a_run_says_it_and_ends_well(tmp_path: Path, sick: Callable[[Sick], None], capsys: pytest.CaptureFixture[str]) -> None:

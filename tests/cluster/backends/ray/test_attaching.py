@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster.backends.ray.wiring import store_bytes
 
 from cluster.backends.ray import session
 from cluster.backends.ray.session import ROOT, RaySession
-from cluster.backends.ray.wiring import store_bytes
 from cluster.config import RolloutConfig, RunConfig
 from envs.errors import InvalidInputError
 from learners.networks.spaces import SpaceSpec

@@ -10,8 +10,8 @@ from typing import Any
 
 import gymnasium
 import pytest
-
 from cluster.backends.ray.wiring import RayWiring
+
 from cluster.config import RunConfig
 from cluster.run.loop import Loop
 from cluster.run.observer import SilentObserver
