@@ -13,7 +13,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from envs.errors import InvalidInputError, out_of_range
 
 if TYPE_CHECKING:
-    from actors.adaptation import AdaptedChunk
+    from actors.fresh_policies import AdaptedChunk
     from cluster.reports.adaptation.config import AdaptConfig
     from cluster.reports.adaptation.source import Source
     from envs.task import Split
@@ -131,7 +131,7 @@ class Adapt:
     def _live(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> list[AdaptedChunk]:
         import contextlib
 
-        from actors.adaptation import AdaptationSetup, Learner, chunks_for
+        from actors.fresh_policies import AdaptationSetup, Learner, chunks_for
         from cluster.reports.adaptation.pool import live_all
         from cluster.run.episodes_bar import episodes_bar
 
