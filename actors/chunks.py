@@ -17,6 +17,7 @@ import torch
 from actors.life_experience import What
 from actors.lifetimes import LifeSeed, Stage, check_can_be_lived_in, live
 from actors.messages import Work
+from envs.contract import make_env, sample_tasks
 from envs.one_hot import as_vectors
 from envs.registry import resolve
 from envs.task import Task
@@ -137,7 +138,7 @@ def spaces_of(family_name: str) -> SpaceSpec:
         InvalidInputError: there is no such family, or it cannot be lived in.
     """
     family = resolve(family_name)
-    env = as_vectors(family.make(family.sample(1, np.random.default_rng(0))))
+    env = as_vectors(make_env(family, sample_tasks(family, 1, np.random.default_rng(0))))
     try:
         check_can_be_lived_in(family, env)
         return SpaceSpec.of(env)

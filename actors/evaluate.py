@@ -13,8 +13,8 @@ import numpy as np
 
 from actors.policy import Policy
 from envs.contract import CheckedEnv, make_env
-from envs.errors import EnvFaultError
-from envs.task import Mode, Task, TaskFamily
+from envs.family import TaskFamily
+from envs.task import Mode, Task
 from learners.networks.agent import Conditioning, NetworkConfig
 from learners.seeds import Stream, integer_seed
 from learners.trajectory import Episode, Snapshot
@@ -80,11 +80,7 @@ def _evaluate(env: CheckedEnv, policy: Policy, tally: _Tally, *, seed: int, gree
     state, action, reward = policy.initial_state(num_envs), policy.no_action(num_envs), np.zeros(num_envs, dtype=np.float32)
     while not tally.is_complete:
         action, _, state = policy.act(obs, is_first, action, reward, state, greedy=greedy)
-        try:
-            obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
-        except EnvFaultError as error:
-            error.locate(tally.lengths)
-            raise
+        obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
         is_first, reward = info["is_first"], step_reward.astype(np.float32)
         tally.add(step_reward, is_first, info.get("is_final", terminated | truncated))
         if tally.must_reset:

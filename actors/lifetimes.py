@@ -23,9 +23,11 @@ import torch
 from actors.bounds import ActionBounds
 from actors.life_experience import Experience, LivedEpisode, What
 from envs.batched import BatchedEnv
+from envs.contract import CheckedEnv, make_env, sample_tasks
 from envs.errors import InvalidInputError
+from envs.family import TaskFamily
 from envs.one_hot import as_vectors
-from envs.task import Split, Task, TaskFamily
+from envs.task import Split, Task
 from learners.learned_loss.inner_loop import LifeConfig, Lives, Objective, draw_start
 from learners.networks.spaces import SpaceSpec
 
@@ -48,7 +50,7 @@ class LifeSeed:
 
     def draw_task(self, family: TaskFamily, split: Split) -> Task:
         """The task of the life."""
-        return family.sample(1, self.task, split)[0]
+        return sample_tasks(family, 1, self.task, split)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,24 +93,27 @@ class Stage:
     """
 
     def __init__(self, family: TaskFamily, num_lives: int, num_episodes: int, num_threads: int = 1) -> None:
-        tasks = family.sample(1, np.random.default_rng(0)) * num_lives
+        tasks = sample_tasks(family, 1, np.random.default_rng(0)) * num_lives
         self.num_lives, self.num_episodes = num_lives, num_episodes
-        self.living = as_vectors(family.make(tasks, num_threads=num_threads))
+        self.living, self.final = (
+            # a number that is not finite is of its life alone, which says so at its end
+            CheckedEnv(as_vectors(make_env(family, played, num_threads=num_threads)), family.name, takes_nan=True)
+            for played in (tasks, tasks * num_episodes)
+        )
         try:
             check_can_be_lived_in(family, self.living)
         except InvalidInputError:
-            self.living.close()
+            self.close()
             raise
-        self.final = as_vectors(family.make(tasks * num_episodes, num_threads=num_threads))
         self.spec = SpaceSpec.of(self.living)
         self.bounds = ActionBounds(self.living.single_action_space)
 
-    def begin(self, env: BatchedEnv, tasks: Sequence[Task], seeds: Sequence[np.random.SeedSequence]) -> np.ndarray:
+    def begin(self, env: CheckedEnv, tasks: Sequence[Task], seeds: Sequence[np.random.SeedSequence]) -> np.ndarray:
         """Start the first episode of `tasks` in the slots of `env`; return the observations."""
         for slot, task in enumerate(tasks):
             env.assign(slot, task)
         env.seed_slots(seeds)
-        return env.reset()[0]
+        return env.reset()
 
     def close(self) -> None:
         """End the environments."""
@@ -116,7 +121,7 @@ class Stage:
         self.final.close()
 
 
-def check_can_be_lived_in(family: TaskFamily, env: BatchedEnv) -> None:
+def check_can_be_lived_in(family: TaskFamily, env: BatchedEnv | CheckedEnv) -> None:
     """Make sure that an environment of `family` can start a slot's next episode on its own; InvalidInputError when not."""
     if not env.can_restart:
         raise InvalidInputError(f"family {family.name} cannot be lived in: its engine has no restart of single slots")

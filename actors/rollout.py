@@ -23,7 +23,8 @@ from actors.settled import SettledReturns
 from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks
 from envs.errors import EnvFaultError
-from envs.task import Task, TaskFamily
+from envs.family import TaskFamily
+from envs.task import Task
 from learners.networks.agent import Conditioning, NetworkConfig
 from learners.seeds import Stream, generator, integer_seed
 from learners.trajectory import Episode, Snapshot, Trajectory
@@ -78,7 +79,7 @@ class RolloutActor:
         self._assigned: list[tuple[int, int, Task]] = []
         self._log.clear()
         seed = integer_seed(self._spec.run_seed, Stream.RESETS, self._actor, anchor_round)
-        with self._locating_faults():
+        with self._naming_faults():
             obs = self._checked.reset(seed=seed)
         self._anchor_tasks: tuple[Task, ...] = tuple(self._env.tasks)
         num_envs = self._env.num_envs
@@ -100,7 +101,7 @@ class RolloutActor:
         self._policy.load(weights)
         self._policy.seed(integer_seed(self._spec.run_seed, Stream.ACTIONS, self._actor, work.round))
         tasks_rng = generator(self._spec.run_seed, Stream.TASKS, self._actor, work.round)
-        with self._locating_faults():
+        with self._naming_faults():
             trajectory, episodes = self._collect(tasks_rng)
         self._round = work.round + 1
         report = UnrollReport(
@@ -203,6 +204,7 @@ class RolloutActor:
         self._action, self._reward, self._is_first = (state[key].copy() for key in ("action", "reward", "is_first"))
         self._recurrent = self._policy.state_tensors(state["recurrent"])
         self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
+        self._checked.lengths[:] = self._lengths
         if "settled" in state:  # checkpoints of older versions have none
             self._settled.restore(state["settled"])
 
@@ -215,7 +217,7 @@ class RolloutActor:
         assigned = [(int(at), int(slot), _task(plain)) for at, slot, plain in state["assigned"]]
         waiting = list(assigned)
         for at, action in enumerate(state["log"]):
-            with self._locating_faults():
+            with self._naming_faults():
                 self._obs, *_ = self._checked.step(action)
             self._log.append(action)
             while waiting and waiting[0][0] == at + 1:
@@ -224,13 +226,12 @@ class RolloutActor:
         self._assigned = assigned
 
     @contextlib.contextmanager
-    def _locating_faults(self) -> Iterator[None]:
-        """Say of an environment that fails in the block whose it is, and at which step of its episode."""
+    def _naming_faults(self) -> Iterator[None]:
+        """Say of an environment that fails in the block whose it is."""
         try:
             yield
         except EnvFaultError as error:
             error.actor = self._actor
-            error.locate(self._lengths)
             raise
 
     def close(self) -> None:

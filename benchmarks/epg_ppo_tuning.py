@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from runs import ends, print_line
 
-from actors.adaptation import AdaptationSetup, chunks_for
+from actors.fresh_policies import AdaptationSetup, chunks_for
 from cluster.overrides import apply, parse_assignments
 from cluster.reports.adaptation.config import AdaptConfig
 from cluster.reports.adaptation.pool import live_all

@@ -44,17 +44,10 @@ def figures(folder: Path) -> dict[str, float]:
 def picture(folders: dict[str, list[Path]], file: str) -> None:
     """Draw all rows into one picture, each row its seeds."""
     sys.path.insert(0, str(ROOT))
-    from dataclasses import replace
-
-    from cluster.reports.curves import draw, read_curve
+    from cluster.reports.curves import draw_runs
     from cluster.store.run_directory import open_run
 
-    curves = [
-        replace(read_curve(open_run(folder)), group=f"eta = {{{ROWS[row].replace(',', ', ')}}}")
-        for row, found in folders.items()
-        for folder in found
-    ]
-    draw(curves, Path(file))
+    draw_runs([open_run(folder) for found in folders.values() for folder in found], Path(file))
 
 
 def main() -> None:

@@ -6,15 +6,15 @@ collected, its config) is loaded when a run is at hand; nothing else in `cluster
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.epg import presets as epg_presets
 from cluster.overrides import apply, from_tree
-from cluster.presets import PRESETS, Preset
+from cluster.presets import Preset, epg, impala, ppo
+from cluster.reports.panels import EVOLUTION, UNROLLS, Panels
 from cluster.run.display import number
 from cluster.store.former import DEFAULT_ALGORITHM, completed
 from cluster.store.run_directory import RunDirectory, read_json
@@ -53,6 +53,33 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Option:
+    """An option of the command that not every algorithm has.
+
+    Attributes:
+        name: as an identifier: `lives_per_chunk` for `--lives-per-chunk`.
+        setting: the key of the config that it changes.
+        metavar, help: for `--help`.
+    """
+
+    name: str
+    setting: str
+    metavar: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """As a person types it."""
+        return "--" + self.name.replace("_", "-")
+
+
+ACTORS = Option(
+    name="actors", setting="num_actors", metavar="N", help="processes that collect experience; may exceed the machine"
+)
+STEPS = Option(name="steps", setting="total_env_steps", metavar="N", help="environment steps to train for in all, such as 2e6")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """An algorithm.
 
@@ -60,12 +87,12 @@ class Row:
         name: as a person types it.
         shows: what it is, one line.
         module: of its functions (`learners.algorithm`).
-        config: `module:type` of its config.
+        config: `module:type` of its config; empty for its learner's own beside what every run of unrolls has.
         collect: how its experience is collected: the module with its assembly (`cluster.run.assembly`).
-        curves: `module:function` that draws its pictures.
+        panels: of its pictures.
         presets: by name.
-        options: its own options of `metaray train`, and the setting that each changes.
-        resume_options: its own options of `metaray resume`.
+        options: its own options of `metaray train`.
+        resume_options: names of those that `metaray resume` has as well.
         headline: what a run is judged by.
         shown: what a person sees besides, while it goes.
         round_name: what its rounds are called; empty where it counts environment steps.
@@ -75,12 +102,12 @@ class Row:
     name: str
     shows: str
     module: str
-    config: str
-    collect: str
-    curves: str
+    config: str = ""
+    collect: str = "cluster.run.unrolls"
+    panels: Panels = UNROLLS
     presets: Mapping[str, Preset]
-    options: Mapping[str, str]
-    resume_options: Sequence[str]
+    options: tuple[Option, ...] = (ACTORS, STEPS)
+    resume_options: tuple[str, ...] = ("steps",)
     headline: tuple[Shown, ...]
     shown: tuple[Shown, ...] = ()
     round_name: str = ""
@@ -94,27 +121,35 @@ class Row:
 
     def config_type(self) -> type[Any]:
         """Its config; loads torch."""
-        found: type[Any] = _named(self.config)
-        return found
+        if self.config:
+            found: type[Any] = _named(self.config)
+            return found
+        composed: type[Any] = _named("cluster.config:composed")(self.name, _named(f"{self.module}:Config"))
+        return composed
 
     def check(self, config: Any) -> Any:
         """Check a config's fields against each other, and return it."""
-        return _named(f"{self.config.partition(':')[0]}:check")(config)
+        if self.config:
+            return _named(f"{self.config.partition(':')[0]}:check")(config)
+        self.learner().check(config)
+        return config
 
     def assembly(self) -> Assembly:
         """How its runs are put together; loads torch."""
         assembly: Assembly = import_module(self.collect).ASSEMBLY
         return assembly
 
-    def draw(self, directories: Sequence[RunDirectory], file: Path) -> None:
-        """Draw a picture of runs; loads matplotlib."""
-        _named(self.curves)(directories, file)
-
 
 def _named(name: str) -> Any:
     module, _, what = name.partition(":")
     return getattr(import_module(module), what)
 
+
+RETURN = Shown(label="return", figure="return/mean_100", about="mean of the last 100 episodes", best="return/best_100")
+PLAYS = (
+    ("metaray evaluate {run}", "play whole episodes of held-out tasks"),
+    ("metaray plot {run} ...", "compare it with other runs"),
+)
 
 ALGORITHMS: dict[str, Row] = {
     row.name: row
@@ -124,19 +159,19 @@ ALGORITHMS: dict[str, Row] = {
             shows="V-trace actor-critic",
             module="learners.impala",
             config="cluster.config:RunConfig",
-            collect="cluster.run.unrolls",
-            curves="cluster.reports.curves:draw_runs",
-            presets=PRESETS,
-            options={"actors": "num_actors", "steps": "total_env_steps"},
-            resume_options=("steps",),
-            headline=(
-                Shown(label="return", figure="return/mean_100", about="mean of the last 100 episodes", best="return/best_100"),
-            ),
+            presets=impala.PRESETS,
+            headline=(RETURN,),
             shown=(Shown(label="lag", figure="lag/mean"), Shown(label="max lag", figure="lag/max")),
-            next_commands=(
-                ("metaray evaluate {run}", "play whole episodes of held-out tasks"),
-                ("metaray plot {run} ...", "compare it with other runs"),
-            ),
+            next_commands=PLAYS,
+        ),
+        Row(
+            name="ppo",
+            shows="proximal policy optimisation with GAE, a baseline",
+            module="learners.ppo",
+            presets=ppo.PRESETS,
+            headline=(RETURN,),
+            shown=(Shown(label="kl", figure="policy/kl"), Shown(label="entropy", figure="policy/entropy")),
+            next_commands=PLAYS,
         ),
         Row(
             name="epg",
@@ -144,15 +179,17 @@ ALGORITHMS: dict[str, Row] = {
             module="learners.epg",
             config="cluster.epg.config:EpgRunConfig",
             collect="cluster.run.lifetimes",
-            curves="cluster.epg.plot:draw_runs",
-            presets=epg_presets.PRESETS,
-            options={
-                "actors": "num_actors",
-                "workers": "num_workers",
-                "vectors": "num_vectors",
-                "lives_per_chunk": "lives_per_chunk",
-                "epochs": "num_epochs",
-            },
+            panels=EVOLUTION,
+            presets=epg.PRESETS,
+            options=(
+                ACTORS,
+                Option(name="workers", setting="num_workers", metavar="W", help="lives of an epoch"),
+                Option(name="vectors", setting="num_vectors", metavar="V", help="perturbations of an epoch"),
+                Option(
+                    name="lives_per_chunk", setting="lives_per_chunk", metavar="K", help="lives that one process lives together"
+                ),
+                Option(name="epochs", setting="num_epochs", metavar="E", help="epochs to evolve for in all"),
+            ),
             resume_options=("epochs", "actors", "workers", "vectors"),
             headline=(
                 Shown(label="fitness", figure="fitness/mean", about="mean of the newest epoch", spread="fitness/std"),
@@ -184,20 +221,22 @@ def find_preset(name: str, algorithm: str | None = None) -> tuple[Row, Preset]:
     """Return the preset called `name`, and the algorithm that it is of.
 
     Args:
-        name: as a person typed it.
-        algorithm: which it shall be of; None for any.
+        name: as a person typed it; `ALGORITHM/NAME` where several algorithms have one of that name.
+        algorithm: which it shall be of; None for any, the first in the table that has one.
 
     Raises:
         InvalidInputError: there is none, or it is of another algorithm.
     """
-    owners = [row for row in ALGORITHMS.values() if name in row.presets]
-    if not owners:
-        of = ALGORITHMS.values() if algorithm is None else [find(algorithm)]
-        raise unknown("preset", name, [preset for row in of for preset in row.presets])
-    owner = owners[0]
-    if algorithm is not None and owner.name != algorithm:
-        raise InvalidInputError(f"preset {name} is one of {owner.name}: `metaray train {owner.name} --preset {name}`")
-    return owner, owner.presets[name]
+    if algorithm is None and "/" in name:
+        algorithm, _, name = name.partition("/")
+    rows = list(ALGORITHMS.values()) if algorithm is None else [find(algorithm)]
+    for row in rows:
+        if name in row.presets:
+            return row, row.presets[name]
+    owners = [row.name for row in ALGORITHMS.values() if name in row.presets]
+    if owners:
+        raise InvalidInputError(f"preset {name} is one of {owners[0]}: `metaray train {owners[0]} --preset {name}`")
+    raise unknown("preset", name, [preset for row in rows for preset in row.presets])
 
 
 def config_of(preset: Preset, row: Row) -> Any:
@@ -228,19 +267,33 @@ def config_of_run(directory: RunDirectory) -> Any:
     return read_config(directory.config_file, is_whole=True)
 
 
-def check_options(row: Row, allowed: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+def own_options(*, resumes: bool) -> dict[str, Option]:
+    """Every option that some algorithm has, by name, with the algorithms in front of its help."""
+    owners: dict[str, list[str]] = {}
+    options: dict[str, Option] = {}
+    for row in ALGORITHMS.values():
+        for option in row.options:
+            if not resumes or option.name in row.resume_options:
+                options.setdefault(option.name, option)
+                owners.setdefault(option.name, []).append(row.name)
+    return {
+        name: option
+        if len(owners[name]) == len(ALGORITHMS)
+        else replace(option, help=f"{', '.join(owners[name])}: {option.help}")
+        for name, option in options.items()
+    }
+
+
+def check_options(row: Row, given: Mapping[str, str], *, resumes: bool) -> dict[str, str]:
     """Return the options that were given (text that is not empty), by name.
 
     Raises:
         InvalidInputError: one of them belongs to another algorithm.
     """
+    allowed = {option.name: option for option in row.options if not resumes or option.name in row.resume_options}
     typed = {name: value for name, value in given.items() if value}
     for name, value in typed.items():
         if name not in allowed:
-            own = ", ".join(_flag(one) for one in allowed)
-            raise InvalidInputError(f"{_flag(name)} {value} is no option of {row.name}, which has {own}")
+            own, flag = ", ".join(option.flag for option in allowed.values()), "--" + name.replace("_", "-")
+            raise InvalidInputError(f"{flag} {value} is no option of {row.name}, which has {own}")
     return typed
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

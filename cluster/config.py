@@ -5,14 +5,16 @@ Each field carries its range and one line of doc with its unit; `cluster.overrid
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from envs.errors import InvalidInputError
+from envs.registry import resolve
 from learners import impala
-from learners.networks.agent import NetworkConfig
+from learners.networks.agent import Conditioning, NetworkConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +43,10 @@ class Goals:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(impala.Config):
-    """One run of training, complete: the same config and seed make the same run."""
+class CommonConfig:
+    """What every run has, whatever it trains."""
 
-    algorithm: Annotated[Literal["impala"], Meta(description="algorithm of the learner")] = "impala"
+    algorithm: Annotated[str, Meta(description="algorithm of the learner")] = ""
     preset: Annotated[str, Meta(description="preset that the config was made from; a name for people, changes nothing")] = (
         "custom"
     )
@@ -53,6 +55,17 @@ class RunConfig(impala.Config):
     ] = "cartpole"
     seed: Annotated[int, Meta(ge=0, le=2**53, description="root of every random draw of the run")] = 0
     num_actors: Annotated[int, Meta(ge=1, le=10_000, description="actors (processes on Ray, threads in one process)")] = 1
+    max_train_seconds: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="stop after this much training, in seconds; null: never")
+    ] = None
+    keep_checkpoints: Annotated[int, Meta(ge=1, le=10_000, description="newest checkpoints that are kept")] = 3
+    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between lines of metrics")] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnrollConfig(CommonConfig):
+    """A run whose actors unroll a policy, in rounds of an unroll each."""
+
     total_env_steps: Annotated[int, Meta(ge=1, le=10**13, description="environment steps to train for")] = 1_000_000
     schedule_env_steps: Annotated[
         Annotated[int, Meta(ge=1, le=10**13)] | None,
@@ -61,12 +74,6 @@ class RunConfig(impala.Config):
     stop_return: Annotated[
         float | None, Meta(description="stop when the mean return of the last 100 episodes reaches this; null: never")
     ] = None
-    max_train_seconds: Annotated[
-        Annotated[float, Meta(gt=0)] | None, Meta(description="stop after this much training, in seconds; null: never")
-    ] = None
-    deterministic: Annotated[
-        bool, Meta(description="fixed lag and fixed order, the same parameters twice for one seed; false: as fast as possible")
-    ] = False
     lag: Annotated[
         int,
         Meta(
@@ -75,16 +82,8 @@ class RunConfig(impala.Config):
             description="rounds (an unroll of every actor) by which acting runs ahead of learning: at most in free mode, exactly "
             "in deterministic mode; 0 acts and learns in turn",
         ),
-    ] = 1
-    max_lag: Annotated[
-        int, Meta(ge=0, le=100_000, description="free mode: a trajectory older than this is dropped, in learner updates")
-    ] = 64
+    ] = 0
     checkpoint_every_s: Annotated[float, Meta(gt=0, description="free mode: seconds between checkpoints")] = 60.0
-    checkpoint_every_rounds: Annotated[
-        int, Meta(ge=1, description="deterministic mode: rounds (an unroll of every actor) between checkpoints")
-    ] = 100
-    keep_checkpoints: Annotated[int, Meta(ge=1, le=10_000, description="newest checkpoints that are kept")] = 3
-    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between lines of metrics")] = 1.0
     actor_deadline_s: Annotated[
         float, Meta(gt=0, description="seconds after which an actor that has not answered counts as hung and is replaced")
     ] = 60.0
@@ -105,9 +104,85 @@ class RunConfig(impala.Config):
         return self.total_env_steps if self.schedule_env_steps is None else self.schedule_env_steps
 
     @property
-    def columns_per_round(self) -> int:
-        """Environments of all actors: columns of unrolls that one round makes."""
-        return self.num_actors * self.rollout.envs_per_actor
+    def is_stream(self) -> bool:
+        """Whether acting and learning go on side by side, as fast as possible; else in rounds, the same bits for a seed."""
+        return False
+
+    @property
+    def checkpoint_rounds(self) -> int | None:
+        """Rounds between checkpoints; None where they are made by the clock."""
+        return None
+
+    @property
+    def units_per_call(self) -> int:
+        """Unrolls that a learner call joins; all of a round where 0."""
+        return 0
+
+    @property
+    def updates_per_call(self) -> int:
+        """Versions of the weights that a learner call goes on by."""
+        return 1
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """What the network has besides."""
+        return Conditioning()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(impala.Config, UnrollConfig):
+    """One run of IMPALA, complete: the same config and seed make the same run where it is deterministic."""
+
+    algorithm: Annotated[Literal["impala"], Meta(description="algorithm of the learner")] = "impala"
+    deterministic: Annotated[
+        bool, Meta(description="fixed lag and fixed order, the same parameters twice for one seed; false: as fast as possible")
+    ] = False
+    lag: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=8,
+            description="rounds (an unroll of every actor) by which acting runs ahead of learning: at most in free mode, exactly "
+            "in deterministic mode; 0 acts and learns in turn",
+        ),
+    ] = 1
+    max_lag: Annotated[
+        int, Meta(ge=0, le=100_000, description="free mode: a trajectory older than this is dropped, in learner updates")
+    ] = 64
+    checkpoint_every_rounds: Annotated[
+        int, Meta(ge=1, description="deterministic mode: rounds (an unroll of every actor) between checkpoints")
+    ] = 100
+
+    @property
+    def is_stream(self) -> bool:
+        """See `UnrollConfig`."""
+        return not self.deterministic
+
+    @property
+    def checkpoint_rounds(self) -> int | None:
+        """See `UnrollConfig`: rounds are counted, so that speed changes nothing."""
+        return self.checkpoint_every_rounds if self.deterministic else None
+
+    @property
+    def units_per_call(self) -> int:
+        """See `UnrollConfig`; 1 where a trajectory is as large as a batch, or larger."""
+        return max(1, self.batch_unrolls // self.rollout.envs_per_actor)
+
+    @property
+    def updates_per_call(self) -> int:
+        """See `UnrollConfig`."""
+        return max(1, self.rollout.envs_per_actor // self.batch_unrolls)
+
+
+@functools.cache
+def composed(algorithm: str, learner: type[Any]) -> type[Any]:
+    """Return the config of an algorithm whose rounds are unrolls: its learner's `Config` beside what every such run has."""
+    body = {
+        "__doc__": f"One run of {algorithm}, complete: the same config and seed make the same run.",
+        "__annotations__": {"algorithm": Annotated[str, Meta(description="algorithm of the learner")]},
+        "algorithm": algorithm,
+    }
+    return dataclass(frozen=True, kw_only=True)(type(f"{learner.__module__}.RunConfig", (learner, UnrollConfig), body))
 
 
 def check(config: RunConfig) -> RunConfig:
@@ -124,11 +199,15 @@ def check(config: RunConfig) -> RunConfig:
             f"batch_unrolls = {batch} must be a multiple or a divisor of rollout.envs_per_actor = {envs}: try {near}"
         )
     impala.check(config)
+    if config.tuning is not None and config.meta.outer_gamma == 1 and resolve(config.family).is_endless:
+        raise InvalidInputError(
+            f"meta.outer_gamma = 1 and the tasks of {config.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
+        )
     if config.learner_compile and (config.eta or config.network.core != "none"):
         raise InvalidInputError(
             "learner_compile = true is allowed without eta and with network.core = none only: a core cuts its unrolls where episodes end"
         )
-    columns = config.columns_per_round
+    columns = config.num_actors * envs
     if config.deterministic and columns % batch:
         raise InvalidInputError(
             f"deterministic mode: batch_unrolls = {batch} must divide the {columns} environments of a round "

@@ -106,7 +106,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
         """Start the next episode of `slots` now, each with its pending task where it has one, and end their rest.
 
         The following `step` steps them as any other (`is_first` false). What is drawn, and in which order, is what the reset by the next
-        step would have drawn; a slot in the middle of an episode leaves it.
+        step would have drawn, save where that step draws from the same generator; a slot in the middle of an episode leaves it.
 
         Args:
             slots: [n], each at most once.

@@ -19,8 +19,9 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from envs.batched import BatchedEnv
 from envs.errors import EnvFaultError, InvalidInputError, described, one_line, raised
+from envs.family import TaskFamily
 from envs.replies import RESET_RETURNS, STEP_RETURNS, fits, index_range, shown, space_text
-from envs.task import Mode, Split, Task, TaskFamily
+from envs.task import Mode, Split, Task
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 """Policies and learners keep numbers as float32: what is beyond would be infinite there."""
@@ -39,21 +40,39 @@ PROBE_S = 1.0
 
 
 class CheckedEnv:
-    """The way to reset and step a batched environment; everything else is asked of the environment itself.
+    """The way to a batched environment: what it answers is checked, and all else is the environment's own.
 
     Args:
         env: the environment, fresh.
         name: of it, as a person names it.
+        takes_nan: leave numbers that are not finite as they are, for whoever counts them.
+
+    Attributes:
+        lengths: steps that each slot's episode has behind it, [B]; to be set where a state is restored.
     """
 
-    def __init__(self, env: BatchedEnv, name: str) -> None:
+    def __init__(self, env: BatchedEnv, name: str, *, takes_nan: bool = False) -> None:
         space = env.single_observation_space
-        self._env, self._name, self._space = env, name, space
+        self._env, self._name, self._space, self._takes_nan = env, name, space, takes_nan
         self._rows = (env.num_envs,)
         self._obs_shape = (env.num_envs, *(space.shape or ()))
         self._dtype = np.dtype(space.dtype)
         self._is_float = self._dtype.kind == "f"
         self._range = index_range(space)
+        self.lengths = np.zeros(env.num_envs, np.int64)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+    def _answer(self, call: str, *arguments: Any, slot: int | None = None, **options: Any) -> Any:
+        """What a method of the environment returns; EnvFaultError where it raises."""
+        try:
+            return getattr(self._env, call)(*arguments, **options)
+        except EnvFaultError as error:
+            error.family = error.family or self._name
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._fault(call, raised(error), slot) from error
 
     def reset(self, *, seed: int | None = None) -> np.ndarray:
         """Start every slot's next episode; return the observations [B, *O].
@@ -61,13 +80,8 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised, or returned what it must not.
         """
-        try:
-            reply: Any = self._env.reset(seed=seed)
-        except EnvFaultError as error:
-            error.family = error.family or self._name
-            raise
-        except (Exception, SystemExit) as error:
-            raise self._fault("reset", raised(error)) from error
+        self.lengths[:] = 0
+        reply = self._answer("reset", seed=seed)
         if not isinstance(reply, (tuple, list)) or len(reply) != 2 or not isinstance(reply[1], Mapping):
             raise self._fault("reset", f"returned {shown(reply)}; it must return {RESET_RETURNS}")
         obs, is_first = self._observations("reset", reply[0]), np.ones(self._rows, np.bool_)
@@ -79,17 +93,20 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised, or returned what it must not.
         """
-        try:
-            reply: Any = self._env.step(actions)
-        except EnvFaultError as error:
-            error.family = error.family or self._name
-            raise
-        except (Exception, SystemExit) as error:
-            raise self._fault("step", raised(error)) from error
+        reply = self._answer("step", actions)
+        if not self._is_plain(reply):
+            reply = self._examined(reply, actions)
+        self.lengths += 1
+        self.lengths[reply[4]["is_first"]] = 0
+        obs, reward, terminated, truncated, info = reply
+        return obs, reward, terminated, truncated, info
+
+    def _is_plain(self, reply: Any) -> bool:
+        """Whether a reply of `step` is what most are, in which there is nothing to look for."""
         try:
             obs, reward, terminated, truncated, info = reply
             is_first = info["is_first"]
-            if (
+            return bool(
                 obs.dtype is self._dtype
                 and obs.shape == self._obs_shape
                 and reward.dtype is _FLOAT64
@@ -98,11 +115,9 @@ class CheckedEnv:
                 and self._range is None
                 and float(np.vdot(reward, reward)) < _SQUARES
                 and (not self._is_float or float(np.vdot(obs, obs)) < _SQUARES)
-            ):
-                return obs, reward, terminated, truncated, info
-        except Exception:  # a part of it is nothing of the kind, which is said in what follows
-            pass
-        return self._examined(reply, actions)
+            )
+        except Exception:  # a part of it is nothing of the kind
+            return False
 
     def _examined(self, reply: Any, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """A reply that is not what most are: named where it breaks the contract, and taken where it is only unusual."""
@@ -124,19 +139,26 @@ class CheckedEnv:
         Raises:
             EnvFaultError: the environment raised.
         """
-        try:
-            self._env.assign(slot, task)
-        except (Exception, SystemExit) as error:
-            raise self._fault("assign", raised(error), slot) from error
+        self._answer("assign", slot, task, slot=slot)
 
-    def _observations(self, call: str, given: Any) -> np.ndarray:
+    def restart(self, slots: np.ndarray) -> np.ndarray:
+        """Start the next episode of `slots` now; return their observations [n, *O]; see `BatchedEnv.restart`.
+
+        Raises:
+            EnvFaultError: the environment raised, or returned what it must not.
+        """
+        self.lengths[slots] = 0
+        return self._observations("restart", self._answer("restart", slots), len(slots))
+
+    def _observations(self, call: str, given: Any, num_rows: int | None = None) -> np.ndarray:
         """Observations that fit the space; integers of another size as the space has them."""
-        if not isinstance(given, np.ndarray) or given.shape != self._obs_shape:
-            raise self._misfit(call, given)
+        rows = self._rows if num_rows is None else (num_rows,)
+        if not isinstance(given, np.ndarray) or given.shape != (*rows, *self._obs_shape[1:]):
+            raise self._misfit(call, given, *rows)
         obs: np.ndarray = given
         if obs.dtype != self._dtype:
             if not fits(obs, self._dtype):
-                raise self._misfit(call, obs)
+                raise self._misfit(call, obs, *rows)
             if not self._is_float:
                 obs = obs.astype(self._dtype)
         if self._range is not None and not ((obs >= self._range[0]) & (obs <= self._range[1])).all():
@@ -147,8 +169,8 @@ class CheckedEnv:
             )
         return obs
 
-    def _misfit(self, call: str, obs: Any) -> EnvFaultError:
-        wanted = f"{self._rows[0]} of them, as an array of shape {self._obs_shape}"
+    def _misfit(self, call: str, obs: Any, num_rows: int) -> EnvFaultError:
+        wanted = f"{num_rows} of them, as an array of shape {(num_rows, *self._obs_shape[1:])}"
         return self._fault(call, f"returned {shown(obs)} as observations; the space is {space_text(self._space)}, and {wanted}")
 
     def _check_flags(self, name: str, flags: Any) -> None:
@@ -163,6 +185,8 @@ class CheckedEnv:
         Raises:
             EnvFaultError: a reward, or an observation that is used, is not finite.
         """
+        if self._takes_nan:
+            return obs
         wrong = np.flatnonzero(~(np.abs(reward) <= FLOAT32_MAX))
         if wrong.size:
             slot = int(wrong[0])
@@ -186,7 +210,8 @@ class CheckedEnv:
         return obs
 
     def _fault(self, call: str, problem: str, slot: int | None = None) -> EnvFaultError:
-        return EnvFaultError(call, problem, family=self._name, slot=slot)
+        step = int(np.max(self.lengths if slot is None else self.lengths[slot])) + 1
+        return EnvFaultError(call, problem, family=self._name, slot=slot, step=step if call == "step" else None)
 
 
 def make_env(family: TaskFamily, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
@@ -250,7 +275,7 @@ def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
             checked = CheckedEnv(env, name)
             checked.reset(seed=0)
             for _ in range(PROBE_STEPS):
-                checked.step(_random_actions(env, rng))
+                checked.step(random_actions(env, rng))
                 if time.monotonic() > give_up:
                     return
         finally:
@@ -259,7 +284,7 @@ def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
         raise InvalidInputError(str(error)) from error
 
 
-def _random_actions(env: BatchedEnv, rng: np.random.Generator) -> np.ndarray:
+def random_actions(env: BatchedEnv | CheckedEnv, rng: np.random.Generator) -> np.ndarray:
     """Actions as a policy without training gives them: any of the named ones, or numbers from within their bounds."""
     space = env.single_action_space
     if isinstance(space, Discrete):

@@ -6,12 +6,8 @@ import difflib
 import os
 import sysconfig
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _ROOT = Path(__file__).resolve().parents[1]
 _NOT_A_PERSONS = (
@@ -38,7 +34,7 @@ class EnvFaultError(RuntimeError):
         problem: what it did then, such as `raised ValueError: boom`.
         family: the environment, as a person names it.
         slot: which of the environments in lockstep; None where it cannot be told.
-        step: of the slot's episode, from 1 on; None at a reset.
+        step: of the slot's episode, from 1 on, or of the longest episode where no slot is named; None at a reset.
 
     Attributes:
         actor: whose environments they are; None outside of training.
@@ -48,11 +44,6 @@ class EnvFaultError(RuntimeError):
         super().__init__(call, problem)
         self.call, self.problem, self.family, self.slot, self.step = call, problem, family, slot, step
         self.actor: int | None = None
-
-    def locate(self, lengths: Sequence[int] | np.ndarray) -> None:
-        """Note at which step of its slot's episode it was, given the steps that each slot's episode has behind it."""
-        if self.step is None and self.slot is not None and self.call == "step":
-            self.step = int(lengths[self.slot]) + 1
 
     def __str__(self) -> str:
         """The line."""

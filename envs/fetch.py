@@ -27,8 +27,9 @@ from gymnasium.spaces import Box
 
 from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError, unknown
+from envs.family import TaskFamily, uniform_tasks
 from envs.gymnasium_env import GymnasiumEnv
-from envs.task import Mode, Parameter, Split, Task, TaskFamily, uniform_tasks
+from envs.task import Mode, Parameter, Split, Task
 
 ENV_ID = "FetchReachDense-v4"
 TARGET_RANGE = 0.15

@@ -22,11 +22,12 @@ from gymnasium.utils import seeding
 
 from envs.batched import BatchedEnv
 from envs.errors import EnvFaultError, InvalidInputError, described, raised
+from envs.family import TaskFamily
 from envs.gymnasium_ids import registered_id, suggestion
 from envs.observations import converted, observed_space
 from envs.replies import STEP_RETURNS, Replies
 from envs.slots import SlotSeed, check_seeds, checked_slots
-from envs.task import Mode, Split, Task, TaskFamily
+from envs.task import Mode, Split, Task
 
 log = logging.getLogger("metaray")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from envs.errors import InvalidInputError, unknown
-from envs.task import TaskFamily
+from envs.family import TaskFamily
 
 Factories = Mapping[str, Callable[[], TaskFamily]]
 

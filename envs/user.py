@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 
 from envs.errors import InvalidInputError, described, unknown
-from envs.task import TaskFamily
+from envs.family import TaskFamily
 
 
 def load_family(name: str) -> TaskFamily:

@@ -13,7 +13,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from envs.errors import InvalidInputError, out_of_range
 
 if TYPE_CHECKING:
-    from actors.adaptation import AdaptedChunk
+    from actors.fresh_policies import AdaptedChunk
     from cluster.reports.adaptation.config import AdaptConfig
     from cluster.reports.adaptation.source import Source
     from envs.task import Split
@@ -29,7 +29,8 @@ class Adapt:
 
     Both learn the same tasks from the same first weights, with the same noise and as many samples an update. Prints the final fitness
     (whole episodes with the final policy) with 95 % intervals and the difference task by task; writes every number to
-    adaptation-<tasks>-s<seed>.json and return over the steps of a life to .png beside it, in RUN or in --out.
+    adaptation-<tasks>-s<seed>.json, with options that are not the default in the name, and return over the steps of a life to .png beside
+    it, in RUN or in --out.
     """
 
     run_directory: Annotated[
@@ -40,7 +41,7 @@ class Adapt:
         Literal["test", "train", "both"], arg(help="tasks held out from training, tasks as in training, or both in one picture")
     ] = "test"
     seeds: Annotated[int, arg(metavar="N", help="fresh policies on each side, each on a task of its own")] = 8
-    family: Annotated[str, arg(metavar="FAMILY", help="task family (default: that of the run)", help_behavior_hint="")] = ""
+    family: Annotated[str, arg(metavar="FAMILY", help="task family (default: that of the loss)", help_behavior_hint="")] = ""
     baseline: Annotated[Literal["ppo", "none"], arg(help="what the learned loss is compared with")] = "ppo"
     updates: Annotated[
         str, arg(metavar="N", help="updates of a life (default: as many as the loss was evolved for)", help_behavior_hint="")
@@ -67,18 +68,21 @@ class Adapt:
         source = find_source(Path(self.run_directory), family=self.family, phi=self.phi)
         folder = Path(self.out) if self.out else source.folder
         _check_folder(folder)
-        from cluster.run.preflight import check_family
+        from cluster.run.preflight import check_environment
 
-        check_family(source.family)
+        check_environment(source.family)
         loss, config = self._settings(source)
         from cluster.reports.adaptation.pool import LostProcessError
+        from cluster.reports.results import AGAIN, is_again
 
+        head, file = self._head(source, loss, config), folder / f"{self._name()}.json"
+        again = AGAIN if is_again(file, head) else ""
         try:
             chunks = self._live(source, loss, config)
         except LostProcessError as error:
             print(f"metaray: the adaptation failed: {error}", file=sys.stderr)
             return 1
-        return self._report(source, config, chunks, folder, command)
+        return self._report(head | {"command": command}, config, chunks, file, again)
 
     def _check_numbers(self) -> None:
         if not 2 <= self.seeds <= MAX_SEEDS:
@@ -91,21 +95,43 @@ class Adapt:
     def _settings(self, source: Source) -> tuple[LearnedLoss, AdaptConfig]:
         """The loss, and the checked settings; this loads torch."""
         from actors.chunks import spaces_of
-        from cluster.overrides import parse_assignments
         from cluster.reports.adaptation.config import settings_of
         from learners.learned_loss.loss import LearnedLoss
 
-        loss = LearnedLoss.load(source.loss_file)
+        loss = source.loss or LearnedLoss.load(source.loss_file)
         loss.check(spaces_of(source.family), source.family)
+        return loss, settings_of(source, loss.shape, self._changes())
+
+    def _changes(self) -> dict[str, str]:
+        """The settings that were typed, by dotted name."""
+        from cluster.overrides import parse_assignments
+
         changes = parse_assignments(text for group in self.set for text in group)
-        if self.updates:
-            changes["life.num_updates"] = self.updates
-        return loss, settings_of(source, loss.shape, changes)
+        return changes | ({"life.num_updates": self.updates} if self.updates else {})
+
+    def _head(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> dict[str, Any]:
+        """All that the result depends on."""
+        import hashlib
+        import json
+
+        from cluster.overrides import to_tree
+
+        return {
+            "loss": str(source.loss_file),
+            "phi_sha256": hashlib.sha256(loss.phi.numpy().tobytes()).hexdigest(),
+            "family": source.family,
+            "tasks": self.tasks,
+            "seed": self.seed,
+            "seeds": self.seeds,
+            "baseline": self.baseline,
+            "steps_of_a_life": config.life.num_steps,
+            "settings": json.loads(json.dumps(to_tree(config))),
+        }
 
     def _live(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> list[AdaptedChunk]:
         import contextlib
 
-        from actors.adaptation import AdaptationSetup, Learner, chunks_for
+        from actors.fresh_policies import AdaptationSetup, Learner, chunks_for
         from cluster.reports.adaptation.pool import live_all
         from cluster.run.episodes_bar import episodes_bar
 
@@ -130,9 +156,8 @@ class Adapt:
         with bar as on_progress:
             return live_all(setup, chunks, num_actors=self.actors, on_progress=on_progress)
 
-    def _report(self, source: Source, config: AdaptConfig, chunks: list[AdaptedChunk], folder: Path, command: str) -> int:
+    def _report(self, head: dict[str, Any], config: AdaptConfig, chunks: list[AdaptedChunk], file: Path, again: str) -> int:
         """Write and print what came of it; return the exit code, which is 1 where most lives of a group are not finite."""
-        from cluster.overrides import to_tree
         from cluster.reports.adaptation import report
         from cluster.reports.adaptation.figures import compare, make_groups
         from cluster.reports.adaptation.plot import draw
@@ -144,35 +169,30 @@ class Adapt:
         lives = [one for chunk in chunks for one in chunk.lives]
         groups = make_groups(lives, num_updates=life.num_updates, update_every=life.update_every)
         comparisons = compare(groups)
-        name = self._name(source)
-        picture, file = folder / f"{name}.png", folder / f"{name}.json"
-        head: dict[str, Any] = {
-            "command": command,
-            "loss": str(source.loss_file),
-            "family": source.family,
-            "seed": self.seed,
-            "steps_of_a_life": life.num_steps,
-            "settings": to_tree(config),
+        picture = file.with_suffix(".png")
+        head |= {
             "env_steps": sum(chunk.env_steps for chunk in chunks),
             "busy_s": round(sum(chunk.busy_s for chunk in chunks), 3),
             "versions": library_versions(),
         }
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, head | report.content(groups, comparisons))
-        draw(groups, picture, title=source.family)
+        draw(groups, picture, title=head["family"])
         console = table_console()
         report.show(groups, comparisons, console)
         for line in report.warnings(groups, sum(chunk.cut_episodes for chunk in chunks), life):
             print(f"metaray: {line}", file=sys.stderr)
-        report.say_where(console, {"lives": f"{life.num_steps:,} steps each", "picture": str(picture), "written": str(file)})
+        where = {"lives": f"{life.num_steps:,} steps each", "picture": str(picture), "written": f"{file}{again}"}
+        report.say_where(console, where)
         return int(any(map(report.is_failed, groups)))
 
-    def _name(self, source: Source) -> str:
+    def _name(self) -> str:
         """Name of what is written, so that two adaptations of one run do not overwrite each other."""
-        parts = ["adaptation", self.tasks, f"s{self.seed}"]
-        parts += ["last"] if self.phi == "last" else []
-        parts += [source.family] if self.family else []
-        return "-".join("".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in part) for part in parts)
+        from cluster.reports.results import own_name
+
+        options = {"seeds": self.seeds, "baseline": self.baseline, "phi": self.phi, "family": self.family}
+        changed = {name: value for name, value in options.items() if value != getattr(type(self), name)}
+        return own_name("adaptation", self.tasks, f"s{self.seed}", changed=changed | self._changes())
 
 
 def _check_folder(folder: Path) -> None:

@@ -39,8 +39,8 @@ class Command(Protocol):
 
 
 Commands = (
-    Annotated[Train, subcommand("train")]
-    | Annotated[Resume, subcommand("resume")]
+    Annotated[Train, subcommand("train")]  # type: ignore[valid-type]  # made of the table of algorithms
+    | Annotated[Resume, subcommand("resume")]  # type: ignore[valid-type]
     | Annotated[Scale, subcommand("scale")]
     | Annotated[Journal, subcommand("journal")]
     | Annotated[Evaluate, subcommand("evaluate")]

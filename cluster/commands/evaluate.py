@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -12,6 +12,7 @@ from envs.errors import InvalidInputError, out_of_range
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
+    from cluster.reports.evaluation import Plan
     from cluster.store.run_directory import RunDirectory
     from envs.atari.protocols import Protocol
     from learners.trajectory import Episode, Snapshot
@@ -19,16 +20,15 @@ if TYPE_CHECKING:
 DEFAULT_EPISODES = 64
 DEFAULT_MAX_STEPS = 30_000
 """More than half an hour of Atari at four frames a step (27,000), where the longest published episodes are cut."""
-MAX_SLOTS = 64
-"""Environments side by side: enough to fill the simulators' threads, few enough for Atari's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Play whole episodes with the newest checkpoint of a run, by default on tasks held out from training.
 
-    Prints the mean return with its 95 % interval and writes every episode to RUN/evaluation-<tasks>-s<seed>.json. With --protocol an
-    Atari run is scored as published: whole games, sampled actions, half an hour of play at most, for a run on atari57 each of the games.
+    Prints the mean return with its 95 % interval over tasks and writes every episode to RUN/evaluation-<tasks>-s<seed>-<steps>-steps.json,
+    with options that are not the default in the name. With --protocol an Atari run is scored as published: whole games, sampled actions,
+    half an hour of play at most, for a run on atari57 each of the games.
     """
 
     run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
@@ -37,6 +37,14 @@ class Evaluate:
         arg(
             metavar="N",
             help=f"episodes to play, spread over sampled tasks (default: {DEFAULT_EPISODES}; with --protocol 200 of each game)",
+            help_behavior_hint="",
+        ),
+    ] = None
+    num_tasks: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help="sampled tasks that the episodes are spread over (default: one each, up to 64)",
             help_behavior_hint="",
         ),
     ] = None
@@ -67,10 +75,14 @@ class Evaluate:
     def run(self, command: str) -> int:
         """Play, print and write."""
         from cluster import algorithms
+        from cluster.reports.evaluation import figures, plan_for, row, show
+        from cluster.reports.results import AGAIN, is_again
         from cluster.store import run_directory
 
         if self.episodes is not None and not 1 <= self.episodes <= 1_000_000:
             raise out_of_range("--episodes", self.episodes, "[1, 1,000,000]")
+        if self.num_tasks is not None and not 1 <= self.num_tasks <= self._num_episodes:
+            raise out_of_range("--num-tasks", self.num_tasks, f"[1, {self._num_episodes}], the number of episodes")
         if not 0 <= self.seed < 2**53:
             raise out_of_range("--seed", self.seed, "[0, 2^53)")
         if self.max_episode_steps is not None and not 1 <= self.max_episode_steps <= 2**53:
@@ -85,49 +97,62 @@ class Evaluate:
             self._check_checkpoint(directory)
         config = algorithms.config_of_run(directory)
         assert config.algorithm == "impala"
+        plan = plan_for(config.family, self._num_episodes, self.num_tasks)
         snapshot, step = self._weights(directory, config)
         if protocol is not None:
             from cluster.reports.atari.scoring import score
 
             score(directory.path, config, snapshot, step, protocol, num_episodes=self.episodes, seed=self.seed, command=command)
             return 0
-        episodes = self._play(config, snapshot)
-        figures = _figures(episodes)
-        name = (
-            f"evaluation-{self.tasks}-s{self.seed}{'-greedy' if self.greedy else ''}{'-untrained' if self.untrained else ''}.json"
-        )
-        rows = [_row(episode) for episode in episodes]
-        content = {
+        settings = {
             "family": config.family,
             "tasks": self.tasks,
             "seed": self.seed,
             "greedy": self.greedy,
             "env_steps": step,
             "max_episode_steps": self._max_steps,
-            "command": command,
+            "num_tasks": plan.num_tasks,
+            "num_episodes": plan.num_episodes,
         }
-        run_directory.write_json(directory.path / name, content | figures | {"episodes": rows})
-        _warn_of_cut_episodes(figures, self._max_steps)
-        _print(config, figures, episodes, f"{self.tasks} tasks, weights after {step:,} steps", directory.path / name)
+        file = directory.path / f"{self._name(step)}.json"
+        again = is_again(file, settings)
+        episodes = self._play(config, snapshot, plan)
+        content = settings | {"command": command} | figures(episodes, plan)
+        run_directory.write_json(file, content | {"episodes": [row(episode) for episode in episodes]})
+        show(content, plan, f"{file}{AGAIN if again else ''}")
         return 0
+
+    @property
+    def _num_episodes(self) -> int:
+        return max(DEFAULT_EPISODES, self.num_tasks or 0) if self.episodes is None else self.episodes
+
+    def _name(self, step: int) -> str:
+        """Name of the file."""
+        options = {
+            "episodes": (self.episodes, DEFAULT_EPISODES),
+            "tasks": (self.num_tasks, None),
+            "max-steps": (self.max_episode_steps, DEFAULT_MAX_STEPS),
+        }
+        words = ["greedy"] if self.greedy else []
+        words.append("untrained" if self.untrained else f"{step}-steps")
+        from cluster.reports.results import own_name
+
+        changed = {name: value for name, (value, default) in options.items() if value not in (None, default)}
+        return own_name("evaluation", self.tasks, f"s{self.seed}", *words, changed=changed)
 
     def _find_protocol(self) -> Protocol:
         """The protocol that was named, with no option beside it that it settles itself."""
         from envs.atari.protocols import find_protocol
 
         protocol = find_protocol(self.protocol)
-        if self.greedy:
-            raise InvalidInputError(
-                f"--greedy and --protocol {self.protocol} contradict each other: the protocol samples actions"
-            )
-        if self.tasks != "test":
-            raise InvalidInputError(
-                f"--tasks and --protocol {self.protocol} contradict each other: it plays every game of the run"
-            )
-        if self.max_episode_steps is not None:
-            raise InvalidInputError(
-                f"--max-episode-steps and --protocol {self.protocol} contradict each other: the protocol ends its games"
-            )
+        for option, is_given, why in (
+            ("--greedy", self.greedy, "samples actions"),
+            ("--tasks", self.tasks != "test", "plays every game of the run"),
+            ("--num-tasks", self.num_tasks is not None, "plays every game of the run"),
+            ("--max-episode-steps", self.max_episode_steps is not None, "ends its games"),
+        ):
+            if is_given:
+                raise InvalidInputError(f"{option} and --protocol {self.protocol} contradict each other: the protocol {why}")
         return protocol
 
     def _check_checkpoint(self, directory: RunDirectory) -> None:
@@ -161,7 +186,7 @@ class Evaluate:
     def _max_steps(self) -> int:
         return DEFAULT_MAX_STEPS if self.max_episode_steps is None else self.max_episode_steps
 
-    def _play(self, config: RunConfig, snapshot: Snapshot) -> list[Episode]:
+    def _play(self, config: RunConfig, snapshot: Snapshot, plan: Plan) -> list[Episode]:
         import os
 
         from actors.evaluate import evaluate
@@ -171,18 +196,15 @@ class Evaluate:
         from learners.seeds import Stream, generator
 
         family = resolve(config.family)
-        num_episodes = DEFAULT_EPISODES if self.episodes is None else self.episodes
-        per_task = -(-num_episodes // MAX_SLOTS)
-        num_tasks = -(-num_episodes // per_task)
-        tasks = sample_tasks(family, num_tasks, generator(self.seed, Stream.EVALUATION, 2), self.tasks)
-        with episodes_bar(num_tasks * per_task) as on_progress:
+        tasks = sample_tasks(family, plan.num_draws, generator(self.seed, Stream.EVALUATION, 2), self.tasks)
+        with episodes_bar(plan.num_episodes) as on_progress:
             return evaluate(
                 family,
-                tasks,
+                [task for task in tasks for _ in range(plan.slots_per_draw)],
                 config.network,
                 snapshot,
                 seed=self.seed,
-                episodes_per_task=per_task,
+                episodes_per_task=plan.per_slot,
                 num_threads=os.cpu_count() or 1,
                 greedy=self.greedy,
                 on_progress=on_progress,
@@ -202,66 +224,3 @@ def _check_atari(directory: RunDirectory) -> None:
         raise InvalidInputError(
             f"--protocol is for Atari, and {directory.path} was trained on {family or 'no family'}: leave it out"
         )
-
-
-def _warn_of_cut_episodes(figures: dict[str, Any], max_steps: int) -> None:
-    if figures["num_cut"]:
-        from cluster.run.recorder import warn
-
-        warn(
-            f"{figures['num_cut']} of {figures['num_episodes']} episodes had not ended after {max_steps:,} steps and count with their "
-            "return so far; --max-episode-steps N sets another limit"
-        )
-
-
-def _row(episode: Episode) -> dict[str, Any]:
-    """An episode in the file."""
-    row = {"task": dict(episode.task.params), "return": episode.episode_return, "length": episode.length}
-    return row | {"cut": True} if episode.is_cut else row
-
-
-def _figures(episodes: list[Episode]) -> dict[str, Any]:
-    """Return what the episodes come to; standard error and interval are over sampled tasks, for episodes of one task have it in common."""
-    import numpy as np
-
-    from cluster.reports.bootstrap import mean_estimate
-
-    returns = np.array([episode.episode_return for episode in episodes])
-    of_tasks = returns.reshape(-1, -(-returns.size // MAX_SLOTS)).mean(axis=1)
-    estimate = mean_estimate(of_tasks.tolist())
-    spread = float(of_tasks.std(ddof=1) / np.sqrt(of_tasks.size)) if of_tasks.size > 1 else None
-    low, median, high = (float(value) for value in np.percentile(returns, (0, 50, 100)))
-    return {
-        "num_episodes": int(returns.size),
-        "num_cut": sum(episode.is_cut for episode in episodes),
-        "mean_return": float(returns.mean()),
-        "standard_error": spread,
-        "interval_95": None if estimate.low is None else [estimate.low, estimate.high],
-        "min_return": low,
-        "median_return": median,
-        "max_return": high,
-        "mean_length": float(np.mean([episode.length for episode in episodes])),
-    }
-
-
-def _print(config: RunConfig, figures: dict[str, Any], episodes: list[Episode], what: str, file: Path) -> None:
-    from rich.markup import escape
-
-    from cluster.run.display import Terminal, number
-
-    console = Terminal(highlight=False)
-    ends = figures["interval_95"]
-    interval = (
-        "no interval: too few, or all the same" if ends is None else f"95 % interval {number(ends[0])} to {number(ends[1])}"
-    )
-    num_tasks = len({episode.task for episode in episodes})
-    of = f"{num_tasks} {'task' if num_tasks == 1 else 'tasks'}"
-    lines = [
-        f"[bold]{escape(config.family)}[/], {what}",
-        f"  return   [bold green]{number(figures['mean_return'])}[/] (mean; {interval})",
-        f"  spread   {number(figures['min_return'])} to {number(figures['max_return'])}, median {number(figures['median_return'])}",
-        f"  played   {figures['num_episodes']} episodes of {of}, {figures['mean_length']:,.0f} steps each",
-        f"  written  {escape(str(file))}",
-    ]
-    for line in lines:
-        console.print(line, soft_wrap=True)

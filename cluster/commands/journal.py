@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 from tyro.conf import Positional, arg
 
+from cluster.run.display import number, table_console
+from cluster.store import run_directory
 from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -23,8 +26,6 @@ class Journal:
 
     def run(self, command: str) -> int:
         """Read, and print a table or a verdict."""
-        from cluster.store import run_directory
-
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
         if not directory.journal_file.exists():
@@ -45,9 +46,7 @@ def check_outer_loop(directory: RunDirectory) -> None:
 
 
 def _print(directory: RunDirectory) -> None:
-    import numpy as np
 
-    from cluster.run.display import number, table_console
     from cluster.run.replay import epochs
 
     console = table_console()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -13,7 +13,7 @@ from envs.errors import InvalidInputError
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Draw the learning curves of runs; runs of one preset and family are drawn as seeds of one experiment."""
+    """Draw the learning curves of runs of one family; those whose settings differ in the seed alone as seeds of one experiment."""
 
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help="run directories", help_behavior_hint="")]
     out: Annotated[
@@ -24,6 +24,12 @@ class Plot:
             help_behavior_hint="",
         ),
     ] = ""
+    x: Annotated[
+        Literal["steps", "seconds"], arg(help="what runs along the axis: steps of the algorithm, or seconds since the run began")
+    ] = "steps"
+    iqm: Annotated[
+        bool, arg(help="show the interquartile mean over seeds (from 4 on) in place of the mean", help_behavior_hint="")
+    ] = False
 
     def run(self, command: str) -> int:
         """Read, draw, and say where the picture is."""
@@ -32,13 +38,11 @@ class Plot:
         if not self.runs:
             raise InvalidInputError("give at least one run directory: metaray plot RUN...")
         directories = [run_directory.open_run(Path(run)) for run in dict.fromkeys(self.runs)]
-        names = sorted({directory.algorithm for directory in directories})
-        if len(names) > 1:
-            raise InvalidInputError(f"runs of {' and '.join(names)} cannot stand in one picture: plot them apart")
-        from cluster import algorithms
-
         default = directories[0].picture if len(directories) == 1 else Path("comparison.png")
         file = Path(self.out) if self.out else default
-        algorithms.find(names[0]).draw(directories, file)
-        print(file)
+        again = " (written over)" if file.exists() and not self.out and len(directories) > 1 else ""
+        from cluster.reports.curves import draw_runs
+
+        draw_runs(directories, file, x=self.x, iqm=self.iqm)
+        print(f"{file}{again}")
         return 0

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
 from tyro.conf import Positional, arg
+
+from cluster.algorithms import ALGORITHMS, config_of, find_preset
+from cluster.overrides import keys, to_tree
+from cluster.run.display import table_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +29,6 @@ class Presets:
 
     def run(self, command: str) -> int:
         """Print a table."""
-        from cluster.algorithms import find_preset
-        from cluster.run.display import table_console
-
         console = table_console()
         if self.name:
             find_preset(self.name)  # refused before torch is loaded
@@ -35,9 +39,6 @@ class Presets:
 
 
 def _print_list(console: Console) -> None:
-    from rich.padding import Padding
-
-    from cluster.algorithms import ALGORITHMS
 
     presets = [preset for algorithm in ALGORITHMS.values() for preset in algorithm.presets.values()]
     name_width = max(len(preset.name) for preset in presets) + 2
@@ -53,15 +54,10 @@ def _print_list(console: Console) -> None:
             else:  # a preset a line, for `grep`
                 console.print(f"{head}  {preset.shows}", soft_wrap=True)
         console.print(f"[cyan]metaray train {algorithm.name} --preset NAME[/]  trains one\n", soft_wrap=True)
-    console.print("[cyan]metaray presets NAME[/]  shows all its settings")
+    console.print("[cyan]metaray presets NAME[/]  shows all its settings; ALGORITHM/NAME where several algorithms have one")
 
 
 def _print_settings(console: Console, name: str) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from cluster.algorithms import config_of, find_preset
-    from cluster.overrides import to_tree
 
     algorithm, preset = find_preset(name)
     config = config_of(preset, algorithm)
@@ -80,13 +76,11 @@ def _print_settings(console: Console, name: str) -> None:
         )
     console.print(f"[bold]{preset.name}[/]: {preset.shows}\n")
     console.print(table)
-    console.print(f"\n[cyan]metaray train {algorithm.name} --preset {name} --set KEY=VALUE ...[/]  changes any of them")
+    console.print(f"\n[cyan]metaray train {algorithm.name} --preset {preset.name} --set KEY=VALUE ...[/]  changes any of them")
 
 
 def _keys(config_type: type) -> Iterable[Key]:
     """Every setting of a config, in the order of declaration."""
-    from cluster.overrides import keys
-
     return keys(config_type).values()
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from cluster.run.display import table_console
+from envs.atari.protocols import find_protocol
 from envs.errors import InvalidInputError
 
 
@@ -27,8 +29,6 @@ class Report:
 
     def run(self, command: str) -> int:
         """Read, print and write."""
-        from envs.atari.protocols import find_protocol
-
         if not self.runs:
             raise InvalidInputError("give at least one run directory: metaray report atari RUN...")
         protocol = find_protocol(self.protocol).name
@@ -38,7 +38,6 @@ class Report:
 
         report = make_report([read_run(Path(run), protocol) for run in dict.fromkeys(self.runs)], protocol)
         from cluster.reports.atari.tables import show, write
-        from cluster.run.display import table_console
 
         show(report, table_console())
         beside = write(report, file, command=command)

@@ -8,28 +8,18 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from cluster import algorithms
+from cluster.commands.own_options import own_values, with_own_options
+from cluster.commands.train import check_where
+from cluster.run import preflight
+from cluster.store import run_directory
+
 
 @dataclass(frozen=True, kw_only=True)
-class Resume:
-    """Go on with a run where it stopped, and on the machines where it ran before unless told otherwise."""
+class ResumeBase:
+    """What `metaray resume` has for every algorithm."""
 
     run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
-    steps: Annotated[
-        str,
-        arg(
-            metavar="N",
-            help="impala: train to this many environment steps in all, instead of what was asked for",
-            help_behavior_hint="",
-        ),
-    ] = ""
-    epochs: Annotated[
-        str, arg(metavar="E", help="epg: evolve to this many epochs in all, instead of what was asked for", help_behavior_hint="")
-    ] = ""
-    actors: Annotated[str, arg(metavar="N", help="epg: processes that live, from now on", help_behavior_hint="")] = ""
-    workers: Annotated[str, arg(metavar="W", help="epg: lives of an epoch, from the next one on", help_behavior_hint="")] = ""
-    vectors: Annotated[
-        str, arg(metavar="V", help="epg: perturbations of an epoch, from the next one on", help_behavior_hint="")
-    ] = ""
     local: Annotated[bool, arg(help="in this process, without Ray", help_behavior_hint="")] = False
     ray: Annotated[str, arg(metavar="ADDRESS", help="on this Ray cluster: host:port or auto", help_behavior_hint="")] = ""
     insecure: Annotated[bool, arg(help="use Ray without its token authentication", help_behavior_hint="")] = False
@@ -37,21 +27,24 @@ class Resume:
 
     def run(self, command: str) -> int:
         """Check everything and train on."""
-        from cluster import algorithms
-        from cluster.commands.train import check_where
-        from cluster.run import preflight
         from cluster.run.trainer import Run, train
-        from cluster.store import run_directory
 
         directory = run_directory.open_run(Path(self.run_directory))
         algorithm = algorithms.find(directory.algorithm)
-        given = {name: getattr(self, name) for name in ("steps", "epochs", "actors", "workers", "vectors")}
-        options = algorithms.check_options(algorithm, algorithm.resume_options, given)
+        options = algorithms.check_options(algorithm, own_values(self, resumes=True), resumes=True)
         local = self.local or (not self.ray and bool(directory.read_launch().get("local")))
         where = check_where(local=local, ray=self.ray, insecure=self.insecure)
         with directory.locked():
             config = algorithm.assembly().extend(directory, algorithms.config_of_run(directory), options)
             preflight.check_environment(config.family)
-            place, quiet = where(directory.path), self.no_progress
+            place, quiet = where(run_name=directory.path.name), self.no_progress
             run = Run(row=algorithm, config=config, directory=directory, where=place, command=command, quiet=quiet)
             return train(run, is_resumed=True)
+
+
+Resume = with_own_options(
+    "Resume",
+    ResumeBase,
+    "Go on with a run where it stopped, and on the machines where it ran before unless told otherwise.",
+    resumes=True,
+)

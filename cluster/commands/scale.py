@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
+
+from cluster import algorithms
+from cluster.commands.journal import check_outer_loop
+from cluster.run.display import speed
+from cluster.store import run_directory
 
 if TYPE_CHECKING:
     from cluster.store.run_directory import RunDirectory
@@ -23,9 +29,6 @@ class Scale:
 
     def run(self, command: str) -> int:
         """Write down what is wanted, or print what is."""
-        from cluster.commands.journal import check_outer_loop
-        from cluster.store import run_directory
-
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
         options = {name: value for name in ("actors", "workers", "vectors") if (value := getattr(self, name))}
@@ -36,7 +39,6 @@ class Scale:
         return 0
 
     def _ask(self, directory: RunDirectory, options: dict[str, str]) -> None:
-        from cluster import algorithms
         from cluster.run.lifetimes import wanted
         from cluster.store import scaling
 
@@ -48,9 +50,7 @@ class Scale:
 
 
 def _show(directory: RunDirectory) -> None:
-    import time
 
-    from cluster.run.display import speed
     from cluster.store import scaling
 
     driver = f"driven by {directory.holder()}" if directory.is_locked() else "no process drives it now"

@@ -12,7 +12,8 @@ from envs.errors import EnvFaultError, InvalidInputError, out_of_range
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from envs.task import Parameter, TaskFamily
+    from envs.family import TaskFamily
+    from envs.task import Parameter
 
 MAX_SAMPLE = 10_000
 
@@ -31,6 +32,9 @@ class Tasks:
     sample: Annotated[int, arg(metavar="N", help="show N sampled tasks of the family")] = 0
     split: Annotated[Literal["train", "test"], arg(help="sample tasks of training, or those held out from it")] = "train"
     seed: Annotated[int, arg(metavar="N", help="root of the draw")] = 0
+    check: Annotated[
+        bool, arg(help="play some episodes of the family and say whether all is as training relies on", help_behavior_hint="")
+    ] = False
 
     def run(self, command: str) -> int:
         """Print a table."""
@@ -47,8 +51,10 @@ class Tasks:
 
             check_environment(self.family)
             self._print_family(console, resolve(self.family))
-        elif self.sample:
-            raise InvalidInputError("--sample wants a family: metaray tasks FAMILY --sample 3")
+            if self.check:
+                self._check(console, resolve(self.family))
+        elif self.sample or self.check:
+            raise InvalidInputError("--sample and --check want a family: metaray tasks FAMILY --sample 3")
         else:
             _print_list(console)
         return 0
@@ -81,6 +87,22 @@ class Tasks:
         console.print(f"\n{self.sample} sampled {self.split} {'task' if self.sample == 1 else 'tasks'}, seed {self.seed}:")
         for task in tasks:
             console.print(f"  {escape(str(task))}", soft_wrap=True)
+
+    def _check(self, console: Console, family: TaskFamily) -> None:
+        """Check the family and say what came of it."""
+        from cluster.run.display import number
+        from envs.check import check_family
+
+        played = check_family(family, self.family, seed=self.seed)
+        console.print(
+            f"\n[bold green]all is well[/]: {len(played.returns)} episodes of random actions, {played.env_steps:,} steps, "
+            f"{played.env_steps / max(played.seconds, 1e-9):,.0f} steps/s on one thread"
+        )
+        if played.returns.size:
+            low, mean, high = (number(float(one)) for one in (played.returns.min(), played.returns.mean(), played.returns.max()))
+            console.print(f"  return   {mean} (mean; {low} to {high}), {played.lengths.mean():,.0f} steps each")
+        for note in played.notes:
+            console.print(f"  note     {note}", markup=False, soft_wrap=True)
 
 
 def _print_list(console: Console) -> None:

@@ -1,32 +1,32 @@
-"""`metaray train`: from options to a checked config, and from there to `cluster.run.training`."""
+"""`metaray train`: from options to a checked config, and from there to `cluster.run.trainer`."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from cluster import algorithms, overrides
+from cluster.commands.own_options import own_values, with_own_options
+from cluster.run import preflight
+from cluster.run.where import Where
+from cluster.store import run_directory
+from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
 
-if TYPE_CHECKING:
-    from cluster.run.where import Where
-    from cluster.store.run_directory import RunDirectory
+ALGORITHM_HELP = "the algorithm: " + ", ".join(f"{row.name} ({row.shows})" for row in algorithms.ALGORITHMS.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train; Ctrl-C saves everything and stops, a second one stops at once."""
+class TrainBase:
+    """What `metaray train` has for every algorithm; `Train` has the options of their rows besides."""
 
-    algorithm: Annotated[
-        Positional[Literal["impala", "epg"]],
-        arg(help="the algorithm: impala (V-trace actor-critic), epg (evolved policy gradients)", help_behavior_hint=""),
-    ]
+    algorithm: Annotated[Positional[Literal[tuple(algorithms.ALGORITHMS)]], arg(help=ALGORITHM_HELP, help_behavior_hint="")]  # type: ignore[valid-type]
     preset: Annotated[
         str, arg(metavar="NAME", help="settings to start from; `metaray presets` lists them", help_behavior_hint="")
     ] = ""
@@ -36,18 +36,6 @@ class Train:
     family: Annotated[
         str,
         arg(metavar="FAMILY", help="task family: a name from `metaray tasks`, gym:<id> or module:object", help_behavior_hint=""),
-    ] = ""
-    actors: Annotated[
-        str, arg(metavar="N", help="processes that collect experience; may exceed the machine", help_behavior_hint="")
-    ] = ""
-    steps: Annotated[str, arg(metavar="N", help="impala: environment steps to train for, such as 2e6", help_behavior_hint="")] = (
-        ""
-    )
-    epochs: Annotated[str, arg(metavar="E", help="epg: epochs to evolve for", help_behavior_hint="")] = ""
-    workers: Annotated[str, arg(metavar="W", help="epg: lives of an epoch", help_behavior_hint="")] = ""
-    vectors: Annotated[str, arg(metavar="V", help="epg: perturbations of an epoch", help_behavior_hint="")] = ""
-    lives_per_chunk: Annotated[
-        str, arg(metavar="K", help="epg: lives that one process lives together", help_behavior_hint="")
     ] = ""
     seed: Annotated[str, arg(metavar="N", help="root of every random draw (default: 0)", help_behavior_hint="")] = ""
     set: Annotated[
@@ -75,34 +63,24 @@ class Train:
 
     def run(self, command: str) -> int:
         """Check everything, make the run directory and train."""
-        from cluster import algorithms
-        from cluster.run import preflight
-
         algorithm = algorithms.find(self.algorithm)
         if bool(self.preset) == bool(self.config):
             names = ", ".join(algorithm.presets)
             raise InvalidInputError(f"give --preset NAME or --config FILE, one of the two (presets: {names})")
         self._check_paths()
-        options = algorithms.check_options(algorithm, list(algorithm.options), self._own_options())
-        where_arguments = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
+        options = algorithms.check_options(algorithm, own_values(self, resumes=False), resumes=False)
+        where = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
         if self.family:
             preflight.check_family(self.family)
-        config = self.resolve({algorithm.options[name]: value for name, value in options.items()})
+        settings = {option.name: option.setting for option in algorithm.options}
+        config = self.resolve({settings[name]: value for name, value in options.items()})
         preflight.check_environment(config.family)
         algorithm.assembly().preflight(config, self.local)
-        path = Path(self.out) if self.out else self._default_path(config)
-        return start(config, path, where_arguments(path), command=command, quiet=self.no_progress)
-
-    def _own_options(self) -> dict[str, str]:
-        """The options that not every algorithm has."""
-        names = ("actors", "steps", "epochs", "workers", "vectors", "lives_per_chunk")
-        return {name: getattr(self, name) for name in names}
+        path = Path(self.out) if self.out else None
+        return start(config, path, where, command=command, quiet=self.no_progress)
 
     def _check_paths(self) -> None:
         """What can be told without reading the config, which loads torch."""
-        from cluster import algorithms
-        from cluster.store import run_directory
-
         if self.preset:
             algorithms.find_preset(self.preset, self.algorithm)
         elif not Path(self.config).is_file():
@@ -112,8 +90,6 @@ class Train:
 
     def resolve(self, options: Mapping[str, str]) -> Any:
         """Return the config that the options stand for: preset or file, then options (by setting), then `--set`."""
-        from cluster import algorithms, overrides
-
         algorithm = algorithms.find(self.algorithm)
         if self.preset:
             base = algorithms.config_of(algorithm.presets[self.preset], algorithm)
@@ -128,77 +104,55 @@ class Train:
         config: Any = algorithm.check(overrides.apply(base, common | dict(options) | assignments))
         return config
 
-    def _default_path(self, config: Any) -> Path:
-        from cluster import algorithms
-        from cluster.store import run_directory
 
-        known = algorithms.find(config.algorithm).presets.get(config.preset)
-        family = None if known is not None and known.family == config.family else config.family
-        return run_directory.default_path(config.preset, family, config.seed)
+Train = with_own_options(
+    "Train", TrainBase, "Train; Ctrl-C saves everything and stops, a second one stops at once.", resumes=False
+)
 
 
-class WhereOptions:
-    """Checked options of where to run; called with the run's path, it makes a `cluster.run.where.Where`."""
-
-    def __init__(self, *, is_local: bool, address: str | None, is_insecure: bool) -> None:
-        self.is_local, self.address, self.is_insecure = is_local, address, is_insecure
-
-    def __call__(self, path: Path) -> Where:
-        """Return where the run at `path` takes place."""
-        from cluster.run.where import Where
-
-        return Where(is_local=self.is_local, address=self.address, is_insecure=self.is_insecure, run_name=path.name)
-
-
-def check_where(*, local: bool, ray: str, insecure: bool) -> WhereOptions:
-    """Check `--local`, `--ray` and `--insecure` against each other and against what answers.
+def check_where(*, local: bool, ray: str, insecure: bool) -> partial[Where]:
+    """Check `--local`, `--ray` and `--insecure` against each other and against what answers; return what makes a run's place.
 
     Raises:
         InvalidInputError: they contradict each other, Ray is not installed, or nothing answers at the address.
     """
-    from cluster.run import preflight
-
     if local and (ray or insecure):
         raise InvalidInputError(f"--local and {'--ray' if ray else '--insecure'} contradict each other: give one of them")
     address = None if local else preflight.ray_address(ray)
     if not local:
         preflight.check_ray(address)
-    return WhereOptions(is_local=local, address=address, is_insecure=insecure)
+    return partial(Where, is_local=local, address=address, is_insecure=insecure)
 
 
-def start(config: Any, path: Path, where: Where, *, command: str, quiet: bool) -> int:
-    """Make the run directory and train in it; a run that never began leaves no directory."""
-    from cluster import algorithms
+def start(config: Any, path: Path | None, where: partial[Where], *, command: str, quiet: bool) -> int:
+    """Make the run directory and train in it; a run that never began leaves no directory.
+
+    Args:
+        config: the run.
+        path: its directory; None for one of its own under `runs`.
+        where: where it takes place.
+        command: what was typed.
+        quiet: print no progress.
+    """
     from cluster.run.trainer import Run, train
-    from cluster.store import run_directory
-    from cluster.store.versions import library_versions
 
+    row = algorithms.find(config.algorithm)
     launch = {
         "command": command,
-        "local": where.is_local,
+        "local": where.keywords["is_local"],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": library_versions(),
     }
-    is_first_here = not path.parent.exists()
-    directory = run_directory.create(path, config, launch)
-    row = algorithms.find(config.algorithm)
-    try:
-        with directory.locked():
-            run = Run(row=row, config=config, directory=directory, where=where, command=command, quiet=quiet)
-            code = train(run, is_resumed=False)
-    except InvalidInputError:
-        _discard(directory, with_parent=is_first_here)
-        raise
-    if code > 128:
-        _discard(directory, with_parent=is_first_here)
-    return code
-
-
-def _discard(directory: RunDirectory, *, with_parent: bool) -> None:
-    """Remove the folder of a run that never began, and the one it was put into if it was made for it."""
-    if directory.has_something():
-        return
-    shutil.rmtree(directory.path, ignore_errors=True)
-    if with_parent:
-        with contextlib.suppress(OSError):  # another run may have come to it
-            directory.path.parent.rmdir()
+    known = row.presets.get(config.preset)
+    family = None if known is not None and known.family == config.family else config.family
+    place = path or run_directory.default_path(config.preset, family, config.seed)
+    with run_directory.claimed(place, is_default=path is None) as claim:
+        directory = claim.directory
+        directory.begin(config, launch)
+        run = Run(
+            row=row, config=config, directory=directory, where=where(run_name=directory.path.name), command=command, quiet=quiet
+        )
+        code = train(run, is_resumed=False)
+        if code > 128:  # by a signal, perhaps before anything was done
+            claim.discard()
+        return code

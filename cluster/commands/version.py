@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cluster.store.versions import library_versions
+
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
@@ -11,8 +13,6 @@ class Version:
 
     def run(self, command: str) -> int:
         """Print one version a line."""
-        from cluster.store.versions import library_versions
-
         for name, version in library_versions().items():
             print(f"{name:12} {version}")
         return 0

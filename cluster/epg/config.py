@@ -8,24 +8,20 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from cluster.config import Goals
+from cluster.config import CommonConfig, Goals
 from envs.errors import InvalidInputError
 from learners import epg
 from learners.evolution import guidance_alpha, learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpgRunConfig(epg.Config):
+class EpgRunConfig(epg.Config, CommonConfig):
     """One run, complete. The same config and seed make the same phi, bit for bit, wherever and by however many actors it is lived."""
 
     algorithm: Annotated[Literal["epg"], Meta(description="evolved policy gradients")] = "epg"
-    preset: Annotated[str, Meta(description="preset that the config was made from; a name for people, changes nothing")] = (
-        "custom"
-    )
     family: Annotated[
         str, Meta(min_length=1, description="task family: a name of `metaray tasks`, gym:<id> or module:object")
     ] = "hopper-dynamics"
-    seed: Annotated[int, Meta(ge=0, le=2**53, description="root of every random draw of the run")] = 0
     num_actors: Annotated[
         int, Meta(ge=1, le=10_000, description="processes that live chunks of lives; changes nothing but the time it takes")
     ] = 1
@@ -59,8 +55,6 @@ class EpgRunConfig(epg.Config):
     checkpoint_every_epochs: Annotated[
         int, Meta(ge=1, description="epochs between checkpoints, which spare a resume the replay of the whole journal")
     ] = 20
-    keep_checkpoints: Annotated[int, Meta(ge=1, le=10_000, description="newest checkpoints that are kept")] = 3
-    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between looks at a running epoch")] = 1.0
 
     @property
     def goals(self) -> Goals:

@@ -11,7 +11,9 @@ from typing import Any
 
 from actors.chunks import spaces_of
 from cluster.epg.config import EpgRunConfig
+from cluster.overrides import to_tree
 from cluster.store.run_directory import RunDirectory
+from cluster.store.versions import library_versions
 from learners.learned_loss.loss import FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossShape
 
@@ -23,9 +25,12 @@ class LossFiles:
 
     def __init__(self, config: EpgRunConfig, directory: RunDirectory) -> None:
         self._folder, self._shape = directory.path, LossShape.of(config.loss, spaces_of(config.family))
+        tree = to_tree(config)
+        self._evolved = {name: tree[name] for name in ("algorithm", "family", "lives_per_chunk", "life", "loss")}
+        self._evolved["metaray"] = library_versions()["metaray"]
 
     def __call__(self, state: Mapping[str, Any]) -> None:
         """Write both files for the learner's state, each whole or not at all."""
         best = state["phi"] if state["best_phi"] is None else state["best_phi"]
         for phi, name in ((best, FILE_NAME), (state["phi"], LAST_FILE_NAME)):
-            LearnedLoss(self._shape, phi).save(self._folder / name)
+            LearnedLoss(self._shape, phi, self._evolved).save(self._folder / name)

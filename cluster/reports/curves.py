@@ -1,24 +1,30 @@
-"""Learning curves as a picture: return over environment steps, beneath it each meta-parameter that was tuned, throughput and policy lag.
+"""The course of runs as a picture: the panels that their algorithm's row in the table names (`cluster.reports.panels`).
 
-Runs of one preset, family and eta stand together as seeds of one experiment: their mean, each of them as a thin line, and a band from the
-lowest seed to the highest. A single run has a band from the 10th to the 90th percentile of its last 100 episodes.
+Runs that differ in their seed alone stand together (`cluster.reports.groups`): their mean, or interquartile mean, with its 95 % interval
+over seeds (`cluster.reports.bootstrap`), and each of them as a thin line. The mean goes as far as all of them do; the legend says where one
+ended earlier than others. A single run has the band that its panel names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from cluster.reports.atari.scores import interquartile_mean
+from cluster.reports.bootstrap import grouped_estimate, mean_intervals
+from cluster.reports.groups import Group, Run, grouped, settings_of
+from cluster.reports.panels import Panel, Panels
 from cluster.store.metrics import read_metrics, series
-from cluster.store.run_directory import RunDirectory, read_json
+from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -26,6 +32,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 GRID_POINTS = 400
 """Points at which the curves of several seeds are compared: finer than a picture shows."""
+
+MIN_IQM, IQM_RESAMPLES = 4, 1000
+"""Seeds of which an interquartile mean leaves any out, and resamples at each point: an end then moves by 3 % of the interval's width."""
+
+UNEVEN = 0.02
+"""Share of the longest run by which another may be shorter unsaid: they end at the first unroll beyond their goal."""
+
+MAX_LETTERS = 120
+"""Of a line of the legend, which is as wide as the picture."""
 
 STYLE: dict[str, Any] = {
     "font.size": 10,
@@ -42,177 +57,193 @@ STYLE: dict[str, Any] = {
 }
 """Of every picture of the project."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """The course of one run.
-
-    Attributes:
-        name: name of its folder.
-        group: the experiment that it is a seed of.
-        seed: its seed.
-        records: its metrics.
-    """
-
-    name: str
-    group: str
-    seed: int
-    records: list[dict[str, Any]]
-
-    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Environment steps and values [R] of the metric `name`."""
-        return series(self.records, name)
+Course = tuple[np.ndarray, np.ndarray]
+"""Where along the axis a run has values, and the values: [R], [R]."""
 
 
-def read_curve(directory: RunDirectory) -> Curve:
+def read_run(directory: RunDirectory) -> Run:
     """Read the course of a run.
 
     Raises:
         InvalidInputError: the run has logged nothing yet.
     """
+    from cluster import algorithms
+    from cluster.overrides import to_tree
+
     records = read_metrics(directory.metrics_file)
     if not records:
         raise InvalidInputError(f"the run {directory.path} has no metrics yet: nothing to plot")
-    config = read_json(directory.config_file)
-    preset, family = config.get("preset", "custom"), config.get("family", "")
-    group = family if preset in (family, "custom") else f"{family}, preset {preset}"
-    if config.get("eta"):
-        group += f", eta = {{{', '.join(config['eta'])}}}"
-    return Curve(name=directory.path.name, group=group, seed=int(config.get("seed", 0)), records=records)
+    config = algorithms.config_of_run(directory)
+    return Run(
+        name=directory.path.name,
+        family=config.family,
+        preset=config.preset,
+        seed=config.seed,
+        settings=settings_of(to_tree(config), algorithms.find(config.algorithm).panels),
+        records=records,
+    )
 
 
-def draw_runs(directories: Sequence[RunDirectory], file: Path) -> None:
-    """Draw the learning curves of runs; see `draw`."""
-    draw([read_curve(directory) for directory in directories], file)
+def draw_runs(
+    directories: Sequence[RunDirectory], file: Path, *, x: Literal["steps", "seconds"] = "steps", iqm: bool = False
+) -> None:
+    """Draw runs of one algorithm and family into one picture at `file`; the ending of its name says which format.
 
-
-def draw(curves: Sequence[Curve], file: Path) -> None:
-    """Draw all `curves` into one picture at `file`; the ending of its name says which format.
+    Args:
+        directories: of the runs.
+        file: the picture.
+        x: what runs along the axis: the steps of the algorithm, or seconds since the run began.
+        iqm: show the interquartile mean over seeds in place of the mean.
 
     Raises:
-        InvalidInputError: the folder is not there or the format is unknown.
+        InvalidInputError: they have no axis in common, one has no metrics yet, the folder is not there, or the format is unknown.
     """
-    groups: dict[str, list[Curve]] = {}
-    for curve in curves:
-        groups.setdefault(curve.group, []).append(curve)
+    from cluster import algorithms
+
+    _check_alike(directory.algorithm for directory in directories)
+    runs = [read_run(directory) for directory in directories]
+    _check_alike(run.family for run in runs)
+    panels = algorithms.find(directories[0].algorithm).panels
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
-        etas = _etas(curves)
-        num_eta_rows = (len(etas) + 1) // 2
-        figure = Figure(figsize=(8.5, 6.0 + 1.8 * num_eta_rows), layout="constrained")
-        rows = figure.add_gridspec(2 + num_eta_rows, 2, height_ratios=(3, *[1.2] * num_eta_rows, 1))
-        top, speed, lag = figure.add_subplot(rows[0, :]), figure.add_subplot(rows[-1, 0]), figure.add_subplot(rows[-1, 1])
-        cells = [rows[1 + i // 2, i % 2] if i + 1 < len(etas) or i % 2 else rows[1 + i // 2, :] for i in range(len(etas))]
-        tuned = {name: figure.add_subplot(cell) for name, cell in zip(etas, cells, strict=True)}
-        for (group, members), colour in zip(groups.items(), _colours(len(groups)), strict=True):
-            _draw_returns(top, group, members, colour)
-            for member in members:
-                for name, axes in tuned.items():
-                    axes.plot(*member.series(name), color=colour, linewidth=1.3)
-                _draw_small(speed, member, "throughput/env_steps_per_s", colour)
-                _draw_small(lag, member, "lag/mean", colour)
-        for name, axes in tuned.items():
-            _label_axes(axes, name.removeprefix("eta/").replace("_", " "))
-        _label(top, speed, lag, groups)
+        figure = _figure(runs, panels, ("wall_s", "seconds since the run began") if x == "seconds" else panels.axis, iqm)
         try:
             figure.savefig(file, dpi=150)
         except (OSError, ValueError) as error:
             raise InvalidInputError(f"cannot write the picture {file}: {error}") from None
 
 
-def _etas(curves: Sequence[Curve]) -> list[str]:
-    """Names of the tuned meta-parameters' metrics, in the order of their first appearance."""
-    return list(dict.fromkeys(name for curve in curves for name in curve.records[-1] if name.startswith("eta/")))
+def _check_alike(names: Iterable[str]) -> None:
+    found = sorted({*names})
+    if len(found) > 1:
+        raise InvalidInputError(f"runs of {' and '.join(found)} cannot share an axis: plot them apart")
 
 
-def _draw_returns(axes: Axes, group: str, members: Sequence[Curve], colour: str) -> None:
-    courses = [course for member in members if (course := member.series("return/mean_100"))[0].size]
-    if not courses:
-        return
+def _figure(runs: Sequence[Run], panels: Panels, axis: tuple[str, str], iqm: bool) -> Figure:
+    main, *below = _spread_out(panels.panels, runs)
+    num_rows = (len(below) + 1) // 2
+    figure = Figure(figsize=(8.5, 4.5 + 1.6 * num_rows), layout="constrained")
+    cells = figure.add_gridspec(1 + num_rows, 2, height_ratios=(3, *[1] * num_rows))
+    is_odd, groups = len(below) % 2, grouped(runs)
+    for index, panel in enumerate([main, *below]):
+        place = index + is_odd - 1  # of an odd number the first takes a row
+        is_wide = index == 0 or (index == 1 and is_odd)
+        row = 0 if index == 0 else 1 + place // 2
+        axes = figure.add_subplot(cells[row, :] if is_wide else cells[row, place % 2])
+        for number, group in enumerate(groups):
+            colour, line = COLOURS[number % len(COLOURS)], ("-", "--", ":")[number // len(COLOURS) % 3]
+            if index == 0:
+                _draw_group(axes, panel, group, axis[0], colour, line, is_alone=len(groups) == 1, iqm=iqm)
+            else:
+                for run in group.runs:
+                    width = 1.3 if len(group.runs) == 1 else 0.8
+                    _draw_small(axes, panel, series(run.records, panel.metric, axis[0]), colour, line, width)
+        _label(axes, panel, axis[1])
+        if index == 0:
+            _name(figure, axes, panel, runs)
+    return figure
+
+
+def _spread_out(panels: Sequence[Panel], runs: Sequence[Run]) -> list[Panel]:
+    """The panels, one that stands for several metrics as a panel for each."""
+    logged = list(dict.fromkeys(name for run in runs for name in run.records[-1]))
+    found = []
+    for panel in panels:
+        start = panel.metric.removesuffix("*")
+        metrics = [name for name in logged if name.startswith(start)] if panel.metric.endswith("*") else [panel.metric]
+        labels = [panel.label or name.removeprefix(start).replace("_", " ") for name in metrics]
+        found += [Panel(**vars(panel) | {"metric": name, "label": label}) for name, label in zip(metrics, labels, strict=True)]
+    return found
+
+
+def _draw_group(axes: Axes, panel: Panel, group: Group, x: str, colour: str, line: str, *, is_alone: bool, iqm: bool) -> None:
+    """Draw what a group shows in the large panel."""
+    courses = [course for run in group.runs if (course := series(run.records, panel.metric, x))[0].size]
+    name, band = f"{group.name}: " if group.name else "", ""
     if len(courses) == 1:
         steps, values = courses[0]
-        _draw_percentiles(axes, members, colour)
-        axes.plot(steps, values, color=colour, linewidth=1.8, label=group)
-        last_step, last = steps[-1], values[-1]
-    else:
-        # from where every seed has a value to where the first of them ended
-        grid = np.linspace(max(steps[0] for steps, _ in courses), min(steps[-1] for steps, _ in courses), GRID_POINTS)
-        on_grid = np.stack([np.interp(grid, *course) for course in courses])
-        axes.fill_between(grid, on_grid.min(axis=0), on_grid.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        if is_alone and _draw_band(axes, panel, group.runs[0], x, colour):
+            band = f", band: {panel.band_label}"
+        axes.plot(steps, values, line, color=colour, linewidth=1.8, label=f"{name}{group.seeds}{band}")
+    elif courses:
         for steps, values in courses:
-            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.5)
-        axes.plot(grid, on_grid.mean(axis=0), color=colour, linewidth=2.0, label=f"{group}: mean of {len(courses)} seeds")
-        last_step, last = grid[-1], on_grid[:, -1].mean()
-    axes.plot([last_step], [last], marker="o", markersize=4, color=colour)
-    axes.annotate(
-        f"{last:,.0f}" if abs(last) >= 100 else f"{last:.3g}",
-        (last_step, last),
-        xytext=(6, 0),
-        textcoords="offset points",
-        va="center",
-        color=colour,
-        fontweight="bold",
-        annotation_clip=False,
-    )
+            axes.plot(steps, values, line, color=colour, linewidth=0.6, alpha=0.45)
+        steps, values, low, high, until = _mean(courses, iqm)
+        axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        band = ", band: 95 % interval" if np.isfinite(low).any() else ""
+        what = "IQM" if iqm and len(courses) >= MIN_IQM else "mean"
+        axes.plot(steps, values, line, color=colour, linewidth=2.0, label=f"{name}{what} of {group.seeds}{until}{band}")
+    if courses and steps.size:
+        _annotate(axes, steps[-1], values[-1], colour)
+    for run in group.runs if panel.points else ():
+        points = series(run.records, panel.points, x)
+        label = panel.points_label if is_alone and run is group.runs[0] else None
+        axes.plot(*points, color="black" if is_alone else colour, marker="o", markersize=4, linewidth=0.8, label=label)
 
 
-def _draw_percentiles(axes: Axes, members: Sequence[Curve], colour: str) -> None:
-    for member in members:
-        steps, low = member.series("return/p10_100")
-        high_steps, high = member.series("return/p90_100")
-        if steps.size and np.array_equal(steps, high_steps):
-            axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+def _draw_band(axes: Axes, panel: Panel, run: Run, x: str, colour: str) -> bool:
+    """Draw the band of a single run's curve where it is known; return whether it is."""
+    found = [series(run.records, name, x) for name in (panel.metric, *panel.band)]
+    if len(found) < 2 or not found[0][0].size or not all(np.array_equal(found[0][0], steps) for steps, _ in found):
+        return False
+    steps, middle = found[0]
+    low, high = (middle - found[1][1], middle + found[1][1]) if len(found) == 2 else (found[1][1], found[2][1])
+    axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+    return True
 
 
-def _draw_small(axes: Axes, curve: Curve, name: str, colour: str) -> None:
-    """Draw a noisy metric: as it was, thin, and its running mean over it."""
-    steps, values = curve.series(name)
-    if not steps.size:
-        return
-    width = min(values.size, max(1, values.size // 20))
-    padded = np.pad(values, (width // 2, width - 1 - width // 2), mode="edge")
-    axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
-    axes.plot(steps, np.convolve(padded, np.full(width, 1 / width), mode="valid"), color=colour, linewidth=1.3)
+def _mean(courses: Sequence[Course], iqm: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
+    """Where all runs have a value, [X], their mean and the ends of its interval there; and in words where that ends, if it is early."""
+    begin, end, last = max(one[0][0] for one in courses), min(one[0][-1] for one in courses), max(one[0][-1] for one in courses)
+    grid = np.linspace(begin, end, GRID_POINTS) if begin <= end else np.zeros(0)
+    values = np.stack([np.interp(grid, *course) for course in courses])
+    found = mean_intervals(values)
+    if iqm and len(courses) >= MIN_IQM:
+        estimates = [grouped_estimate(interquartile_mean, [column[None]], num_resamples=IQM_RESAMPLES) for column in values.T]
+        found = np.array([(one.value, one.low, one.high) for one in estimates], np.float64).T.reshape(3, -1)
+    until = f" up to {EngFormatter(sep='')(float(f'{end:.3g}'))}, where the first ends" if end < (1 - UNEVEN) * last else ""
+    return grid, *found, until
 
 
-def _label(top: Axes, speed: Axes, lag: Axes, groups: dict[str, list[Curve]]) -> None:
-    top.set_ylabel("return (mean of the last 100 episodes)")
-    speed.set_ylabel("steps/s")
-    lag.set_ylabel("lag (updates)")
-    for axes in (top, speed, lag):
-        _label_axes(axes, axes.get_ylabel())
-    speed.yaxis.set_major_formatter(EngFormatter(sep=""))
-    speed.set_ylim(bottom=0)
-    lag.set_ylim(bottom=0)
-    if not top.lines:
-        top.text(0.5, 0.5, "no episode has ended yet", transform=top.transAxes, ha="center", color="grey")
-    members = [member for group in groups.values() for member in group]
-    if len(members) == 1:
-        band = ", band: 10th to 90th percentile" if members[0].series("return/p10_100")[0].size else ""
-        top.set_title(members[0].group)
-        top.text(1, 1.02, f"seed {members[0].seed}{band}", transform=top.transAxes, ha="right", color="#555555", fontsize=9)
-        return
-    if len(groups) == 1:
-        top.set_title(next(iter(groups)))
-        top.text(
-            1,
-            1.02,
-            f"{len(members)} seeds: mean, lowest to highest",
-            transform=top.transAxes,
-            ha="right",
-            color="#555555",
-            fontsize=9,
-        )
-        return
-    top.set_title("Learning curves")
-    top.legend(loc="best")
+def _draw_small(axes: Axes, panel: Panel, course: Course, colour: str, line: str, width: float) -> None:
+    """Draw a run in a small panel; a noisy metric thin, with its running mean over it."""
+    steps, values = course
+    if panel.is_noisy and steps.size:
+        axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
+        size = max(1, values.size // 20)
+        padded = np.pad(values, (size // 2, size - 1 - size // 2), mode="edge")
+        values = np.convolve(padded, np.full(size, 1 / size), mode="valid")
+    axes.plot(steps, values, line, color=colour, linewidth=width, marker="o" if steps.size == 1 else "", markersize=4)
 
 
-def _label_axes(axes: Axes, name: str) -> None:
-    axes.set_ylabel(name)
-    axes.set_xlabel("environment steps")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlim(left=0)
+def _annotate(axes: Axes, x: float, y: float, colour: str) -> None:
+    """Write the last value beside its point."""
+    axes.plot([x], [y], marker="o", markersize=4, color=colour)
+    text = f"{y:,.0f}" if abs(y) >= 100 else f"{y:.3g}"
+    at, place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}, (x, y)
+    axes.annotate(text, place, color=colour, fontweight="bold", annotation_clip=False, **at)  # type: ignore[arg-type]
 
 
-def _colours(count: int) -> list[str]:
-    return [COLOURS[index % len(COLOURS)] for index in range(count)]
+def _label(axes: Axes, panel: Panel, x: str) -> None:
+    """Name the axes and set their limits, with some room around what lies on one."""
+    (low, high), (shown_low, shown_high) = panel.limits, axes.get_ylim()
+    low, high = shown_low if low is None else low, shown_high if high is None else high
+    room = 0.04 * (high - low)
+    axes.set(xlabel=x, ylabel=panel.label, xlim=(0, None), ylim=(low - room, high + room))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for side in (axes.xaxis, axes.yaxis):
+        if max(map(abs, side.get_view_interval())) >= 1e4:
+            side.set_major_formatter(EngFormatter(sep=""))
+
+
+def _name(figure: Figure, axes: Axes, panel: Panel, runs: Sequence[Run]) -> None:
+    """Say what the picture is of, and below it what each line is."""
+    presets = {run.preset for run in runs} - {runs[0].family, "custom"}
+    title = runs[0].family + (f", preset {presets.pop()}" if len(presets) == 1 else "")
+    lines, names = axes.get_legend_handles_labels()
+    if lines:
+        legend = figure.legend(lines, [textwrap.fill(name, MAX_LETTERS) for name in names], loc="outside upper left", fontsize=9)
+        legend.set_title(title, FontProperties(weight="bold", size=12))
+        legend.set_alignment("left")
+    else:
+        axes.set_title(title)
+        axes.text(0.5, 0.5, panel.absent, transform=axes.transAxes, ha="center", color="grey")

@@ -34,7 +34,7 @@ def print_last_lines(
     lines += [f"  {name:<8} {count:,} of {counts[name]:,} not finite (see {run}/log.txt)" for name, count in spoiled.items()]
     if summary["lost_actors"]:
         lines.append(f"  lost     {summary['lost_actors']} actors, replaced (see {run}/log.txt)")
-    picture = picture_of(row, directory)
+    picture = picture_of(directory)
     lines += [f"  picture  {escape(picture)}"] if picture else []
     lines += [f"  run      {run}", "next"]
     if not summary["finished"]:
@@ -58,10 +58,12 @@ def _took(row: Row, summary: Mapping[str, Any]) -> str:
     return ", ".join([*rounds, *counts, steps])
 
 
-def picture_of(row: Row, directory: RunDirectory) -> str | None:
+def picture_of(directory: RunDirectory) -> str | None:
     """Draw the picture of a run and return where it is; None where the run was too short to have one."""
+    from cluster.reports.curves import draw_runs
+
     try:
-        row.draw([directory], directory.picture)
+        draw_runs([directory], directory.picture)
     except InvalidInputError:
         return None
     return str(directory.picture)

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 from envs.errors import InvalidInputError
+from envs.registry import module_of, resolve
 
 CONNECT_TIMEOUT_S = 3.0
 """A head in the same network answers in milliseconds; ray.init would try for a minute."""
@@ -57,8 +58,6 @@ def ray_address(typed: str | None) -> str | None:
 
 def check_family(name: str) -> None:
     """Make sure that a task family `name` exists; InvalidInputError with the nearest names when not."""
-    from envs.registry import resolve
-
     resolve(name)
 
 
@@ -69,7 +68,6 @@ def check_environment(name: str) -> None:
         InvalidInputError: there is no such family, or its environment cannot be made, raises, or returns what its spaces do not allow.
     """
     from envs.contract import try_out
-    from envs.registry import module_of, resolve
 
     family = resolve(name)
     if module_of(name) or name.startswith("gym:"):

@@ -90,15 +90,6 @@ class Shape:
     units_per_call: int
     updates_per_call: int
 
-    @staticmethod
-    def of(num_actors: int, envs_per_actor: int, batch_unrolls: int) -> Shape:
-        """The shape for actors of `envs_per_actor` environments and updates on `batch_unrolls` of them."""
-        return Shape(
-            num_actors=num_actors,
-            units_per_call=max(1, batch_unrolls // envs_per_actor),
-            updates_per_call=max(1, envs_per_actor // batch_unrolls),
-        )
-
 
 class Schedule(Protocol):
     """Decides; the loop carries out.

@@ -19,13 +19,11 @@ from cluster.backends.base import Backend, LearnReport
 from cluster.run.clocks import Clocks
 from cluster.run.collapse import Reading
 from cluster.run.observer import LoopResult, Status, StopReason
+from cluster.run.rates import Rates
 from cluster.run.schedule import Call, RoundOver, Schedule
 
 WINDOW = 100
 """Episodes in the return that is reported, as in the papers."""
-RATE_WINDOW_S = 20.0
-"""Rates are over so many seconds at least, or over the whole run while it is shorter: units of work come in bursts."""
-NO_TIME = 1e-9
 
 
 class Statistics:
@@ -63,9 +61,8 @@ class Statistics:
         self._lags: list[int] = []
         self._lengths: list[int] = []
         self._counts_before = Counter(self.counts)
-        self._collected = self.counts + Counter(env_steps=self.env_steps)
+        self._rates = Rates(self.counts, self.env_steps)
         self._samples: dict[str, list[float]] = {}
-        self._rates = deque([(self._whole.started, Counter(self._collected))])
         self.figures: dict[str, float] = {}
 
     def state(self) -> dict[str, Any]:
@@ -148,8 +145,7 @@ class Statistics:
 
     def collected(self, report: Report) -> None:
         """A unit of work counts; what is learned from it is counted later, this is for rates only."""
-        self._collected.update(report.counts)
-        self._collected["env_steps"] += report.env_steps
+        self._rates.add(report)
         if report.figures:
             self._reported.append(report.figures)
 
@@ -196,7 +192,7 @@ class Statistics:
         if (judged := self.judged_return) is not None:
             self._best = judged if self._best is None else max(self._best, judged)
         shares, self._interval = clocks.shares(), clocks.restarted()
-        scalars = _means(self._scalars) | _means(self._reported) | self._rates_since()
+        scalars = _means(self._scalars) | _means(self._reported) | self._rates.per_second()
         scalars |= {name: float(self.counts[name] - self._counts_before[name]) for name in self.counts if "/" in name}
         scalars |= {f"utilisation/{name}": value for name, value in vars(shares).items()}
         scalars |= {
@@ -232,17 +228,6 @@ class Statistics:
         self.figures |= scalars
         return scalars, histograms
 
-    def _rates_since(self) -> dict[str, float]:
-        """Environment steps, and what else is counted in whole units, a second over the last seconds."""
-        now = time.perf_counter()
-        self._rates.append((now, Counter(self._collected)))
-        while len(self._rates) > 2 and now - self._rates[1][0] > RATE_WINDOW_S:
-            self._rates.popleft()
-        then, before = self._rates[0]
-        seconds = max(now - then, NO_TIME)
-        units = [name for name in self._collected if "/" not in name]
-        return {f"throughput/{name}_per_s": (self._collected[name] - before[name]) / seconds for name in units}
-
     def reading(self) -> Reading | None:
         """What tells whether the policy has collapsed, of the newest interval; None while the return cannot be judged."""
         mean_return = self.judged_return
@@ -269,7 +254,7 @@ class Statistics:
             part=part,
             done=done,
             total=total,
-            figures=self.figures | self._rates_since(),
+            figures=self.figures | self._rates.per_second(),
             actors_alive=backend.num_alive(),
             num_actors=backend.num_actors,
             lost_actors=self._lost_actors,
@@ -283,8 +268,7 @@ class Statistics:
         """How much of the run is done, and how long the rest takes at the present rate; the limit that ends it first counts."""
         goals, seconds = self._goals, self._train_s_before + self._whole.elapsed_s
         done: list[tuple[float, float]] = []
-        then, before = self._rates[0]
-        rate = (self._collected["env_steps"] - before["env_steps"]) / max(time.perf_counter() - then, NO_TIME)
+        rate = self._rates.per_second()["throughput/env_steps_per_s"]
         if goals.env_steps is not None:
             left = (goals.env_steps - self.env_steps) / rate if rate > 0 else math.inf
             done.append((self.env_steps / goals.env_steps, left))

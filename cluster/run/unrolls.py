@@ -18,7 +18,7 @@ from cluster import overrides
 from cluster.backends.base import Handle
 from cluster.backends.learner import device_of
 from cluster.backends.memory import keep_freed_memory
-from cluster.config import RunConfig
+from cluster.config import UnrollConfig
 from cluster.run.assembly import Assembly, Payload
 from cluster.run.keeper import Keeper
 from cluster.run.loop import MakeSchedule
@@ -43,16 +43,12 @@ LIFTED: dict[str, dict[str, Any]] = {"time limit": {"max_train_seconds": None}, 
 """By the reason that a run ended for: the limit that goes when more is asked of it, and would end it again at once."""
 
 
-def check_learner(config: RunConfig, is_local: bool) -> None:
+def check_learner(config: UnrollConfig, is_local: bool) -> None:
     """Make sure that the learner can have what its config asks for, and that the network fits the family's observations and actions.
 
     Raises:
-        InvalidInputError: no such device here, a torso for images on vectors, or a meta-gradient that is undiscounted on endless tasks.
+        InvalidInputError: no such device here, or a torso for images on vectors.
     """
-    if config.tuning is not None and config.meta.outer_gamma == 1 and resolve(config.family).is_endless:
-        raise InvalidInputError(
-            f"meta.outer_gamma = 1 and the tasks of {config.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
-        )
     with torch.device("meta"):  # shapes only: nothing is allocated or drawn
         Agent(first_env_spec(config), config.network, config.conditioning)
     if is_local:
@@ -65,12 +61,12 @@ class UnrollPlan:
     is_journalled = False
     max_failures = 1
 
-    def __init__(self, config: RunConfig, units_per_call: int) -> None:
-        self._config, self._units_per_call = config, units_per_call
+    def __init__(self, config: UnrollConfig) -> None:
+        self._config = config
 
     def train(self, number: int) -> RoundPlan:
         works = tuple(Work(round=number, index=actor, actor=actor) for actor in range(self._config.num_actors))
-        return RoundPlan(works=works, progress=_progress(self._config, number), units_per_call=self._units_per_call)
+        return RoundPlan(works=works, progress=_progress(self._config, number), units_per_call=self._config.units_per_call)
 
     def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
         return None
@@ -82,20 +78,22 @@ class UnrollPlan:
         return f"actor {work.index} round {work.round}"
 
 
-def _progress(config: RunConfig, round_: int) -> Progress:
+def _progress(config: UnrollConfig, round_: int) -> Progress:
     return Progress(round=round_, total=config.scheduled_env_steps, run_seed=config.seed)
 
 
 def _make_schedule(
-    config: RunConfig,
+    config: Any,
     payload: Payload | None,
     version: int,
     weights: Handle,
     put: Callable[[Snapshot], Handle],
     is_ending: Callable[[], bool],
 ) -> Schedule:
-    shape = Shape.of(config.num_actors, config.rollout.envs_per_actor, config.batch_unrolls)
-    if not config.deterministic:
+    if config.is_stream:
+        shape = Shape(
+            num_actors=config.num_actors, units_per_call=config.units_per_call, updates_per_call=config.updates_per_call
+        )
         return Stream(
             shape=shape,
             lag=config.lag,
@@ -105,7 +103,7 @@ def _make_schedule(
             progress=_progress(config, 0),
             rounds=resumed_rounds(payload),
         )
-    plan, saved = UnrollPlan(config, shape.units_per_call), payload or {"weights": {}, "actors": ()}
+    plan, saved = UnrollPlan(config), payload or {"weights": {}, "actors": ()}
     first_round = int(saved.get("first_round", 0))
     kept = {
         int(round_): (int(one["version"]), put(Snapshot(version=int(one["version"]), arrays=one["arrays"])))
@@ -114,7 +112,7 @@ def _make_schedule(
     return Rounds(
         plan,
         lag=config.lag,
-        updates_per_call=shape.updates_per_call,
+        updates_per_call=config.updates_per_call,
         version=version,
         weights={first_round: (version, weights)} | kept,
         first_round=first_round,
@@ -125,13 +123,12 @@ def _make_schedule(
 
 
 @contextlib.contextmanager
-def _parts(directory: RunDirectory, config: RunConfig, payload: Payload | None) -> Iterator[tuple[MakeSchedule, Keeper]]:
-    rounds = config.checkpoint_every_rounds if config.deterministic else None
-    keeper = Keeper(checkpoint_every_s=config.checkpoint_every_s, checkpoint_every_rounds=rounds)
+def _parts(directory: RunDirectory, config: UnrollConfig, payload: Payload | None) -> Iterator[tuple[MakeSchedule, Keeper]]:
+    keeper = Keeper(checkpoint_every_s=config.checkpoint_every_s, checkpoint_every_rounds=config.checkpoint_rounds)
     yield partial(_make_schedule, config, payload), keeper
 
 
-def _make_collector(config: RunConfig, actor: int) -> Collector:
+def _make_collector(config: UnrollConfig, actor: int) -> Collector:
     keep_freed_memory()
     rollout = config.rollout
     spec = RolloutSpec(
@@ -139,13 +136,13 @@ def _make_collector(config: RunConfig, actor: int) -> Collector:
         unroll_length=rollout.unroll_length,
         env_threads=rollout.env_threads,
         run_seed=config.seed,
-        anchored=config.deterministic,
+        anchored=not config.is_stream,
         conditioning=config.conditioning,
     )
     return RolloutActor(resolve(config.family), config.network, spec, actor)
 
 
-def first_env_spec(config: RunConfig) -> SpaceSpec:
+def first_env_spec(config: UnrollConfig) -> SpaceSpec:
     """What the network needs to know of the family's spaces, read off an environment of one slot."""
     family = resolve(config.family)
     env = family.make(family.sample(1, generator(config.seed, Draws.TASKS)), num_threads=1)
@@ -155,25 +152,25 @@ def first_env_spec(config: RunConfig) -> SpaceSpec:
         env.close()
 
 
-def store_bytes(config: RunConfig) -> int:
+def store_bytes(config: UnrollConfig) -> int:
     """Bytes of shared memory for the trajectories that may exist at once, and half as much again for weights and what is not freed yet."""
     rollout, spec = config.rollout, first_env_spec(config)
     obs = math.prod(spec.frame_shape) * np.dtype(spec.sent_dtype).itemsize
     action = 8 if spec.is_discrete else 4 * spec.action_size
     row = obs + action + 11  # and reward, log-probability and three flags
     trajectory = rollout.envs_per_actor * (rollout.unroll_length + spec.frame_stack) * row
-    per_call = max(1, config.batch_unrolls // rollout.envs_per_actor)
+    per_call = config.units_per_call or config.num_actors
     return int(1.5 * trajectory * ((config.lag + 2) * config.num_actors + 4 * per_call + 4))
 
 
-def _restore(directory: RunDirectory, config: RunConfig, is_resumed: bool) -> Payload | None:
+def _restore(directory: RunDirectory, config: UnrollConfig, is_resumed: bool) -> Payload | None:
     if not is_resumed:
         return None
     payload: Payload = checkpoints.load_newest(directory.checkpoints, warn).payload
     return payload
 
 
-def extend(directory: RunDirectory, config: RunConfig, options: Mapping[str, str]) -> RunConfig:
+def extend(directory: RunDirectory, config: UnrollConfig, options: Mapping[str, str]) -> UnrollConfig:
     """The run's config, with more steps if asked for (`steps`); refuses a run that is finished where none are.
 
     The learning rate stays annealed over the steps that the run was begun with: laid anew over more, it would rise again in the middle.
@@ -198,7 +195,7 @@ def extend(directory: RunDirectory, config: RunConfig, options: Mapping[str, str
     return config
 
 
-def schedule_line(config: RunConfig, taken: int) -> str | None:
+def schedule_line(config: Any, taken: int) -> str | None:
     """Say what becomes of the learning rate in a run that is longer or shorter than what it is annealed over; None in any other.
 
     Args:

@@ -97,9 +97,9 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
     return records
 
 
-def series(records: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (env_steps, values) [R] of the records in which `name` has a value."""
-    pairs = [(record["env_steps"], record[name]) for record in records if record.get(name) is not None]
+def series(records: list[dict[str, Any]], name: str, x: str = "env_steps") -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of `x` and of `name`, [R], in the records that have both."""
+    pairs = [(record[x], record[name]) for record in records if record.get(name) is not None and record.get(x) is not None]
     steps, values = zip(*pairs, strict=True) if pairs else ((), ())
     return np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ from cluster.overrides import to_tree
 from cluster.store.checkpoint import saved
 from cluster.store.former import DEFAULT_ALGORITHM
 from envs.errors import InvalidInputError
+
+LOCK = "lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,12 @@ class RunDirectory:
         """Write the whole config."""
         write_json(self.config_file, to_tree(config))
 
+    def begin(self, config: object, launch: dict[str, Any]) -> None:
+        """Fill the folder of a new run."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_json(self.launch_file, launch)
+        self.write_config(config)  # last: a folder with a config is a run
+
     def read_launch(self) -> dict[str, Any]:
         """Return what `launch.json` says; empty when it is not there."""
         return read_json(self.launch_file) if self.launch_file.exists() else {}
@@ -112,7 +122,7 @@ class RunDirectory:
         Raises:
             InvalidInputError: another process drives this run.
         """
-        with (self.path / "lock").open("a+") as file:
+        with (self.path / LOCK).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -126,12 +136,12 @@ class RunDirectory:
 
     def holder(self) -> str:
         """What the process that drives the run wrote of itself."""
-        return (self.path / "lock").read_text().strip() or "another process"
+        return (self.path / LOCK).read_text().strip() or "another process"
 
     def is_locked(self) -> bool:
         """Whether a process drives this run now."""
         try:
-            with (self.path / "lock").open() as file:
+            with (self.path / LOCK).open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -187,21 +197,80 @@ def check_free(path: Path) -> None:
         raise InvalidInputError(f"the run directory {path} {then}")
     if path.exists() and not path.is_dir():
         raise InvalidInputError(f"--out {path} is a file: give a folder that does not exist yet")
-    if path.exists() and any(path.iterdir()):
+    if RunDirectory(path=path).is_locked():
+        raise InvalidInputError(
+            f"the run directory {path} is being made by {RunDirectory(path=path).holder()}: give another --out"
+        )
+    if path.exists() and any(entry.name != LOCK for entry in path.iterdir()):
         raise InvalidInputError(f"--out {path} is a folder with other files in it: give one that is empty or does not exist yet")
     parent = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InvalidInputError(f"--out {path} cannot be made: no permission to write to {parent}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The folder of a new run, held by this process.
+
+    Attributes:
+        is_first_here: the folder that it was put into was made for it.
+    """
+
+    directory: RunDirectory
+    is_first_here: bool
+
+    def discard(self) -> None:
+        """Remove it where training never began; a folder of runs that was made for it goes as well."""
+        if self.directory.has_something():
+            return
+        shutil.rmtree(self.directory.path, ignore_errors=True)
+        if self.is_first_here:
+            with contextlib.suppress(OSError):  # another run may have come to it
+                self.directory.path.parent.rmdir()
+
+
+@contextlib.contextmanager
+def claimed(path: Path, *, is_default: bool = False) -> Iterator[Claim]:
+    """Make the folder of a new run and hold it; wrong input that is found in the block discards it.
+
+    Args:
+        path: where.
+        is_default: a name that is taken gets a number, since nobody asked for this one.
+
+    Raises:
+        InvalidInputError: see `check_free`; or another process is making a run there, whose folder it is.
+    """
+    is_first_here = not path.parent.exists()
+    directory = RunDirectory(path=_made(path) if is_default else path)
+    directory.path.mkdir(parents=True, exist_ok=True)
+    with directory.locked():
+        if directory.config_file.exists():  # somebody was there first, by a moment
+            raise InvalidInputError(f"the run directory {path} exists by now: give another --out")
+        claim = Claim(directory=directory, is_first_here=is_first_here)
+        try:
+            yield claim
+        except InvalidInputError:
+            claim.discard()
+            raise
+
+
 def create(path: Path, config: object, launch: dict[str, Any]) -> RunDirectory:
-    """Make the folder of a new run, with its config in it."""
+    """Make the folder of a run, with its config in it, without holding it."""
     check_free(path)
     directory = RunDirectory(path=path)
-    directory.checkpoints.mkdir(parents=True, exist_ok=True)
-    write_json(directory.launch_file, launch)
-    directory.write_config(config)  # last: a folder with a config is a run
+    directory.begin(config, launch)
     return directory
+
+
+def _made(path: Path) -> Path:
+    """Make a folder of this name, or of this name and the first number that is free."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            candidate.mkdir()
+            return candidate
+    raise AssertionError("numbers do not end")
 
 
 def open_run(path: Path) -> RunDirectory:

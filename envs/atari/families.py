@@ -12,7 +12,8 @@ from envs.atari.games import GAMES, SUFFIX_STICKY
 from envs.atari.protocols import MAX_NOOPS, STICKY_PROBABILITY, Protocol
 from envs.batched import BatchedEnv
 from envs.errors import unknown
-from envs.task import Mode, Parameter, Split, Task, TaskFamily
+from envs.family import TaskFamily
+from envs.task import Mode, Parameter, Split, Task
 
 
 class AtariFamily(TaskFamily):

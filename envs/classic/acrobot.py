@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from envs.classic.base import NumpyEnv
+from envs.slots import RowRandom
 
 _TIME_STEP = 0.2  # s
 _GRAVITY = 9.8  # m/s^2
@@ -31,7 +32,7 @@ class Acrobot(NumpyEnv):
         """Near rest, rounded to single precision as gymnasium rounds it."""
         return rng.uniform(-0.1, 0.1, (len(slots), 4)).astype(np.float32).astype(np.float64)
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One Runge-Kutta step of 0.2 s, then angles wrapped to [-pi, pi] and speeds bounded."""
         before = np.ascontiguousarray(state.T)
         torque = actions - 1.0

@@ -8,6 +8,7 @@ resets once slots are seeded one by one.
 from __future__ import annotations
 
 import abc
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from gymnasium.utils import seeding
 
 from envs.batched import BatchedEnv, Saved
 from envs.errors import unknown
-from envs.slots import SlotGenerators, SlotSeed, checked_slots
+from envs.slots import RowRandom, SlotGenerators, SlotSeed, checked_slots
 from envs.task import Task, Value
 
 
@@ -39,6 +40,7 @@ class NumpyEnv(BatchedEnv):
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         super().__init__(tasks, self.observation, self.action)
+        self._draws_in_steps = len(inspect.signature(self.advance).parameters) != 2
         self._row = {name: row for row, name in enumerate(self.defaults)}
         self._params = np.empty((len(self._row), self.num_envs))
         self._pending: dict[int, Task] = {}
@@ -54,12 +56,13 @@ class NumpyEnv(BatchedEnv):
         """Draw the states [n, D] in which the episodes of `slots` [n] start."""
 
     @abc.abstractmethod
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Move every slot by one step, without writing to `state`.
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Move every slot by one step, without writing to `state`. One that draws nothing may do without `rng`.
 
         Args:
             state: [B, D]; the rows of slots that are about to be reset hold their final state, and what comes of them is dropped.
             actions: [B, *A].
+            rng: all chance comes from it, drawn with a row for each slot: `rng.normal(size=len(state))`.
 
         Returns:
             The next states [B, D], a new array; reward [B]; terminated [B].
@@ -100,7 +103,9 @@ class NumpyEnv(BatchedEnv):
         if self._state is None:
             raise gymnasium.error.ResetNeeded("call reset() before the first step()")
         is_first, before = self._is_over, self._state
-        self._state, step_reward, step_terminated = self.advance(before, actions)
+        chance = RowRandom(self.np_random, self._slot_generators, self.num_envs)
+        given: tuple[Any, ...] = (before, actions, chance) if self._draws_in_steps else (before, actions)
+        self._state, step_reward, step_terminated = self.advance(*given)
         reward, terminated = np.array(step_reward, np.float64), np.array(step_terminated, np.bool_)
         self._elapsed += 1
         slots = np.flatnonzero(is_first)
@@ -151,7 +156,9 @@ class NumpyEnv(BatchedEnv):
         if self._slot_generators is None or not slots.size:
             return self.initial_state(slots, self.np_random)
         generators = self._slot_generators
-        return np.concatenate([self.initial_state(slots[i : i + 1], generators[slot]) for i, slot in enumerate(slots.tolist())])
+        return np.concatenate(
+            [self.initial_state(slots[i : i + 1], generators.start(slot)) for i, slot in enumerate(slots.tolist())]
+        )
 
     def _take_up_tasks(self, slots: np.ndarray | None = None) -> None:
         """Make the assigned tasks of `slots` (all, when None) the tasks that they play."""

@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from envs.classic.base import NumpyEnv
+from envs.slots import RowRandom
 from envs.task import Parameter
 
 _TIME_STEP = 0.02  # s
@@ -52,7 +53,7 @@ class CartPole(NumpyEnv):
         """Near rest: every number uniform in [-0.05, 0.05]."""
         return rng.uniform(-0.05, 0.05, (len(slots), 4))
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One explicit Euler step."""
         x, x_dot, theta, theta_dot = state.T
         pole_mass, half_length = self.param("pole_mass"), self.param("half_length")

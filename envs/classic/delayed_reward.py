@@ -22,6 +22,7 @@ from gymnasium.spaces import Box, Discrete
 
 from envs.classic.base import NumpyEnv
 from envs.errors import out_of_range
+from envs.slots import RowRandom
 from envs.task import Parameter, Task
 
 EPISODE_STEPS = 100
@@ -57,7 +58,7 @@ class DelayedReward(NumpyEnv):
         """Nothing under way, t = 0."""
         return np.zeros((len(slots), 1 + MAX_DELAY))
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step: take or invest, and what was due a step from now moves up."""
         t = state[:, 0] + 1
         after = np.zeros_like(state)

@@ -22,6 +22,7 @@ from gymnasium.spaces import Box, Discrete
 
 from envs.classic.base import NumpyEnv
 from envs.errors import out_of_range
+from envs.slots import RowRandom
 from envs.task import Task
 
 EPISODE_STEPS = 100
@@ -57,7 +58,7 @@ class DiscountingChain(NumpyEnv):
         """No chain chosen, t = 0; nothing here is left to chance."""
         return np.tile([_NO_CHAIN, 0.0], (len(slots), 1))
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step along the chain, which the first action chooses."""
         chain = np.where(state[:, 0] == _NO_CHAIN, actions, state[:, 0])
         t = state[:, 1] + 1

@@ -13,8 +13,8 @@ from envs.classic.family import NumpyFamily
 from envs.classic.mountain_car import MountainCar, MountainCarContinuous
 from envs.classic.pendulum import Pendulum
 from envs.classic.point_goal import AHEAD, CIRCLE, HALVES, PointGoal, VisiblePointGoal
+from envs.family import TaskFamily
 from envs.goals import GoalRing
-from envs.task import TaskFamily
 
 
 def _point(name: str, doc: str, goals: GoalRing) -> dict[str, Callable[[], TaskFamily]]:

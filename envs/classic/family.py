@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from envs.batched import BatchedEnv
+from envs.family import TaskFamily, uniform_tasks
 from envs.goals import GoalRing
-from envs.task import Mode, Parameter, Split, Task, TaskFamily, uniform_tasks
+from envs.task import Mode, Parameter, Split, Task
 
 
 class NumpyFamily(TaskFamily):

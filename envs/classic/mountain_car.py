@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from envs.classic.base import NumpyEnv
+from envs.slots import RowRandom
 
 _MIN_POSITION, _MAX_POSITION, _MAX_SPEED = -1.2, 0.6, 0.07
 _OBSERVATION = Box(np.array([_MIN_POSITION, -_MAX_SPEED], np.float32), np.array([_MAX_POSITION, _MAX_SPEED], np.float32))
@@ -39,7 +40,7 @@ class MountainCar(NumpyEnv):
         """At rest in the valley."""
         return _rest_in_valley(len(slots), rng)
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step of unit time."""
         position, speed = state.T
         position, speed = _roll(position, speed + (actions - 1) * 0.001 - 0.0025 * np.cos(3 * position))
@@ -61,7 +62,7 @@ class MountainCarContinuous(NumpyEnv):
         """At rest in the valley."""
         return _rest_in_valley(len(slots), rng).astype(np.float32)
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step of unit time, in single precision as gymnasium keeps its state."""
         position, speed = state.T
         push = np.clip(actions[:, 0], -1.0, 1.0)

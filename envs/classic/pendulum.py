@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from envs.classic.base import NumpyEnv
+from envs.slots import RowRandom
 
 _TIME_STEP = 0.05  # s
 _GRAVITY = 10.0  # m/s^2
@@ -29,7 +30,7 @@ class Pendulum(NumpyEnv):
         high = np.array([np.pi, 1.0])
         return rng.uniform(-high, high, (len(slots), 2))
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One semi-implicit Euler step; reward -(theta^2 + 0.1 theta'^2 + 0.001 torque^2) of the state before it."""
         theta, speed = state.T
         torque = np.clip(actions[:, 0], -_MAX_TORQUE, _MAX_TORQUE)

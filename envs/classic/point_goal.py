@@ -28,6 +28,7 @@ from gymnasium.spaces import Box
 
 from envs.classic.base import NumpyEnv
 from envs.goals import GOAL_X, GOAL_Y, GoalRing
+from envs.slots import RowRandom
 
 EPISODE_STEPS = 32
 STEP_LENGTH = 0.1  # m along each axis, at most: ten steps or fewer from the start to the goal
@@ -51,7 +52,7 @@ class PointGoal(NumpyEnv):
         """Near the origin."""
         return rng.uniform(-START_SPREAD, START_SPREAD, (len(slots), 2))
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step; reward minus the distance from the goal that it ends at."""
         after = np.clip(state + STEP_LENGTH * np.clip(actions, -1.0, 1.0), -ARENA, ARENA)
         distance = np.hypot(after[:, 0] - self.param(GOAL_X), after[:, 1] - self.param(GOAL_Y))

@@ -222,7 +222,7 @@ class MujocoBatchedEnv(BatchedEnv):
             self._robot.draw_start(slots, self._rng)
         else:
             for index, slot in enumerate(slots.tolist()):
-                self._robot.draw_start(slots[index : index + 1], self._slot_generators[slot])
+                self._robot.draw_start(slots[index : index + 1], self._slot_generators.start(slot))
         self._robot.settle(slots)
         self._elapsed[slots] = 0
 

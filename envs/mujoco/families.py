@@ -18,6 +18,7 @@ import numpy as np
 
 from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError, out_of_range, unknown
+from envs.family import TaskFamily, uniform_tasks
 from envs.goals import GoalRing
 from envs.mujoco.engine import MujocoBatchedEnv
 from envs.mujoco.robot import Robot
@@ -27,7 +28,7 @@ from envs.mujoco.robots.dynamics import HOPPER_LIMBS, WALKER_LIMBS, RandomisedHo
 from envs.mujoco.robots.random_reacher import LENGTHS, RandomReacher
 from envs.mujoco.robots.small import InvertedPendulum, Reacher, Swimmer
 from envs.mujoco.robots.walkers import HalfCheetah, Hopper, Walker2d
-from envs.task import Mode, Parameter, Split, Task, TaskFamily, Value, uniform_tasks
+from envs.task import Mode, Parameter, Split, Task, Value
 
 _TEST_KEY = 0x7E57
 """Keys the generator of test tasks, so that no seed draws the same tasks for both splits."""

@@ -1,7 +1,7 @@
 """An evolved loss as a torch module, for a training loop of one's own.
 
     loss = LearnedLoss.load("runs/point-goal-s0-...")           the file, or the folder of the run that evolved it
-    history = loss.history(num_rows=512)                        the buffer and the running moments of one life
+    history = loss.history()                                    the buffer and the running moments of one life
 
     action = mean of policy(history.normalised(obs)) + noise;  history.append(obs, action, reward, is_last)
     after every M steps:
@@ -10,7 +10,8 @@
             value = loss(history, policy(history.obs), log_std, rows)
             value.backward(); optimiser.step(); optimiser.zero_grad()
 
-`docs/epg.md` has the whole loop around a plain Gymnasium environment. The file is safetensors: phi, and in its metadata what phi is for.
+`docs/epg.md` has the whole loop around a plain Gymnasium environment. The file is safetensors: phi, and in its metadata what phi reads and
+what it was evolved for: one text, as several would be written in an order that changes from file to file.
 Letters: N rows of the buffer, n those that hold a step, M newest rows, B rows of a minibatch, O observation, A action.
 """
 
@@ -18,7 +19,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,9 @@ from learners.learned_loss.stack import LossStack, static_rows
 from learners.networks.spaces import SpaceSpec
 
 FILE_NAME = "loss.safetensors"
-FORMAT = "metaray learned loss 1"
+FORMAT, OLD_FORMAT = "metaray learned loss 2", "metaray learned loss 1"
+
+log = logging.getLogger("metaray")
 
 
 class LearnedLoss(nn.Module):
@@ -45,20 +50,22 @@ class LearnedLoss(nn.Module):
     Args:
         shape: what it reads.
         phi: [P].
+        evolved: what it was evolved for, as JSON holds it: `family`, `life` and `loss` of the config, `metaray`, the version; empty where
+            nobody knows.
     """
 
     phi: Tensor
 
-    def __init__(self, shape: LossShape, phi: np.ndarray) -> None:
+    def __init__(self, shape: LossShape, phi: np.ndarray, evolved: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         if phi.shape != (shape.num_parameters,):
             raise InvalidInputError(f"phi has shape {phi.shape}: this loss has {shape.num_parameters} parameters")
-        self.shape = shape
+        self.shape, self.evolved = shape, dict(evolved or {})
         self.register_buffer("phi", torch.from_numpy(np.array(phi, np.float32)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LearnedLoss:
-        """Read an evolved loss.
+        """Read an evolved loss; one line is logged where the file does not say what it was evolved for.
 
         Args:
             path: its file, or a run directory that has one.
@@ -69,21 +76,26 @@ class LearnedLoss(nn.Module):
         file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
         try:
             with safe_open(file, framework="numpy") as stored:
-                metadata = stored.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise InvalidInputError(f"{file} holds no learned loss: its format is {metadata.get('format', 'unnamed')!r}")
-                return cls(_shape(json.loads(metadata["shape"])), stored.get_tensor("phi"))
-        except (OSError, SafetensorError) as error:
-            reason = "no such file" if not file.exists() else str(error)
+                content = _content(file, stored.metadata() or {})
+                loss = cls(LossShape(**content["shape"]), stored.get_tensor("phi"), content.get("evolved"))
+        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+            if isinstance(error, InvalidInputError):
+                raise
+            reason = "no such file" if not file.exists() else f"{type(error).__name__}: {error}"
             raise InvalidInputError(f"cannot read the learned loss {file}: {reason}") from None
+        if not loss.evolved:
+            log.warning(
+                "%s does not say for which family, inner loop and buffer its loss was evolved: an older version wrote it", file
+            )
+        return loss
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Write it to `file`, so that a reader sees the old content or the new, never half of it."""
-        metadata = {"format": FORMAT, "shape": json.dumps(dataclasses.asdict(self.shape))}
+        """Write it to `file`, so that a reader sees the old content or the new, never half of it; equal losses give equal bytes."""
+        content = {"format": FORMAT, "shape": dataclasses.asdict(self.shape), "evolved": self.evolved}
         target = Path(file)
         temporary = target.with_name(f".{target.name}.tmp")
         with temporary.open("wb") as stream:
-            stream.write(to_bytes({"phi": self.phi.cpu().numpy()}, metadata))
+            stream.write(to_bytes({"phi": self.phi.cpu().numpy()}, {"learned_loss": json.dumps(content, sort_keys=True)}))
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)
@@ -94,15 +106,16 @@ class LearnedLoss(nn.Module):
         Raises:
             InvalidInputError: it was evolved for others; the line names both.
         """
-        size, actions = self.shape.obs_size, self.shape.action_size
-        kind = "named actions" if self.shape.is_discrete else "action components"
+        size, actions = self.shape.obs_size, _actions(self.shape.is_discrete, self.shape.action_size)
         if spec.obs_shape != (size,):
             raise InvalidInputError(f"the loss reads observations of {size} numbers, those of {what} have shape {spec.obs_shape}")
-        if (spec.num_actions if self.shape.is_discrete else spec.action_size) != actions:
-            raise InvalidInputError(f"the loss reads {actions} {kind}, {what} has {spec.num_actions or spec.action_size}")
+        given = _actions(spec.is_discrete, spec.num_actions or spec.action_size)
+        if given != actions:
+            raise InvalidInputError(f"the loss reads {actions}, {what} has {given}")
 
-    def history(self, num_rows: int = 512) -> History:
-        """Return the memory of a life that has not begun."""
+    def history(self, num_rows: int | None = None) -> History:
+        """Return the memory of a life that has not begun, with as many rows as the lives had that it was evolved for (512 if unknown)."""
+        num_rows = num_rows or int(self.evolved.get("life", {}).get("buffer_rows", 512))
         if num_rows < self.shape.convolutions.shortest_buffer:
             raise InvalidInputError(
                 f"num_rows = {num_rows} is out of range: the convolutions need {self.shape.convolutions.shortest_buffer}"
@@ -164,10 +177,21 @@ class History:
         return (raw - self._moments.mean[0, :size]) * self._moments.inverse_std[0, :size]
 
     def append(self, obs: Any, action: Any, reward: float, is_last: bool) -> None:
-        """Note a step: the raw observation acted on, the action as sampled (or its number), the reward, and whether the episode ended."""
-        if self._shape.is_discrete:
-            action = np.eye(self._shape.action_size)[int(action)]
-        self._new.append((np.asarray(obs), np.asarray(action), float(reward), bool(is_last)))
+        """Note a step: the raw observation acted on, the action as sampled (or its number), the reward, and whether the episode ended.
+
+        Raises:
+            InvalidInputError: they are not those of the spaces that the loss was evolved for.
+        """
+        shape, obs, action = self._shape, np.asarray(obs), np.asarray(action)
+        if obs.shape != (shape.obs_size,):
+            raise InvalidInputError(f"an observation has shape {obs.shape}: the loss reads {shape.obs_size} numbers")
+        if shape.is_discrete:
+            if action.shape != () or not 0 <= action < shape.action_size:
+                raise InvalidInputError(f"action {action.tolist()}: the loss reads one of {shape.action_size} named actions")
+            action = np.eye(shape.action_size)[int(action)]
+        elif action.shape != (shape.action_size,):
+            raise InvalidInputError(f"an action has shape {action.shape}: the loss reads {shape.action_size} action components")
+        self._new.append((obs, action, float(reward), bool(is_last)))
 
     def take_in(self) -> None:
         """Add the steps since the last time to buffer and moments, and bring `obs` and `static` up to date."""
@@ -189,8 +213,22 @@ def _constant(log_std: Tensor | None, memory: Tensor) -> Tensor:
     return (memory if log_std is None else torch.cat((log_std, memory))).unsqueeze(0)
 
 
-def _shape(stored: dict[str, Any]) -> LossShape:
-    shape = LossShape(**stored)
-    if shape.architecture not in ARCHITECTURES:
-        raise InvalidInputError(f"the learned loss is of an architecture {shape.architecture!r} that this version does not know")
-    return shape
+def _actions(is_discrete: bool, size: int) -> str:
+    return f"{size} {'named actions' if is_discrete else 'action components'}"
+
+
+def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What the metadata of a file say: `shape`, and in newer files `evolved`."""
+    if metadata.get("format") == OLD_FORMAT:
+        content = {"format": FORMAT, "shape": json.loads(metadata["shape"])}
+    else:
+        content = json.loads(metadata.get("learned_loss", "{}"))
+    if content.get("format") != FORMAT:
+        raise InvalidInputError(
+            f"{file} holds no learned loss of this version: its format is {content.get('format', 'unnamed')!r}"
+        )
+    if content["shape"]["architecture"] not in ARCHITECTURES:
+        raise InvalidInputError(
+            f"{file} is of an architecture {content['shape']['architecture']!r} that this version does not know"
+        )
+    return content

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 from envs.classic.base import NumpyEnv
 from envs.classic.family import NumpyFamily
+from envs.slots import RowRandom
 from envs.task import Parameter, Task
 
 PARAMETERS = (Parameter(name="length", doc="steps of an episode", low=2.0, high=9.0),)
@@ -25,7 +26,7 @@ class Lengths(NumpyEnv):
     def initial_state(self, slots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return np.zeros((len(slots), 1))
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         after = state + 1
         return after, np.ones(self.num_envs), after[:, 0] >= np.floor(self.param("length"))
 
@@ -38,8 +39,8 @@ class Truncated(Lengths):
 
     max_steps = 4
 
-    def advance(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        after, reward, terminated = super().advance(state, actions)
+    def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        after, reward, terminated = super().advance(state, actions, rng)
         return after, reward, np.zeros_like(terminated)
 
 

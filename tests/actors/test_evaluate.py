@@ -12,7 +12,8 @@ from gymnasium.spaces import Box, Discrete
 
 from actors.evaluate import evaluate
 from envs.batched import BatchedEnv
-from envs.task import Mode, Split, Task, TaskFamily
+from envs.family import TaskFamily
+from envs.task import Mode, Split, Task
 from learners import actor_critic
 from learners.networks.agent import NetworkConfig
 from learners.networks.snapshot import parameters_to_arrays

@@ -16,8 +16,9 @@ from actors.evaluate import evaluate
 from actors.messages import Work
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.errors import EnvFaultError, InvalidInputError
+from envs.family import TaskFamily
 from envs.registry import resolve
-from envs.task import Task, TaskFamily
+from envs.task import Task
 from learners import actor_critic
 from learners.networks.agent import NetworkConfig
 from learners.networks.snapshot import parameters_to_arrays

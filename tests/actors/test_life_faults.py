@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 
 from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi, objective
 from actors.lifetimes import LifeRecord, LifeSeed, LivesStoppedError, Stage, live
+from envs.classic.point_goal import PointGoal
+from envs.errors import EnvFaultError
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifeConfig, Lives
@@ -108,6 +111,33 @@ def test_a_nan_that_only_ppo_looks_at_is_named_by_what_it_broke() -> None:
     assert record.not_finite == (None, "gradient", None, None)
     assert np.isfinite(record.fitness).all()
     assert all(one.isfinite().all() for one in lives.parameters.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda obs, reward: (obs, reward[:, None]), r"the rewards an array of shape \(4, 1\)"),
+        (
+            lambda obs, reward: (obs[:, :1], reward),
+            r"an array of shape \(4, 1\), .* and 4 of them, as an array of shape \(4, 2\)",
+        ),
+        (lambda obs, reward: (obs, reward[:1]), r"the rewards an array of shape \(1,\)"),
+    ],
+    ids=["a column of rewards", "too few numbers", "one reward"],
+)
+def test_what_breaks_the_contract_of_an_environment_ends_lives_in_one_line(
+    change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of these is an error to numpy: rewards are broadcast, and observations too."""
+    step = PointGoal.step
+
+    def changed(self: PointGoal, actions: np.ndarray) -> Any:
+        obs, reward, *flags, info = step(self, actions)
+        return *(change(obs, reward) if self._elapsed.max() == 10 else (obs, reward)), *flags, info
+
+    monkeypatch.setattr(PointGoal, "step", changed)
+    with pytest.raises(EnvFaultError, match=f"^environment point-goal, step 10: step returned {said}"):
+        lived("point-goal", 0.0)
 
 
 SETUP = LifeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LOSS, evolution=EvolutionConfig())

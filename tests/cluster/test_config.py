@@ -4,33 +4,31 @@ import dataclasses
 
 import pytest
 
-from cluster import overrides, presets
+from cluster import overrides
+from cluster.algorithms import ALGORITHMS, config_of
 from cluster.config import RolloutConfig, RunConfig, check
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.networks.agent import NetworkConfig
 
-
-@pytest.mark.parametrize("key", overrides.keys(RunConfig).values(), ids=lambda key: key.name)
-def test_every_setting_has_a_line_of_doc(key: overrides.Key) -> None:
-    assert key.doc, f"{key.name} has no description"
-    assert "\n" not in key.doc
+PRESETS = [(row.name, name) for row in ALGORITHMS.values() for name in row.presets]
 
 
-@pytest.mark.parametrize("name", presets.PRESETS)
-def test_every_preset_is_valid_and_survives_its_file(name: str) -> None:
-    config = presets.config_of(presets.find(name))
-    assert (config.preset, config.family) == (name, presets.PRESETS[name].family)
-    assert overrides.from_tree(RunConfig, overrides.to_tree(config), "config.json") == config
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_setting_has_a_line_of_doc(algorithm: str) -> None:
+    for key in overrides.keys(ALGORITHMS[algorithm].config_type()).values():
+        assert key.doc, f"{key.name} has no description"
+        assert "\n" not in key.doc
+
+
+@pytest.mark.parametrize(("algorithm", "name"), PRESETS)
+def test_every_preset_is_valid_and_survives_its_file(algorithm: str, name: str) -> None:
+    row = ALGORITHMS[algorithm]
+    config = config_of(row.presets[name], row)
+    assert (config.algorithm, config.preset, config.family) == (algorithm, name, row.presets[name].family)
+    assert overrides.from_tree(row.config_type(), overrides.to_tree(config), "config.json") == config
     assert resolve(config.family).name == config.family
-
-
-def test_the_settings_of_a_preset_differ_from_the_defaults() -> None:
-    for preset in presets.PRESETS.values():
-        config = presets.config_of(preset)
-        changed = overrides.apply(config, {})
-        assert changed == config
-        assert config != RunConfig(preset=preset.name)
+    assert config != row.config_type()(preset=name)
 
 
 @pytest.mark.parametrize(("batch", "envs"), [(32, 32), (64, 32), (8, 32), (1, 7)])

@@ -14,8 +14,9 @@ from envs import contract
 from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks, try_out
 from envs.errors import EnvFaultError, InvalidInputError
+from envs.family import TaskFamily
 from envs.registry import resolve
-from envs.task import Mode, Split, Task, TaskFamily
+from envs.task import Mode, Split, Task
 
 NUM_ENVS = 3
 
@@ -106,13 +107,16 @@ ACTIONS = np.array([1, 0, 1])
         ({"info": None}, 'step returned info["is_first"] = None'),
         (
             {"reward": np.array([0.0, np.nan, 0.0])},
-            ", slot 1: step returned the reward nan after action 0; it must be a finite number",
+            ", slot 1, step 1: step returned the reward nan after action 0; it must be a finite number",
         ),
-        ({"reward": np.array([0.0, 0.0, -np.inf])}, ", slot 2: step returned the reward -inf after action 1"),
-        ({"reward": np.array([1e39, 0.0, 0.0])}, ", slot 0: step returned the reward 1e+39"),  # infinite as float32
-        ({"obs": nothing((2, 1))}, ", slot 2: step returned an observation that is nan at [1] after action 1; it must be finite"),
-        ({"obs": nothing((1, 0), value=np.inf)}, ", slot 1: step returned an observation that is inf at [0]"),
-        ({"obs": nothing((1, 0)), "truncated": flags(1)}, ", slot 1: step returned an observation that is nan"),
+        ({"reward": np.array([0.0, 0.0, -np.inf])}, ", slot 2, step 1: step returned the reward -inf after action 1"),
+        ({"reward": np.array([1e39, 0.0, 0.0])}, ", slot 0, step 1: step returned the reward 1e+39"),  # infinite as float32
+        (
+            {"obs": nothing((2, 1))},
+            ", slot 2, step 1: step returned an observation that is nan at [1] after action 1; it must be finite",
+        ),
+        ({"obs": nothing((1, 0), value=np.inf)}, ", slot 1, step 1: step returned an observation that is inf at [0]"),
+        ({"obs": nothing((1, 0)), "truncated": flags(1)}, ", slot 1, step 1: step returned an observation that is nan"),
         (
             {"obs": nothing((1, 0)), "info": {"is_first": flags(1)}},
             ", slot 1: reset returned an observation that is nan at [0]; it",
@@ -142,8 +146,20 @@ def test_a_first_observation_is_held_against_the_space_too(first_obs: Any, said:
     assert said in str(caught.value)
 
 
+def test_a_restart_is_held_against_the_space_too_and_what_is_not_finite_may_be_taken() -> None:
+    env = Faithful([Task(family="faithful")] * NUM_ENVS, reply={"obs": nothing((2, 1)), "reward": np.array([0.0, np.inf, 0.0])})
+    seen = CheckedEnv(env, "mine:family", takes_nan=True)
+    got, reward, *_ = seen.step(ACTIONS)
+    assert np.isnan(got[2, 1]) and np.isinf(reward[1])
+    env.restart = lambda slots: np.zeros((len(slots), 2), np.float32)  # type: ignore[method-assign]
+    assert seen.restart(np.array([0, 2])).shape == (2, 2)
+    env.restart = lambda slots: np.zeros((3, 2), np.float32)  # type: ignore[method-assign]
+    with pytest.raises(EnvFaultError, match=r"restart returned .* and 2 of them, as an array of shape \(2, 2\)"):
+        seen.restart(np.array([0, 2]))
+
+
 def test_an_index_that_stands_for_nothing_is_named_with_its_slot() -> None:
-    with pytest.raises(EnvFaultError, match=r"slot 2: step returned the observation 4; the space is Discrete\(4\)"):
+    with pytest.raises(EnvFaultError, match=r"slot 2, step 1: step returned the observation 4; the space is Discrete\(4\)"):
         checked(Discrete(4), obs=np.array([0, 3, 4])).step(ACTIONS)
     with pytest.raises(EnvFaultError, match="float64"):
         checked(Discrete(4), obs=np.zeros(3)).step(ACTIONS)
@@ -175,8 +191,7 @@ def test_the_final_observation_of_a_terminated_episode_becomes_zeros_where_it_is
 
 
 def test_a_fault_survives_pickling_and_names_what_is_known() -> None:
-    fault = EnvFaultError("step", "raised ValueError: boom", family="gym:X-v0", slot=3)
-    fault.locate([0, 0, 0, 16])
+    fault = EnvFaultError("step", "raised ValueError: boom", family="gym:X-v0", slot=3, step=17)
     fault.actor = 1
     again = pickle.loads(pickle.dumps(fault))
     assert str(again) == str(fault) == "environment gym:X-v0, actor 1, slot 3, step 17: step raised ValueError: boom"
@@ -192,7 +207,7 @@ def test_a_fault_survives_pickling_and_names_what_is_known() -> None:
         (Family(make=lambda tasks: Faithful(tasks, reply={"reward": np.zeros(1)})), "step returned the rewards"),
         (
             Family(make=lambda tasks: Faithful(tasks, reply={"raises": KeyError("goal")})),
-            "mine:family: step raised KeyError: 'goal'",
+            "mine:family, step 1: step raised KeyError: 'goal'",
         ),
         (Family(draw=lambda num_tasks: 1 / 0), "environment faithful: sample raised ZeroDivisionError"),
         (Family(draw=lambda num_tasks: []), "sample returned [] (list); it must return 2 tasks"),
@@ -238,7 +253,7 @@ def test_engines_keep_the_contract_by_the_short_way_and_nothing_of_theirs_is_cha
     np.testing.assert_array_equal(plain.reset(seed=1)[0], seen.reset(seed=1))
     rng = np.random.default_rng(2)
     for _ in range(60):
-        actions = contract._random_actions(plain, rng)
+        actions = contract.random_actions(plain, rng)
         for want, got in zip(plain.step(actions)[:4], seen.step(actions)[:4], strict=True):
             np.testing.assert_array_equal(want, got)
     plain.close(), env.close()

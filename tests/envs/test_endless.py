@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from envs.batched import BatchedEnv
+from envs.family import TaskFamily
 from envs.registry import listed_families, resolve
-from envs.task import TaskFamily
 
 FAMILIES = [family for family in listed_families() if not family.name.startswith("atari")]
 

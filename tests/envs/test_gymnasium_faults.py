@@ -112,7 +112,9 @@ def test_a_terminated_episode_may_end_without_an_observation() -> None:
 def test_a_number_beyond_single_precision_is_named_and_no_warning() -> None:
     env = CheckedEnv(made("huge"), "mine")
     env.reset(seed=0)
-    with pytest.raises(EnvFaultError, match=r"^environment mine, slot 0: step returned an observation that is inf at \[0\]"):
+    with pytest.raises(
+        EnvFaultError, match=r"^environment mine, slot 0, step 1: step returned an observation that is inf at \[0\]"
+    ):
         env.step(np.zeros(3, np.int64))
 
 

@@ -16,7 +16,8 @@ from torch.nn.functional import conv1d, leaky_relu
 
 from actors.bounds import ActionBounds
 from actors.lifetimes import LifeSeed
-from envs.task import Task, TaskFamily
+from envs.family import TaskFamily
+from envs.task import Task
 from learners.learned_loss.inner_loop import LifeConfig, draw_start
 from learners.learned_loss.network import LossConfig, LossShape
 from learners.networks.spaces import SpaceSpec

@@ -52,7 +52,7 @@ class RayWorker:
     can_be_ended = True
     has_place = False
 
-    def __init__(self, make: MakeCollector, run_name: str, index: int, num_cpus: int) -> None:
+    def __init__(self, make: MakeCollector, run_name: str, index: int, num_cpus: int, *, has_payload: bool) -> None:
         from cluster.backends.ray.calls import named
         from cluster.backends.ray.workers import RemoteCollectorWorker
 
@@ -60,6 +60,7 @@ class RayWorker:
             options = RemoteCollectorWorker.options(name=name, num_cpus=num_cpus, **OPTIONS)
             return options.remote(make, run_name, index, os.getcwd())
 
+        self._has_payload = has_payload
         self._actor, self._place = named(start, f"{run_name}/actor-{index}"), ""
         # calls to one actor are worked off in order, so both may be sent off, and what it is for behind them
         self._gates = [self._actor.place.remote(), self._actor.build.remote()]
@@ -86,7 +87,7 @@ class RayWorker:
         except Exception as error:
             return Raised(worker=self, error=error)
         if gate is None:
-            return Answered(worker=self, report=value, payload=refs[1])
+            return Answered(worker=self, report=value, payload=refs[1] if self._has_payload else None)
         if value is None:
             return Ready(worker=self)
         self._place = str(value)
@@ -143,7 +144,8 @@ class RayBackend:
         self._resized = math.inf
 
     def _spawn(self, index: int) -> Worker:
-        return RayWorker(self._make_collector, self._where.run_name, index, self._num_cpus)
+        has_payload = self._device is not None  # a learner on the driver's thread learns from reports
+        return RayWorker(self._make_collector, self._where.run_name, index, self._num_cpus, has_payload=has_payload)
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
         """See `cluster.backends.base.Backend`.

@@ -34,7 +34,7 @@ def settings_of(source: Source, shape: LossShape, changes: Mapping[str, Any]) ->
     """Return the settings that a source and `changes` (by dotted name) come to, checked.
 
     Args:
-        source: the run that is asked for its lives, or a file, for which the defaults stand in.
+        source: the run or file that is asked for its lives; the defaults stand in where it does not know.
         shape: of its loss.
         changes: typed by a person.
 
@@ -54,9 +54,9 @@ def settings_of(source: Source, shape: LossShape, changes: Mapping[str, Any]) ->
 
 
 def _of_run(source: Source) -> AdaptConfig:
-    """The settings that stand in a run's config.json under the same names."""
+    """The settings that stand in a run's config under the same names."""
     kept = {name: source.tree[name] for name in ("lives_per_chunk", "life", "loss") if name in source.tree}
-    return from_tree(AdaptConfig, kept, str(source.folder / "config.json"))
+    return from_tree(AdaptConfig, kept, f"what {source.loss_file} was evolved for")
 
 
 def _loss_of(shape: LossShape) -> LossConfig:

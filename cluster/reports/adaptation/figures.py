@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.adaptation import AdaptedLife, Learner
+from actors.fresh_policies import AdaptedLife, Learner
 from actors.life_experience import LivedEpisode
 from cluster.reports.bootstrap import Estimate, mean_estimate, mean_intervals, share_estimate
 from envs.task import Split

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from actors.adaptation import AdaptationChunk, AdaptationSetup, AdaptedChunk, adapt
+from actors.fresh_policies import AdaptationChunk, AdaptationSetup, AdaptedChunk, adapt
 from cluster.backends.hosts import leave_with_parent
 
 LOOK_EVERY_S = 0.2

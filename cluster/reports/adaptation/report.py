@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from actors.adaptation import AdaptedLife
 from actors.chunks import NotFinite
+from actors.fresh_policies import AdaptedLife
 from cluster.reports.adaptation.figures import Comparison, Curve, Group
 from cluster.reports.adaptation.plot import NAMES, SIDES
 from cluster.reports.bootstrap import Estimate

@@ -1,14 +1,19 @@
-"""Where the loss comes from: a run of `metaray train epg`, or a file. Only names and JSON are read: wrong input is answered at once."""
+"""Where the loss comes from: a run of `metaray train epg`, of which only names and JSON are read, so that wrong input is answered at once,
+or a file, which says itself what it was evolved for.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cluster.store.former import DEFAULT_ALGORITHM, completed
 from cluster.store.run_directory import open_run, read_json
 from envs.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from learners.learned_loss.loss import LearnedLoss
 
 Phi = Literal["best", "last"]
 
@@ -24,13 +29,15 @@ class Source:
         loss_file: phi.
         folder: where results go that were given no place.
         family: whose tasks are to be learned.
-        tree: config.json of the run, with the former values of what it lacks; empty for a file on its own.
+        tree: config of the run, with the former values of what it lacks; empty for a file that does not say.
+        loss: what the file holds, where it was read.
     """
 
     loss_file: Path
     folder: Path
     family: str
     tree: dict[str, Any] = field(default_factory=dict)
+    loss: LearnedLoss | None = None
 
 
 def find_source(path: Path, *, family: str, phi: Phi) -> Source:
@@ -66,6 +73,10 @@ def _of_file(path: Path, family: str, phi: Phi) -> Source:
         raise InvalidInputError(f"{path} is no learned loss: allowed is a run directory, or a file that ends with .safetensors")
     if phi != "best":
         raise InvalidInputError(f"--phi {phi} chooses among the losses of a run, and {path} is a single one: leave it out")
+    from learners.learned_loss.loss import LearnedLoss
+
+    loss = LearnedLoss.load(path)
+    family = family or str(loss.evolved.get("family", ""))
     if not family:
         raise InvalidInputError(f"{path} does not say what to learn: give --family (`metaray tasks` lists them)")
-    return Source(loss_file=path, folder=path.parent, family=family)
+    return Source(loss_file=path, folder=path.parent, family=family, tree=completed(loss.evolved), loss=loss)

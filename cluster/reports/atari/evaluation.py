@@ -1,7 +1,7 @@
 """The file of one evaluation of an Atari run under a published protocol.
 
-evaluation-no-op-s0.json                 as many games as the protocol asks for
-evaluation-no-op-2-episodes-s0.json      another number, and `deviations` in the file says so
+evaluation-no-op-s0-4000-steps.json               as many games as the protocol asks for, after 4,000 steps of training
+evaluation-no-op-2-episodes-s0-4000-steps.json    another number, and `deviations` in the file says so
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Evaluation:
     def file_name(self) -> str:
         """What its file is called."""
         fewer = f"-{self.episodes_per_game}-episodes" if self.deviations else ""
-        return f"evaluation-{self.protocol}{fewer}-s{self.seed}{'' if self.env_steps else '-untrained'}.json"
+        weights = f"{self.env_steps}-steps" if self.env_steps else "untrained"
+        return f"evaluation-{self.protocol}{fewer}-s{self.seed}-{weights}.json"
 
 
 def deviations(protocol: Protocol, num_episodes: int) -> tuple[str, ...]:

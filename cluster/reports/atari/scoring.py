@@ -17,6 +17,8 @@ from actors.evaluate import evaluate
 from cluster.config import RunConfig
 from cluster.reports.atari.evaluation import Evaluation, GameScore, deviations, human_percents, write
 from cluster.reports.atari.scores import aggregate
+from cluster.reports.evaluation import MAX_SLOTS
+from cluster.reports.results import AGAIN
 from cluster.run.display import Terminal, number
 from cluster.run.episodes_bar import episodes_bar
 from envs.atari.families import AtariFamily
@@ -24,9 +26,6 @@ from envs.atari.games import human_normalised
 from envs.atari.protocols import ACTION_REPEAT, Protocol
 from envs.registry import resolve
 from learners.trajectory import Episode, Snapshot
-
-MAX_SLOTS = 64
-"""Emulators side by side: enough to fill the machine's threads, few enough for its memory."""
 
 
 def score(
@@ -67,7 +66,8 @@ def score(
         command=command,
         games=games,
     )
-    _print(evaluation, protocol, write(run, evaluation))
+    again = AGAIN if (run / evaluation.file_name).exists() else ""
+    _print(evaluation, protocol, f"{write(run, evaluation)}{again}")
     return evaluation
 
 
@@ -130,7 +130,7 @@ def _score(game: str, episodes: Sequence[Episode]) -> GameScore:
     )
 
 
-def _print(evaluation: Evaluation, protocol: Protocol, file: Path) -> None:
+def _print(evaluation: Evaluation, protocol: Protocol, written: str) -> None:
     console = Terminal(highlight=False)
     frames = evaluation.env_steps * ACTION_REPEAT
     weights = f"weights after {evaluation.env_steps:,} steps ({frames:,} frames)" if evaluation.env_steps else "untrained weights"
@@ -146,7 +146,7 @@ def _print(evaluation: Evaluation, protocol: Protocol, file: Path) -> None:
     lines.append(
         played + (f": [bold yellow]{', '.join(evaluation.deviations)}[/]" if evaluation.deviations else ", as the protocol asks")
     )
-    for line in [*lines, f"  written  {escape(str(file))}"]:
+    for line in [*lines, f"  written  {escape(written)}"]:
         console.print(line, soft_wrap=True)
 
 

@@ -64,11 +64,12 @@ WRONG = [
     (["resume", "nowhere"], "the run directory nowhere does not exist"),
     (["evaluate", "nowhere"], "the run directory nowhere does not exist"),
     (["evaluate", "nowhere", "--episodes", "0"], "--episodes = 0 is out of range"),
+    (["evaluate", "nowhere", "--episodes", "9", "--num-tasks", "10"], "--num-tasks = 10 is out of range: allowed is [1, 9]"),
     (["plot", "nowhere"], "the run directory nowhere does not exist"),
     (["presets", "nope"], "unknown preset 'nope'"),
     (["tasks", "nope"], "unknown task family 'nope'"),
     (["tasks", "cartpole", "--sample", "-1"], "--sample = -1 is out of range"),
-    (["tasks", "--sample", "3"], "--sample wants a family"),
+    (["tasks", "--sample", "3"], "--sample and --check want a family"),
 ]
 
 
@@ -255,13 +256,34 @@ def test_evaluation_is_the_same_twice_and_writes_its_episodes(finished: Path, ca
     contents = []
     for _ in range(2):
         assert main(["evaluate", str(finished), "--episodes", "70", "--seed", "5"]) == 0
-        contents.append(json.loads((finished / "evaluation-test-s5.json").read_text()))
+        (file,) = finished.glob("evaluation-test-s5-*-steps-episodes-70.json")
+        contents.append(json.loads(file.read_text()))
     assert contents[0] == contents[1]
     assert len(contents[0]["episodes"]) == contents[0]["num_episodes"] == 70
     assert main(["evaluate", str(finished), "--episodes", "20", "--untrained", "--greedy", "--tasks", "train"]) == 0
-    untrained = json.loads((finished / "evaluation-train-s0-greedy-untrained.json").read_text())
+    untrained = json.loads((finished / "evaluation-train-s0-greedy-untrained-episodes-20.json").read_text())
     assert untrained["env_steps"] == 0 < contents[0]["env_steps"]
-    assert "episodes of 1 task" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "mean over 70 episodes; 95 % interval" in out and "70 episodes of 1 task" in out
+    assert out.count("(again: it held the same settings)") == 1
+
+
+def test_results_of_other_settings_stand_beside_one_another_or_are_refused(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {*finished.glob("evaluation-*")}
+    for options in ([], ["--episodes", "64"], ["--episodes", "7"], ["--max-episode-steps", "50"], ["--greedy"]):
+        assert main(["evaluate", str(finished), "--seed", "9", *options]) == 0
+    files = {*finished.glob("evaluation-*")} - before
+    assert len(files) == 4
+    file = min(files, key=lambda path: len(path.name))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"max_episode_steps": 7}))
+    capsys.readouterr()
+    assert main(["evaluate", str(finished), "--seed", "9"]) == 2
+    said = f"{file} holds a result of other settings (max_episode_steps = 7, and here it is 30000): move it away"
+    assert capsys.readouterr().err == f"metaray: {said}\n"
+    assert main(["evaluate", str(finished), "--num-tasks", "2"]) == 2
+    assert "--num-tasks 2: cartpole has a single task, so leave it out" in capsys.readouterr().err
 
 
 def test_runs_are_plotted(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium
+import numpy as np
 import pytest
 
 from cluster.main import main
 from cluster.store.checkpoint import saved
+from learners.learned_loss.loss import LearnedLoss
+from learners.learned_loss.network import LossShape
 
 MODULE = """
 import signal
@@ -103,16 +106,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("family", "said"),
     [
-        ("own_walks:column", "environment own_walks:column: step returned the rewards an array of shape (2, 1), float64"),
+        ("own_walks:column", "environment own_walks:column, step 1: step returned the rewards an array of shape (2, 1), float64"),
         ("gym:own_walks:Endles-v0", "unknown Gymnasium environment 'Endles-v0'; did you mean gym:own_walks:Endless-v0?"),
     ],
 )
-@pytest.mark.parametrize("command", ["train", "tasks"])
+@pytest.mark.parametrize("command", ["train", "tasks", "adapt"])
 def test_what_the_trial_finds_is_one_line_and_leaves_nothing(
     folder: Path, command: str, family: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shape = LossShape(obs_size=1, action_size=2, is_discrete=True, architecture="release", reward_input=True)
+    LearnedLoss(shape, np.zeros(shape.num_parameters), {"family": "cartpole"}).save("loss.safetensors")
     before = sorted(folder.iterdir())
-    assert main([*SMALL, "--family", family, *TINY] if command == "train" else ["tasks", family]) == 2
+    commands = {"train": [*SMALL, "--family", family, *TINY], "tasks": ["tasks", family]}
+    assert main(commands.get(command, ["adapt", "loss.safetensors", "--family", family])) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"metaray: {said}")
     assert error.count("\n") == 1
@@ -123,7 +129,7 @@ def test_what_the_trial_finds_is_one_line_and_leaves_nothing(
     ("family", "said"),
     [
         ("own_walks:domain", "environment walk, actor 0, slot "),
-        ("own_walks:off_map", "environment walk, actor 0: step raised LookupError: off the map (own_walks.py:41)"),
+        ("own_walks:off_map", "environment walk, actor 0, step 21: step raised LookupError: off the map (own_walks.py:41)"),
     ],
 )
 def test_a_family_of_ones_own_that_fails_later_is_one_line_with_the_learner_saved(
@@ -168,7 +174,7 @@ def test_an_evaluation_of_what_does_not_end_is_cut_and_says_so(folder: Path, cap
         "--max-episode-steps N sets another limit\n"
     )
     assert "50 steps each" in captured.out
-    written = json.loads((folder / "run" / "evaluation-test-s0.json").read_text())
+    written = json.loads(next((folder / "run").glob("evaluation-test-*")).read_text())
     assert (written["num_cut"], written["max_episode_steps"], written["mean_return"]) == (3, 50, 50.0)
     assert [episode["cut"] for episode in written["episodes"]] == [True] * 3
     assert main(["evaluate", "run", "--max-episode-steps", "0"]) == 2
@@ -180,7 +186,7 @@ def test_an_evaluation_whose_episodes_all_end_says_nothing(folder: Path, capsys:
     capsys.readouterr()
     assert main(["evaluate", "run", "--episodes", "3"]) == 0
     assert capsys.readouterr().err == ""
-    written = json.loads((folder / "run" / "evaluation-test-s0.json").read_text())
+    written = json.loads(next((folder / "run").glob("evaluation-test-*")).read_text())
     assert (written["num_cut"], written["max_episode_steps"]) == (0, 30_000)
     assert not any("cut" in episode for episode in written["episodes"])
 

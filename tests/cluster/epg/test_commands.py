@@ -138,7 +138,7 @@ def test_runs_are_plotted_and_kinds_do_not_mix(finished: Path, tmp_path: Path, c
     (tmp_path / "other" / "config.json").write_text("{}")
     capsys.readouterr()
     assert main(["plot", str(finished), str(tmp_path / "other")]) == 2
-    assert "runs of epg and impala cannot stand in one picture" in capsys.readouterr().err
+    assert "runs of epg and impala cannot share an axis" in capsys.readouterr().err
     assert main(["scale", str(tmp_path / "other"), "--actors", "2"]) == 2
     assert "is one of impala: only runs of epg have a journal and a size" in capsys.readouterr().err
     assert main(["evaluate", str(finished)]) == 2

@@ -8,8 +8,8 @@ import pytest
 
 from cluster.algorithms import ALGORITHMS
 from cluster.epg.config import EpgRunConfig, check
-from cluster.epg.presets import PRESETS
 from cluster.overrides import apply, from_tree, to_tree
+from cluster.presets.epg import PRESETS
 from envs.errors import InvalidInputError
 from learners.evolution import EvolutionConfig
 

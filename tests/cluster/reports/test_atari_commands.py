@@ -57,15 +57,21 @@ def cartpole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def the_only(run: Path, name: str) -> Path:
+    (file,) = run.glob(f"{name}.json")
+    return file
+
+
 def test_a_run_is_scored_under_the_noop_protocol_and_fewer_episodes_are_said(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     contents = []
     for _ in range(2):
         assert main(["evaluate", str(run), "--protocol", "no-op", "--episodes", "3", "--seed", "7"]) == 0
-        contents.append((run / "evaluation-no-op-3-episodes-s7.json").read_text())
+        contents.append(the_only(run, "evaluation-no-op-3-episodes-s7-*-steps").read_text())
     assert contents[0] == contents[1]
     out = capsys.readouterr().out
+    assert out.count("(again: it held the same settings)") == 1
     assert "3 episodes a game in place of 200" in out
     assert "% of the human score" in out
     written = json.loads(contents[0])
@@ -82,7 +88,7 @@ def test_a_run_is_scored_under_the_noop_protocol_and_fewer_episodes_are_said(
 def test_the_sticky_protocol_gives_other_games(run: Path) -> None:
     assert main(["evaluate", str(run), "--protocol", "sticky", "--episodes", "3", "--seed", "7"]) == 0
     assert main(["evaluate", str(run), "--protocol", "no-op", "--episodes", "3", "--seed", "7"]) == 0
-    sticky, noop = (read(run / f"evaluation-{name}-3-episodes-s7.json") for name in ("sticky", "no-op"))
+    sticky, noop = (read(the_only(run, f"evaluation-{name}-3-episodes-s7-*-steps")) for name in ("sticky", "no-op"))
     assert sticky.games[0].lengths != noop.games[0].lengths
 
 
@@ -100,7 +106,7 @@ def test_as_many_episodes_as_the_protocol_asks_for_are_no_deviation(
     monkeypatch.setitem(PROTOCOLS, "no-op", replace(PROTOCOLS["no-op"], num_episodes=2))  # 200 games take minutes
     assert main(["evaluate", str(run), "--protocol", "no-op"]) == 0
     assert "2 whole games, as the protocol asks" in capsys.readouterr().out
-    evaluation = read(run / "evaluation-no-op-s0.json")
+    evaluation = read(the_only(run, "evaluation-no-op-s0-*-steps"))
     assert evaluation.deviations == ()
     assert newest(run, "no-op") is not None
 
@@ -111,7 +117,7 @@ def test_every_game_of_a_run_on_all_of_them_gets_its_own_episodes(
     run = train(tmp_path / "all", "--family", "atari57")
     monkeypatch.setattr(families, "GAMES", ("breakout", "pong"))  # 57 games take minutes
     assert main(["evaluate", str(run), "--protocol", "no-op", "--episodes", "2"]) == 0
-    evaluation = read(run / "evaluation-no-op-2-episodes-s0.json")
+    evaluation = read(the_only(run, "evaluation-no-op-2-episodes-s0-*-steps"))
     assert [(score.game, len(score.returns)) for score in evaluation.games] == [("breakout", 2), ("pong", 2)]
     assert evaluation.games[1].mean_return < 0 <= evaluation.games[0].mean_return
     assert "over 2 games" in capsys.readouterr().out
@@ -149,7 +155,7 @@ def test_a_protocol_on_anything_but_atari_is_refused_before_torch_is_loaded(cart
 
 def test_without_a_protocol_evaluation_is_as_ever(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run), "--episodes", "2"]) == 0
-    assert json.loads((run / "evaluation-test-s0.json").read_text())["num_episodes"] == 2
+    assert json.loads(the_only(run, "evaluation-test-s0-*-steps-episodes-2").read_text())["num_episodes"] == 2
     assert "2 episodes of 1 task" in capsys.readouterr().out
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cluster.algorithms import config_of, find_preset
 from cluster.overrides import to_tree
-from cluster.presets import config_of, find
 from cluster.reports.atari import tables
 from cluster.reports.atari.evaluation import Evaluation, GameScore, newest, write
 from cluster.reports.atari.report import Cell, Report, Row, make_report, read_run
@@ -50,7 +50,7 @@ def scored(
 ) -> Path:
     """A run directory as `metaray train` and `metaray evaluate` leave it, with the scores given."""
     family = family or f"atari:{next(iter(percents))}"
-    tree = to_tree(config_of(find("atari-impala")))
+    tree = to_tree(config_of(*reversed(find_preset("atari-impala"))))
     tree |= {"family": family, "seed": seed, "eta": list(eta), "meta": {"outer_gamma": gamma_bar}}
     tree["learner"] |= {"gamma": 0.9 if eta else gamma_bar} | changes
     tree["network"] |= {"torso": torso}

@@ -15,6 +15,7 @@ from envs.classic.family import NumpyFamily
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from envs.task import Task
+from tests.envs import windy
 
 
 def made(name: str, num_envs: int, seed: int = 0) -> BatchedEnv:
@@ -78,7 +79,7 @@ def test_a_parameter_that_the_dynamics_do_not_read_is_refused() -> None:
         resolve("cartpole").make([Task(family="cartpole", params=(("gravty", 1.0),))])
 
 
-@pytest.mark.parametrize("name", [*CLASSIC_FAMILIES])
+@pytest.mark.parametrize("name", [*CLASSIC_FAMILIES, windy.NAME])
 def test_saved_and_restored_it_goes_on_bit_for_bit(name: str) -> None:
     env, rng = made(name, 6), np.random.default_rng(0)
     env.reset(seed=2)

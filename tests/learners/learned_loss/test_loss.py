@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from torch import nn
 
 from envs.errors import InvalidInputError
 from learners.learned_loss.buffer import Steps
 from learners.learned_loss.inner_loop import LifeConfig, Lives, draw_start
-from learners.learned_loss.loss import FILE_NAME, History, LearnedLoss
+from learners.learned_loss.loss import FILE_NAME, FORMAT, History, LearnedLoss
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.learned_loss.objectives import LearnedObjective
 from learners.networks.spaces import SpaceSpec
@@ -88,22 +91,82 @@ def test_phi_is_no_parameter_to_be_trained() -> None:
     assert list(a_loss().parameters()) == []
 
 
-def test_a_file_gives_the_loss_back(tmp_path: Path) -> None:
-    loss = a_loss(NAMED, LossConfig(architecture="paper", reward_input=False))
+EVOLVED = {
+    "family": "hopper",
+    "life": {"buffer_rows": 64, "num_updates": 2},
+    "loss": {},
+    "lives_per_chunk": 4,
+    "metaray": "0.1.0",
+}
+
+
+def test_a_file_gives_the_loss_back_and_what_it_was_evolved_for(tmp_path: Path) -> None:
+    loss = LearnedLoss(a_loss(NAMED).shape, a_loss(NAMED).phi.numpy(), EVOLVED)
     loss.save(tmp_path / FILE_NAME)
     for path in (tmp_path, tmp_path / FILE_NAME, str(tmp_path)):
         again = LearnedLoss.load(path)
-        assert again.shape == loss.shape
+        assert (again.shape, again.evolved, again.history().num_rows) == (loss.shape, EVOLVED, 64)
         assert torch.equal(again.phi, loss.phi)
     assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_equal_losses_are_equal_files(tmp_path: Path) -> None:
+    for _ in range(8):  # the order of a file's metadata is drawn anew each time
+        loss = LearnedLoss(a_loss().shape, a_loss().phi.numpy(), dict(reversed(EVOLVED.items())))
+        loss.save(tmp_path / "a")
+        again = LearnedLoss(a_loss().shape, a_loss().phi.numpy(), EVOLVED)
+        again.save(tmp_path / "b")
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_file_of_an_older_version_loads_and_one_line_says_what_it_lacks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loss, file = a_loss(NAMED), tmp_path / FILE_NAME
+    metadata = {"format": "metaray learned loss 1", "shape": json.dumps(dataclasses.asdict(loss.shape))}
+    file.write_bytes(safetensors.numpy.save({"phi": loss.phi.numpy()}, metadata))
+    again = LearnedLoss.load(file)
+    assert (again.shape, again.evolved, again.history().num_rows) == (loss.shape, {}, 512)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{file} does not say for which family, inner loop and buffer its loss was evolved: an older version wrote it"
+    ]
 
 
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="no such file"):
         LearnedLoss.load(tmp_path)
-    (tmp_path / FILE_NAME).write_text("not a tensor in sight")
+    file = tmp_path / FILE_NAME
+    file.write_text("not a tensor in sight")
     with pytest.raises(InvalidInputError, match="cannot read the learned loss"):
         LearnedLoss.load(tmp_path)
+    shape = dataclasses.asdict(a_loss().shape)
+    for content, said in (
+        ({}, "format is 'unnamed'"),
+        ({"format": "metaray learned loss 3", "shape": shape}, "format is 'metaray learned loss 3'"),
+        ({"format": FORMAT, "shape": shape | {"architecture": "new"}}, "an architecture 'new' that this version does not know"),
+        ({"format": FORMAT, "shape": shape | {"size": 1}}, "cannot read the learned loss"),
+        ({"format": FORMAT, "shape": shape | {"obs_size": 6}}, "phi has shape"),
+    ):
+        file.write_bytes(safetensors.numpy.save({"phi": a_loss().phi.numpy()}, {"learned_loss": json.dumps(content)}))
+        with pytest.raises(InvalidInputError, match=said):
+            LearnedLoss.load(file)
+
+
+@pytest.mark.parametrize(
+    ("spec", "obs", "action", "said"),
+    [
+        (SPEC, np.zeros(6), np.zeros(2), r"an observation has shape \(6,\): the loss reads 5 numbers"),
+        (SPEC, np.zeros(5), np.zeros(3), r"an action has shape \(3,\): the loss reads 2 action components"),
+        (SPEC, np.zeros(5), 0.5, r"an action has shape \(\): the loss reads 2 action components"),
+        (NAMED, np.zeros(5), 3, "action 3: the loss reads one of 3 named actions"),
+        (NAMED, np.zeros(5), np.zeros(3), "the loss reads one of 3 named actions"),
+    ],
+)
+def test_a_loop_of_ones_own_with_other_spaces_is_told_at_its_first_step(
+    spec: SpaceSpec, obs: np.ndarray, action: object, said: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        a_loss(spec).history().append(obs, action, 0.0, False)
 
 
 def test_other_spaces_are_refused_in_one_line() -> None:
@@ -113,6 +176,8 @@ def test_other_spaces_are_refused_in_one_line() -> None:
         loss.check(SpaceSpec((11,), "float64", action_size=2), "hopper")
     with pytest.raises(InvalidInputError, match="reads 2 action components, reacher has 3"):
         loss.check(replace(SPEC, action_size=3), "reacher")
+    with pytest.raises(InvalidInputError, match="reads 2 action components, cartpole has 2 named actions"):
+        loss.check(replace(NAMED, num_actions=2), "cartpole")
     with pytest.raises(InvalidInputError, match="num_rows = 20 is out of range: the convolutions need 21"):
         loss.history(20)
 

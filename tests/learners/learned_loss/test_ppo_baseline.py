@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actors.adaptation import AdaptationChunk, AdaptationSetup, adapt
+from actors.fresh_policies import AdaptationChunk, AdaptationSetup, adapt
 from envs.registry import resolve
 from learners.learned_loss.inner_loop import LifeConfig
 from learners.learned_loss.network import LossConfig

@@ -62,7 +62,7 @@ def test_lives_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys
     capsys.readouterr()
     assert main(["adapt", str(run), "--seeds", "16", "--no-progress", "--baseline", "none"]) == 0
     captured = capsys.readouterr()
-    found = json.loads((run / "adaptation-test-s0.json").read_text())
+    found = json.loads((run / "adaptation-test-s0-seeds-16-baseline-none.json").read_text())
     (group,), lives = found["groups"], found["lives"]
     bad = [life["life"] for life in lives if life["fitness"] is None]
     assert len(bad) == group["num_not_finite"] and 0 < len(bad) < 8

@@ -16,10 +16,13 @@ import numpy as np
 import pytest
 
 from actors.chunks import spaces_of
+from cluster.epg.config import EpgRunConfig
+from cluster.epg.loss_files import LossFiles
 from cluster.main import main
 from cluster.overrides import to_tree
 from cluster.reports.adaptation.source import LOSS_FILES
-from cluster.store.run_directory import write_json
+from cluster.store.run_directory import RunDirectory, write_json
+from learners import epg
 from learners.learned_loss.inner_loop import LifeConfig
 from learners.learned_loss.loss import FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
@@ -58,7 +61,7 @@ def test_both_sides_against_ppo(run: Path, capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     for words in ("training tasks", "held-out tasks", "learned loss", "PPO", "of 4 tasks won", "224 steps each"):
         assert words in out
-    found = json.loads((run / "adaptation-both-s0.json").read_text())
+    found = json.loads((run / "adaptation-both-s0-seeds-4-baseline.passes-2.json").read_text())
     assert [(group["tasks"], group["trained_by"], group["num_lives"]) for group in found["groups"]] == [
         ("train", "learned", 4),
         ("train", "ppo", 4),
@@ -80,7 +83,7 @@ def test_both_sides_against_ppo(run: Path, capsys: pytest.CaptureFixture[str]) -
         assert group["curve"]["steps"] == [13 * 16, 14 * 16]
     assert [life["episodes"]["end_step"] for life in found["lives"]] == [[200]] * 16
     assert [one["num_tasks"] for one in found["comparisons"]] == [4, 4]
-    assert (run / "adaptation-both-s0.png").stat().st_size > 10_000
+    assert (run / "adaptation-both-s0-seeds-4-baseline.passes-2.png").stat().st_size > 10_000
 
 
 def test_a_file_with_a_family_and_without_baseline(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,21 +92,48 @@ def test_a_file_with_a_family_and_without_baseline(run: Path, tmp_path: Path, ca
     small = ["--set", "life.update_every=16", "life.minibatch_rows=8", "life.fitness_episodes=1"]
     assert main(["adapt", str(file), *options, *small]) == 0
     assert "PPO" not in capsys.readouterr().out
-    found = json.loads((out / f"adaptation-test-s0-{FAMILY}.json").read_text())
+    (file,) = out.glob(f"adaptation-test-s0-seeds-2-baseline-none-family-{FAMILY}-life.update_every-16-*.json")
+    assert len(file.name) < 130  # the rest of the settings as a digest
+    found = json.loads(file.read_text())
     assert (found["comparisons"], found["groups"][0]["curve"], found["steps_of_a_life"]) == ([], None, 32)
     assert found["settings"]["loss"]["architecture"] == "paper"
-    assert (out / f"adaptation-test-s0-{FAMILY}.png").exists()
+    assert file.with_suffix(".png").exists()
+
+
+def test_a_file_that_a_run_left_is_lived_with_as_in_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = EpgRunConfig(family=FAMILY, life=LIFE, loss=LOSS, lives_per_chunk=2)
+    shape = LossShape.of(LOSS, spaces_of(FAMILY))
+    state = epg.init(config.evolution, draw_phi(shape, np.random.default_rng(0)))
+    LossFiles(config, RunDirectory(path=tmp_path))(state)
+    assert main(["adapt", str(tmp_path / FILE_NAME), "--baseline", "none", "--seeds", "2", "--no-progress"]) == 0
+    assert capsys.readouterr().err == ""
+    found = json.loads((tmp_path / "adaptation-test-s0-seeds-2-baseline-none.json").read_text())
+    assert (found["family"], found["steps_of_a_life"]) == (FAMILY, 14 * 16)
+    assert (found["settings"]["life"], found["settings"]["lives_per_chunk"]) == (json.loads(json.dumps(to_tree(LIFE))), 2)
 
 
 def test_the_best_and_the_last_loss_are_two(run: Path) -> None:
     options = ["--baseline", "none", "--seeds", "2", "--updates", "2", "--no-progress"]
     assert main(["adapt", str(run), *options]) == 0
     assert main(["adapt", str(run), *options, "--phi", "last"]) == 0
-    best, last = (
-        json.loads((run / f"adaptation-test-s0{name}.json").read_text())["groups"][0]["fitness"]["value"]
-        for name in ("", "-last")
-    )
-    assert best != last
+    stem, end = "adaptation-test-s0-seeds-2-baseline-none", "-life.num_updates-2.json"
+    best, last = (json.loads((run / f"{stem}{name}{end}").read_text())["groups"][0] for name in ("", "-phi-last"))
+    assert best["fitness"]["value"] != last["fitness"]["value"]
+
+
+def test_the_same_adaptation_again_says_so_and_one_of_another_loss_is_refused(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["adapt", str(run), "--baseline", "none", "--seeds", "2", "--updates", "2", "--no-progress"]
+    for times in (0, 1):
+        assert main(command) == 0
+        assert capsys.readouterr().out.count("(again: it held the same settings)") == times
+    (file,) = run.glob("adaptation-*.json")
+    content = file.read_text()
+    (run / LOSS_FILES["last"]).replace(run / LOSS_FILES["best"])  # as after some more epochs
+    assert main(command) == 2
+    assert capsys.readouterr().err.startswith(f"metaray: {file} holds a result of other settings (phi_sha256 = ")
+    assert file.read_text() == content
 
 
 WRONG = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.adaptation import AdaptedLife, Learner
+from actors.fresh_policies import AdaptedLife, Learner
 from actors.life_experience import LivedEpisode
 from cluster.reports.adaptation.figures import MAX_BORDERS, Group, compare, grid, make_curve, make_groups, on_grid
 from cluster.reports.adaptation.plot import draw, name_of

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from actors.adaptation import SPLITS, AdaptationChunk, AdaptationSetup, adapt, chunks_for
 from actors.chunks import spaces_of
+from actors.fresh_policies import SPLITS, AdaptationChunk, AdaptationSetup, adapt, chunks_for
 from cluster.reports.adaptation.pool import LostProcessError, live_all
 from learners.learned_loss.inner_loop import LifeConfig
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.presets import Preset
+from cluster.presets import Preset, by_name
 
 
 def _preset(name: str, shows: str, time: str, updates: int, every: int, **settings: Any) -> Preset:
@@ -55,37 +55,34 @@ _HOPPER = {
 
 _PUBLISHED = {"num_workers": 256, "num_vectors": 64, "lives_per_chunk": 32}
 
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        _preset("point-goal", "a point that learns to go to a goal it cannot see", "8 min", 8, 16, **_POINT),
-        _preset("point-goal-halves", "the same with goals on one side, those of the other held out", "8 min", 8, 16, **_POINT),
-        _preset(
-            "random-hopper",
-            "a hopper with another gravity, friction, mass and thickness in each life",
-            "2 hours",
-            128,
-            64,
-            **_HOPPER,
-        ),
-        _preset("random-walker", "the same for a walker", "weeks", 256, 128, **_PUBLISHED),
-        _preset("random-reacher", "an arm whose links have other lengths in each life", "weeks", 512, 128, **_PUBLISHED),
-        _preset(
-            "directional-hopper",
-            "a hopper that shall go forward in one life and backward in another",
-            "2 days",
-            128,
-            64,
-            **_PUBLISHED,
-        ),
-        _preset("directional-halfcheetah", "the same for a half cheetah", "2 days", 256, 32, **_PUBLISHED),
-        _preset(
-            "goal-ant",
-            "an ant that walks to a goal, in training on one side, in testing on the other",
-            "2 weeks",
-            512,
-            32,
-            **_PUBLISHED,
-        ),
-    )
-}
+PRESETS = by_name(
+    _preset("point-goal", "a point that learns to go to a goal it cannot see", "8 min", 8, 16, **_POINT),
+    _preset("point-goal-halves", "the same with goals on one side, those of the other held out", "8 min", 8, 16, **_POINT),
+    _preset(
+        "random-hopper",
+        "a hopper with another gravity, friction, mass and thickness in each life",
+        "2 hours",
+        128,
+        64,
+        **_HOPPER,
+    ),
+    _preset("random-walker", "the same for a walker", "weeks", 256, 128, **_PUBLISHED),
+    _preset("random-reacher", "an arm whose links have other lengths in each life", "weeks", 512, 128, **_PUBLISHED),
+    _preset(
+        "directional-hopper",
+        "a hopper that shall go forward in one life and backward in another",
+        "2 days",
+        128,
+        64,
+        **_PUBLISHED,
+    ),
+    _preset("directional-halfcheetah", "the same for a half cheetah", "2 days", 256, 32, **_PUBLISHED),
+    _preset(
+        "goal-ant",
+        "an ant that walks to a goal, in training on one side, in testing on the other",
+        "2 weeks",
+        512,
+        32,
+        **_PUBLISHED,
+    ),
+)

@@ -1,0 +1,92 @@
+"""What the pictures of an algorithm's runs show, as data: a panel for each metric, and which settings leave a curve as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A metric over the course of runs.
+
+    Attributes:
+        metric: its name in metrics.jsonl; a name that ends with `*` stands for each metric that begins so, in a panel of its own.
+        label: of the axis, with its unit; empty for the name of the metric.
+        limits: of the axis, None where the values say.
+        is_noisy: shown with its running mean.
+        band: around the curve of a single run: one metric is a deviation to both sides, two are its edges.
+        band_label: what the band is.
+        points: a metric that is shown as points beside it.
+        points_label: what they are.
+        absent: what a person reads where no run has a value yet.
+    """
+
+    metric: str
+    label: str = ""
+    limits: tuple[float | None, float | None] = (None, None)
+    is_noisy: bool = False
+    band: tuple[str, ...] = ()
+    band_label: str = ""
+    points: str = ""
+    points_label: str = ""
+    absent: str = "no value yet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panels:
+    """The picture of an algorithm's runs.
+
+    Attributes:
+        axis: the metric that runs along the horizontal axis, and its label.
+        panels: the first one is large, the others stand below it.
+        idle: settings that change nothing in the course of a curve, though perhaps where it ends.
+        length: the setting that says how long a run is, the one that says what its schedules are laid over where that is another length,
+            and one that is false where no schedule is; empty for a schedule in every run.
+    """
+
+    axis: tuple[str, str]
+    panels: tuple[Panel, ...]
+    idle: tuple[str, ...]
+    length: tuple[str, str, str]
+
+
+_IDLE = ("seed", "preset", "keep_checkpoints", "log_every_s", "max_train_seconds")
+
+UNROLLS = Panels(
+    axis=("env_steps", "environment steps"),
+    panels=(
+        Panel(
+            metric="return/mean_100",
+            label="return (mean of the last 100 episodes)",
+            band=("return/p10_100", "return/p90_100"),
+            band_label="10th to 90th percentile of these episodes",
+            absent="no episode has ended yet",
+        ),
+        Panel(metric="eta/*"),
+        Panel(metric="throughput/env_steps_per_s", label="steps/s", limits=(0, None), is_noisy=True),
+        Panel(metric="lag/mean", label="lag (updates)", limits=(0, None), is_noisy=True),
+    ),
+    idle=(*_IDLE, "stop_return", "checkpoint_every_s", "checkpoint_every_rounds", "actor_deadline_s"),
+    length=("total_env_steps", "schedule_env_steps", "learner.anneal"),
+)
+"""Of a learner that takes in unrolls."""
+
+EVOLUTION = Panels(
+    axis=("epoch", "epochs"),
+    panels=(
+        Panel(
+            metric="fitness/mean",
+            label="fitness (return with the final policy)",
+            band=("fitness/std",),
+            band_label="one deviation over perturbed lives",
+            points="evaluation/score",
+            points_label="evaluation of phi itself, without guidance",
+            absent="no epoch has ended yet",
+        ),
+        Panel(metric="throughput/lives_per_s", label="lives/s", limits=(0, None)),
+        Panel(metric="alpha", label="guidance (alpha)", limits=(0, 1.05)),
+    ),
+    idle=(*_IDLE, "num_actors", "checkpoint_every_epochs", "chunk_deadline_s", "max_chunk_failures"),
+    length=("num_epochs", "schedule_epochs", ""),
+)
+"""Of an evolved loss, which does not depend on who lives its lives."""

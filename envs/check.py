@@ -1,0 +1,141 @@
+"""A family held against its contract for as long as a person waits, as gymnasium's `check_env` does for one environment.
+
+What every caller relies on is tried: equal seeds give equal tasks and equal episodes, a saved environment goes on as it would have, slots
+that are seeded alike play alike, and each answer of some episodes of random actions fits the spaces and is finite.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.contract import CheckedEnv, make_env, random_actions, sample_tasks
+from envs.errors import EnvFaultError, InvalidInputError
+from envs.family import TaskFamily
+from envs.task import Split, Task
+
+NUM_SLOTS, NUM_EPISODES, NUM_REPEATED = 4, 32, 64
+"""Environments in lockstep, episodes that are enough, and steps that are taken twice to see whether they are the same."""
+
+Replies = Sequence[tuple[np.ndarray, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What a check came to.
+
+    Attributes:
+        returns, lengths: of the episodes that ended, [E].
+        env_steps, seconds: of the play that they are of.
+        notes: what is allowed, and may be a mistake.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    env_steps: int
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def check_family(family: TaskFamily, name: str, *, seed: int = 0, max_seconds: float = 10.0) -> Played:
+    """Try what callers rely on; `name` is what a person calls the family.
+
+    Raises:
+        InvalidInputError: something is not so, in one line.
+    """
+    try:
+        tasks = _tasks(family, name, seed, "train")
+        shared = set(tasks) & set(_tasks(family, name, seed, "test"))
+        env = CheckedEnv(make_env(family, tasks), name)
+        twins = CheckedEnv(make_env(family, [tasks[0]] * 2), name)
+        try:
+            _check_repeats(env, name, seed, time.monotonic() + max_seconds / 4)
+            if twins.can_restart:
+                _check_seeded_slots(twins, name, seed)
+            played = _play(env, seed, max_seconds)
+        finally:
+            env.close(), twins.close()
+    except EnvFaultError as error:
+        raise InvalidInputError(str(error)) from error
+    is_drawn = any(parameter.low != parameter.high for parameter in family.parameters if not parameter.choices)
+    notes = [f"training and test tasks have {next(iter(shared))} in common"] if shared and is_drawn else []
+    return Played(**vars(played) | {"notes": (*notes, *played.notes)})
+
+
+def _tasks(family: TaskFamily, name: str, seed: int, split: Split) -> list[Task]:
+    """Draw tasks, twice from the same seed."""
+    first, again = (sample_tasks(family, NUM_SLOTS, np.random.default_rng(seed), split) for _ in range(2))
+    if first != again:
+        raise InvalidInputError(
+            f"family {name}: sample drew other {split} tasks from an equal generator: all chance is from its rng"
+        )
+    return first
+
+
+def _check_repeats(env: CheckedEnv, name: str, seed: int, give_up: float) -> None:
+    """Equal seeds and actions give equal episodes; and from where an environment was saved it goes on the same way."""
+    rng, actions = np.random.default_rng(seed), list[np.ndarray]()
+    first: list[tuple[np.ndarray, ...]] = [(env.reset(seed=seed),)]
+    while len(actions) < NUM_REPEATED and (not actions or time.monotonic() < give_up):
+        actions.append(random_actions(env, rng))
+        first.append(env.step(actions[-1])[:4])
+    again = [(env.reset(seed=seed),), *_replies(env, actions)]
+    _compare(first, again, name, "two episodes of one seed and equal actions differ", "all chance is from its rng")
+    if env.can_save:
+        saved = env.save()
+        later = _replies(env, actions)
+        env.restore(saved)
+        _compare(later, _replies(env, actions), name, "it was restored and went on another way", "save all of its state")
+
+
+def _check_seeded_slots(twins: CheckedEnv, name: str, seed: int) -> None:
+    """Two slots with one task, one seed and equal actions play the same."""
+    twins.seed_slots([seed, seed])
+    rows: list[tuple[np.ndarray, ...]] = [(twins.reset(),)]
+    rng = np.random.default_rng(seed)
+    for _ in range(8):
+        rows.append(twins.step(np.repeat(random_actions(twins, rng)[:1], 2, axis=0))[:4])
+    one, other = ([tuple(part[slot] for part in parts) for parts in rows] for slot in (0, 1))
+    _compare(one, other, name, "two slots of one task and seed differ", "a slot's episode is its own")
+
+
+def _replies(env: CheckedEnv, actions: Sequence[np.ndarray]) -> Replies:
+    return [env.step(action)[:4] for action in actions]
+
+
+def _compare(first: Replies, second: Replies, name: str, what: str, hint: str) -> None:
+    for step, (one, other) in enumerate(zip(first, second, strict=True)):
+        if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other, strict=True)):
+            raise InvalidInputError(f"environment {name}: {what} at step {step}: {hint}")
+
+
+def _play(env: CheckedEnv, seed: int, max_seconds: float) -> Played:
+    """Play whole episodes of random actions."""
+    rng, space, began = np.random.default_rng(seed), env.single_observation_space, time.monotonic()
+    so_far, num_steps, is_outside = np.zeros(env.num_envs), 0, False
+    returns, lengths = list[float](), list[int]()
+    env.reset(seed=seed)
+    while len(returns) < NUM_EPISODES and (not num_steps or time.monotonic() - began < max_seconds):
+        obs, reward, terminated, truncated, info = env.step(random_actions(env, rng))
+        so_far, num_steps = so_far + reward, num_steps + int((~info["is_first"]).sum())
+        is_outside = is_outside or not all(map(space.contains, obs))
+        for slot in np.flatnonzero(info.get("is_final", terminated | truncated)).tolist():
+            returns.append(float(so_far[slot]))
+            lengths.append(int(env.lengths[slot]))
+            so_far[slot] = 0.0
+    notes = {
+        f"no episode ended in {num_steps:,} steps of random actions": not returns,
+        f"every episode returned {returns[0]:g}: random actions find nothing to learn from" if returns else "": len({*returns})
+        == 1,
+        f"observations leave the bounds of their space, {' '.join(str(space).split())}; nothing clips them": is_outside,
+    }
+    return Played(
+        returns=np.array(returns),
+        lengths=np.array(lengths),
+        env_steps=num_steps,
+        seconds=time.monotonic() - began,
+        notes=tuple(note for note, is_so in notes.items() if is_so),
+    )
