@@ -13,7 +13,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from actors.evaluate import evaluate
-from actors.messages import UnrollRequest
+from actors.messages import Work
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.errors import EnvFaultError, InvalidInputError
 from envs.family import TaskFamily
@@ -84,8 +84,8 @@ def snapshot() -> Snapshot:
 
 
 def unrolls(actor: RolloutActor, num: int, first: int = 0, state: Any = None) -> list[Trajectory]:
-    requests = [UnrollRequest(actor=0, round=first + i, policy_version=5, state=state if i == 0 else None) for i in range(num)]
-    return [actor.unroll(request, snapshot())[1] for request in requests]
+    requests = [Work(round=first + i, index=0, actor=0, state=state if i == 0 else None) for i in range(num)]
+    return [actor.collect(request, snapshot())[1] for request in requests]
 
 
 @pytest.mark.parametrize("name", ["Nan", "None"])
@@ -155,7 +155,7 @@ def test_what_a_family_raises_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(mine, "sample", fail)
     with pytest.raises(EnvFaultError, match=r"^environment cartpole-physics, actor 2: sample raised LookupError: no task left"):
-        actor.unroll(UnrollRequest(actor=2, round=0, policy_version=5), weights)
+        actor.collect(Work(round=0, index=2, actor=2), weights)
     monkeypatch.undo()
     monkeypatch.setattr(mine, "make", fail)
     with pytest.raises(InvalidInputError, match="cannot be made with 3 slots: LookupError"):

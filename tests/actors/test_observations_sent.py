@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary
 
 from actors.chunks import spaces_of
 from actors.lifetimes import Stage
-from actors.messages import UnrollRequest
+from actors.messages import Work
 from actors.policy import Policy
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.registry import resolve
@@ -62,7 +62,7 @@ def unrolled(name: str, network: NetworkConfig) -> tuple[SpaceSpec, Trajectory]:
     spec = SpaceSpec.of(family.make(family.sample(1, np.random.default_rng(0))))
     _, state = actor_critic.init(spec, network, OptimiserConfig(), 1, torch.device("cpu"))
     snapshot = Snapshot(version=0, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
-    return spec, actor.unroll(UnrollRequest(actor=0, round=0, policy_version=0), snapshot)[1]
+    return spec, actor.collect(Work(round=0, index=0, actor=0), snapshot)[1]
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from actors.messages import UnrollRequest
+from actors.messages import Work
 from actors.policy import Policy
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.registry import resolve
@@ -54,7 +54,7 @@ def test_the_environment_gets_the_clipped_action_and_the_learner_the_sampled_one
     env = family.make(family.sample(1, np.random.default_rng(0)))
     _, state = actor_critic.init(SpaceSpec.of(env), NETWORK, OptimiserConfig(), 1, torch.device("cpu"))
     snapshot = Snapshot(version=0, arrays=parameters_to_arrays(actor_critic.network_arrays(state)))
-    _, trajectory = actor.unroll(UnrollRequest(actor=0, round=0, policy_version=0), snapshot)
+    _, trajectory = actor.collect(Work(round=0, index=0, actor=0), snapshot)
     np.testing.assert_allclose(np.stack(given), 2.0 * np.clip(trajectory.action, -1, 1))  # a pendulum's torque lies in [-2, 2]
     assert np.abs(trajectory.action).max() > 1.0
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from actors.messages import UnrollRequest
+from actors.messages import Work
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.registry import resolve
 from learners import actor_critic, impala
@@ -30,8 +30,8 @@ def snapshot_for(family: str, network: NetworkConfig) -> tuple[impala.Agent, Sna
 
 
 def unrolls(actor: RolloutActor, snapshot: Snapshot, num: int, first: int = 0) -> list[Trajectory]:
-    requests = [UnrollRequest(actor=0, round=first + i, policy_version=5) for i in range(num)]
-    return [actor.unroll(request, snapshot)[1] for request in requests]
+    requests = [Work(round=first + i, index=0, actor=0) for i in range(num)]
+    return [actor.collect(request, snapshot)[1] for request in requests]
 
 
 @pytest.mark.parametrize("family", ["cartpole-physics", "hopper-dynamics", "gym:MountainCarContinuous-v0"])
@@ -67,9 +67,7 @@ def test_steps_and_episodes_are_counted_once() -> None:
     """CartPole pays 1 for each step, so returns, lengths and steps must tally."""
     actor = RolloutActor(resolve("cartpole"), RECURRENT, SPEC, 0)
     _, snapshot = snapshot_for("cartpole", RECURRENT)
-    reports, trajectories = zip(
-        *(actor.unroll(UnrollRequest(actor=0, round=i, policy_version=5), snapshot) for i in range(5)), strict=True
-    )
+    reports, trajectories = zip(*(actor.collect(Work(round=i, index=0, actor=0), snapshot) for i in range(5)), strict=True)
     episodes = [episode for report in reports for episode in report.episodes]
     assert episodes
     assert all(episode.episode_return == episode.length for episode in episodes)
@@ -84,11 +82,7 @@ def test_steps_and_episodes_are_counted_once() -> None:
 def test_each_episode_plays_a_new_task_and_is_reported_under_its_own() -> None:
     actor = RolloutActor(resolve("cartpole-physics"), RECURRENT, SPEC, 0)
     _, snapshot = snapshot_for("cartpole-physics", RECURRENT)
-    episodes = [
-        episode
-        for i in range(6)
-        for episode in actor.unroll(UnrollRequest(actor=0, round=i, policy_version=5), snapshot)[0].episodes
-    ]
+    episodes = [episode for i in range(6) for episode in actor.collect(Work(round=i, index=0, actor=0), snapshot)[0].episodes]
     assert len({episode.task for episode in episodes}) == len(episodes) > 10
 
 
@@ -103,8 +97,8 @@ def test_a_replacement_goes_on_bit_for_bit(family: str) -> None:
     calm = fresh()
     unrolls(calm, snapshot, 3)
     state = calm.state()
-    want = calm.unroll(UnrollRequest(actor=0, round=3, policy_version=5), snapshot)
-    got = fresh().unroll(UnrollRequest(actor=0, round=3, policy_version=5, state=state), snapshot)
+    want = calm.collect(Work(round=3, index=0, actor=0), snapshot)
+    got = fresh().collect(Work(round=3, index=0, actor=0, state=state), snapshot)
     assert got[0].episodes == want[0].episodes
     for name in ("obs", "is_first", "action", "reward", "behaviour_log_prob", "previous_action"):
         np.testing.assert_array_equal(getattr(got[1], name), getattr(want[1], name), err_msg=name)

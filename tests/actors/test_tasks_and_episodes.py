@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from actors.evaluate import evaluate
-from actors.messages import UnrollRequest
+from actors.messages import Work
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.classic.family import NumpyFamily
 from learners import actor_critic
@@ -30,7 +30,7 @@ def snapshot() -> Snapshot:
 @pytest.mark.parametrize("family", [TERMINATING, TRUNCATING], ids=["terminated", "truncated"])
 def test_every_episode_has_a_task_of_its_own_however_the_last_one_ended(family: NumpyFamily, snapshot: Snapshot) -> None:
     actor = RolloutActor(family, NETWORK, RolloutSpec(num_envs=5, unroll_length=60, env_threads=1, run_seed=2), 0)
-    report, trajectory = actor.unroll(UnrollRequest(actor=0, round=0, policy_version=0), snapshot)
+    report, trajectory = actor.collect(Work(round=0, index=0, actor=0), snapshot)
     num_ends = (trajectory.truncated if family is TRUNCATING else trajectory.terminated).sum()
     assert len(report.episodes) == num_ends > 40
     lengths = [dict(episode.task.params)["length"] for episode in report.episodes]
@@ -39,7 +39,7 @@ def test_every_episode_has_a_task_of_its_own_however_the_last_one_ended(family: 
 
 def test_the_task_of_an_episode_is_the_one_that_it_was_acted_on(snapshot: Snapshot) -> None:
     actor = RolloutActor(TERMINATING, NETWORK, RolloutSpec(num_envs=5, unroll_length=60, env_threads=1, run_seed=2), 0)
-    report, _ = actor.unroll(UnrollRequest(actor=0, round=0, policy_version=0), snapshot)
+    report, _ = actor.collect(Work(round=0, index=0, actor=0), snapshot)
     for episode in report.episodes:
         assert episode.length == np.floor(dict(episode.task.params)["length"]) == episode.episode_return
 

@@ -84,7 +84,8 @@ def test_the_typed_address_goes_before_that_of_the_environment(monkeypatch: pyte
 def test_a_network_that_does_not_fit_is_refused() -> None:
     from cluster.overrides import apply
 
-    config = config_of(*reversed(find_preset("cartpole", "impala")))
-    preflight.check_network(config)
+    row, preset = find_preset("cartpole")
+    config = config_of(preset, row)
+    row.assembly().preflight(config, True)
     with pytest.raises(InvalidInputError, match="torso shallow needs images"):
-        preflight.check_network(apply(config, {"network.torso": "shallow"}))
+        row.assembly().preflight(apply(config, {"network.torso": "shallow"}), True)

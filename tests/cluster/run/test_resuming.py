@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.run.resuming import extend, schedule_line
 
 from cluster.config import RunConfig
 from cluster.main import main
+from cluster.run.unrolls import extend, schedule_line
 from cluster.store.metrics import read_metrics
 from cluster.store.run_directory import RunDirectory
 from learners.actor_critic import learning_rate

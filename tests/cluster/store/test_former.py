@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.epg.replay import config_of
 
 from cluster.algorithms import ALGORITHMS, config_of_run, read_config
 from cluster.epg.config import EpgRunConfig
 from cluster.overrides import convert, keys, to_tree
 from cluster.reports.adaptation.config import settings_of
 from cluster.reports.adaptation.source import LOSS_FILES, find_source
+from cluster.run.replay import config_of
 from cluster.store.former import FORMER, completed
 from cluster.store.journal import RunRecord
 from cluster.store.run_directory import RunDirectory, open_run, write_json
