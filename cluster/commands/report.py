@@ -41,8 +41,9 @@ class Report:
         from cluster.run.display import table_console
 
         show(report, table_console())
+        again = " (written over)" if file.exists() else ""
         beside = write(report, file, command=command)
-        print(f"written  {file} and {beside}")
+        print(f"written  {file} and {beside}{again}")
         return 0
 
 
