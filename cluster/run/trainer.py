@@ -121,7 +121,7 @@ def _assembled(
 
                 recorder = RayMetricsObserver(recorder, run.where.run_name, run.row)
             steps, rounds = (int(payload["statistics"].get(name, 0)) if payload else 0 for name in ("env_steps", "rounds"))
-            if (line := assembly.schedule_line(config, steps if assembly.is_stream else rounds)) is not None:
+            if (line := assembly.schedule_line(config, steps if assembly.counts_env_steps else rounds)) is not None:
                 recorder.on_event(line)
             backend = backend_of(run.row, assembly, keeper.sized(config), run.where)
             yield Loop(config, backend, recorder, make_schedule, keeper, payload)
