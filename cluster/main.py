@@ -8,6 +8,7 @@ Nothing but the standard library is imported before the project's own packages a
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -25,11 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append(os.getcwd())
     # One thread per process: the parallelism is in processes and in the simulators' own pools, and torch's would only fight them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from cluster.commands.command_line import run
+    from cluster.commands.command_line import parse
     from envs.errors import EnvFaultError, InvalidInputError
 
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return run(sys.argv[1:] if arguments is None else list(arguments))
+        return parse(typed).run(shlex.join(["metaray", *typed]))
     except InvalidInputError as error:
         print(f"metaray: {error}", file=sys.stderr)
         return 2

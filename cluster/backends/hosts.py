@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
@@ -90,7 +91,7 @@ class ProcessWorker:
         context = multiprocessing.get_context("spawn")
         self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=leave_with_parent)
         before = {process.pid for process in multiprocessing.active_children()}
-        with _sigint_blocked():  # which a process that starts here inherits
+        with starting_process():
             future = self._executor.submit(_build, make, index)
         self._process: BaseProcess | None = next(
             (one for one in multiprocessing.active_children() if one.pid not in before), None
@@ -160,9 +161,15 @@ def leave_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def starting_process() -> Iterator[None]:
+    """Let a process that is spawned in the block inherit that SIGINT is blocked, and not import the driver's main program.
+
+    It needs nothing of that program, and would look for it by name: a folder `metaray` where the driver was started would be taken for it.
+    """
+    before, main = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = main
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -29,16 +29,19 @@ class LearnerThread:
         host: the learner.
         emit: gets `Learned`, or what the learner raised.
         publish: makes the handle of new weights.
+
+    Attributes:
+        inbox: calls to make, in order.
     """
 
     def __init__(self, host: LearnerHost, emit: Callable[[Emitted], None], publish: Callable[[Snapshot], Handle]) -> None:
         self.host, self._emit, self._publish = host, emit, publish
-        self._inbox: queue.SimpleQueue[tuple[LearnCall, Sequence[Any]] | None] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[tuple[LearnCall, Sequence[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="learner", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
-        while (asked := self._inbox.get()) is not None:
+        while (asked := self.inbox.get()) is not None:
             try:
                 report, snapshot = self.host.learn(*asked)
                 self._emit(Learned(report=report, weights=self._publish(snapshot)))
@@ -46,13 +49,9 @@ class LearnerThread:
                 self._emit(error)
                 return
 
-    def learn(self, call: LearnCall, experience: Sequence[Any]) -> None:
-        """Start a call."""
-        self._inbox.put((call, experience))
-
     def close(self) -> None:
         """End it, after the calls that were started."""
-        self._inbox.put(None)
+        self.inbox.put(None)
         self._thread.join(timeout=60.0)
 
 
@@ -116,7 +115,7 @@ class LocalBackend:
     def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
         """See `cluster.backends.base.Backend`."""
         assert self._learner is not None
-        self._learner.learn(call, experience)
+        self._learner.inbox.put((call, experience))
 
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated, Protocol
 
 import tyro
@@ -53,7 +52,7 @@ Commands = (
 )
 
 
-def run(arguments: list[str]) -> int:
-    """Parse `arguments` and run the command; tyro itself answers `--help` and refuses what it cannot parse, with exit code 2."""
+def parse(arguments: list[str]) -> Command:
+    """Parse `arguments`; tyro itself answers `--help` and refuses what it cannot parse, with exit code 2."""
     parsed: Command = tyro.cli(Commands, args=arguments, prog="metaray", description=DESCRIPTION, config=(FlagCreatePairsOff,))
-    return parsed.run(shlex.join(["metaray", *arguments]))
+    return parsed

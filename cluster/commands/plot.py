@@ -38,9 +38,10 @@ class Plot:
         if not self.runs:
             raise InvalidInputError("give at least one run directory: metaray plot RUN...")
         directories = [run_directory.open_run(Path(run)) for run in dict.fromkeys(self.runs)]
-        default = directories[0].picture if len(directories) == 1 else Path("comparison.png")
-        file = Path(self.out) if self.out else default
-        again = " (written over)" if file.exists() and not self.out and len(directories) > 1 else ""
+        is_alone, shown = len(directories) == 1, f"{'-seconds' if self.x == 'seconds' else ''}{'-iqm' if self.iqm else ''}"
+        default = directories[0].picture if is_alone else Path("comparison.png")
+        file = Path(self.out) if self.out else default.with_stem(default.stem + shown)
+        again = " (written over)" if file.exists() and not self.out and not is_alone else ""
         from cluster.reports.curves import draw_runs
 
         draw_runs(directories, file, x=self.x, iqm=self.iqm)

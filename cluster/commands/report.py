@@ -40,8 +40,9 @@ class Report:
         from cluster.reports.atari.tables import show, write
 
         show(report, table_console())
+        again = " (written over)" if file.exists() else ""
         beside = write(report, file, command=command)
-        print(f"written  {file} and {beside}")
+        print(f"written  {file} and {beside}{again}")
         return 0
 
 

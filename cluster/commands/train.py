@@ -76,8 +76,30 @@ class TrainBase:
         config = self.resolve({settings[name]: value for name, value in options.items()})
         preflight.check_environment(config.family)
         algorithm.assembly().preflight(config, self.local)
-        path = Path(self.out) if self.out else None
-        return start(config, path, where, command=command, quiet=self.no_progress)
+        launch = {
+            "command": command,
+            "local": self.local,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": library_versions(),
+        }
+        from cluster.run.trainer import Run, train
+
+        place = Path(self.out) if self.out else self._default_path(algorithm, config)
+        with run_directory.claimed(place, is_default=not self.out) as claim:
+            directory = claim.directory
+            directory.begin(config, launch)
+            at = where(run_name=directory.path.name)
+            run = Run(row=algorithm, config=config, directory=directory, where=at, command=command, quiet=self.no_progress)
+            code = train(run, is_resumed=False)
+            if code > 128:  # by a signal, perhaps before anything was done
+                claim.discard()
+            return code
+
+    @staticmethod
+    def _default_path(algorithm: algorithms.Row, config: Any) -> Path:
+        known = algorithm.presets.get(config.preset)
+        family = None if known is not None and known.family == config.family else config.family
+        return run_directory.default_path(config.preset, family, config.seed)
 
     def _check_paths(self) -> None:
         """What can be told without reading the config, which loads torch."""
@@ -122,37 +144,3 @@ def check_where(*, local: bool, ray: str, insecure: bool) -> partial[Where]:
     if not local:
         preflight.check_ray(address)
     return partial(Where, is_local=local, address=address, is_insecure=insecure)
-
-
-def start(config: Any, path: Path | None, where: partial[Where], *, command: str, quiet: bool) -> int:
-    """Make the run directory and train in it; a run that never began leaves no directory.
-
-    Args:
-        config: the run.
-        path: its directory; None for one of its own under `runs`.
-        where: where it takes place.
-        command: what was typed.
-        quiet: print no progress.
-    """
-    from cluster.run.trainer import Run, train
-
-    row = algorithms.find(config.algorithm)
-    launch = {
-        "command": command,
-        "local": where.keywords["is_local"],
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": library_versions(),
-    }
-    known = row.presets.get(config.preset)
-    family = None if known is not None and known.family == config.family else config.family
-    place = path or run_directory.default_path(config.preset, family, config.seed)
-    with run_directory.claimed(place, is_default=path is None) as claim:
-        directory = claim.directory
-        directory.begin(config, launch)
-        run = Run(
-            row=row, config=config, directory=directory, where=where(run_name=directory.path.name), command=command, quiet=quiet
-        )
-        code = train(run, is_resumed=False)
-        if code > 128:  # by a signal, perhaps before anything was done
-            claim.discard()
-        return code

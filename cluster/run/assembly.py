@@ -32,7 +32,7 @@ class Assembly:
     """What the runs of one kind of collecting are made of.
 
     Attributes:
-        is_stream: schedules are laid over environment steps, and not over rounds.
+        counts_env_steps: schedules are laid over environment steps, and not over rounds.
         in_threads: on one machine its actors are threads; else more than one are processes.
         learner_on_driver: its learner takes so little that on Ray it is a thread of the driver.
         unit: what an actor is asked for, in words: `an unroll`.
@@ -50,7 +50,7 @@ class Assembly:
         schedule_line: (config, how far it is) -> what becomes of its schedules in a run that is longer or shorter than they are.
     """
 
-    is_stream: bool
+    counts_env_steps: bool
     in_threads: bool
     learner_on_driver: bool
     unit: str

@@ -158,7 +158,7 @@ def wanted(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, 
 
 
 ASSEMBLY = Assembly(
-    is_stream=False,
+    counts_env_steps=False,
     in_threads=False,
     learner_on_driver=True,
     unit="a chunk",

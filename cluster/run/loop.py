@@ -84,15 +84,31 @@ class Loop:
             KeyboardInterrupt: a stop was asked for, and no checkpoint can be made for want of actors that have no place.
         """
         try:
-            report, self._weights = self._start()
-            saved = None if self._checkpoint is None else self._checkpoint["statistics"]
-            self._statistics = Statistics(self._config, saved, version=report.version)
-            self._schedule = self._make_schedule(
-                report.version, self._weights, self._backend.put, lambda: self._statistics.goal_reached() is not None
-            )
-            return self._train()
+            self._begin()
+            while (reason := self._reached_end()) is None:
+                self._follow_wishes()
+                self._submit()
+                self._take_in(self._backend.wait(WAIT_S))
+                self._end_if_failed()
+                if time.perf_counter() >= self._next_status:
+                    self._report()
+            # a sliver of an interval would show a rate that never was; but a run shorter than one interval has this line of metrics only
+            self._report(logs=not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2)
+            self._keeper.close(self._backend.learner_state)
+            return self._statistics.result(reason, self._backend.get(self._weights).arrays, self._schedule)
         finally:
             self._backend.close()
+
+    def _begin(self) -> None:
+        """Start everything; the clocks of training run from here on."""
+        report, self._weights = self._start()
+        saved = None if self._checkpoint is None else self._checkpoint["statistics"]
+        self._statistics = Statistics(self._config, saved, version=report.version)
+        self._schedule = self._make_schedule(
+            report.version, self._weights, self._backend.put, lambda: self._statistics.goal_reached() is not None
+        )
+        self._next_status = time.perf_counter() + self._config.log_every_s
+        self._next_checkpoint = time.perf_counter() + self._keeper.checkpoint_every_s
 
     def _start(self) -> tuple[Any, Handle]:
         """Start the backend, and wait until actors are up."""
@@ -109,38 +125,29 @@ class Loop:
         except EnvFaultError as error:
             raise InvalidInputError(str(error)) from error
 
-    def _train(self) -> LoopResult:
-        clock = time.perf_counter
-        self._next_status = clock() + self._config.log_every_s
-        self._next_checkpoint = clock() + self._keeper.checkpoint_every_s
-        while True:
-            reason = self._reason_to_stop()
-            if reason == "stopped by signal" and self._schedule.stops_at_once:
-                self._drain()
-                break
-            is_due = reason is not None or self._checkpoint_due()
-            self._schedule.hold(is_due)
-            if is_due and not self._calls and self._schedule.may_checkpoint:
-                self._save()
-                if reason is not None:
-                    break
-                self._schedule.hold(False)
-            if clock() >= self._stop_by and self._backend.num_alive() < self._backend.num_actors:
-                self._say("the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint")
-                raise KeyboardInterrupt
-            self._follow_wishes()
-            self._submit()
-            self._take_in(self._backend.wait(WAIT_S))
-            if self._failure is not None:
-                if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else it never began
-                    self._save_what_there_is()
-                raise self._failure
-            if clock() >= self._next_status:
-                self._report()
-        # a sliver of an interval would show a rate that never was; but a run shorter than one interval has this line of metrics only
-        self._report(logs=not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2)
-        self._keeper.close(self._learner_state)
-        return self._statistics.result(reason, self._backend.get(self._weights).arrays, self._schedule)
+    def _reached_end(self) -> StopReason | None:
+        """Checkpoint where that is due and may be done; return why the run ends, once everything is saved."""
+        reason = self._reason_to_stop()
+        if reason == "stopped by signal" and self._schedule.stops_at_once:
+            self._drain()
+            return reason
+        is_due = reason is not None or self._checkpoint_due()
+        self._schedule.hold(is_due)
+        if is_due and not self._calls and self._schedule.may_checkpoint:
+            self._save()
+            self._schedule.hold(reason is not None)
+            return reason
+        if time.perf_counter() >= self._stop_by and self._backend.num_alive() < self._backend.num_actors:
+            self._say("the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint")
+            raise KeyboardInterrupt
+        return None
+
+    def _end_if_failed(self) -> None:
+        """Raise what an actor failed with, the learner saved first."""
+        if self._failure is not None:
+            if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else it never began
+                self._save_what_there_is()
+            raise self._failure
 
     def _reason_to_stop(self) -> StopReason | None:
         if self._stopped or self._observer.stop_requested():
@@ -238,12 +245,9 @@ class Loop:
 
     def _end_round(self, over: RoundOver) -> None:
         self._statistics.round_over(over)
-        self._keeper.round_over(over, self._statistics.train_s, self._learner_state)
+        self._keeper.round_over(over, self._statistics.train_s, self._backend.learner_state)
         if self._keeper.logs_rounds:
             self._log()
-
-    def _learner_state(self) -> dict[str, Any]:
-        return self._backend.learner_state()
 
     def _say(self, line: str) -> None:
         self._last_event = line
@@ -281,7 +285,7 @@ class Loop:
             self._say(f"the learner could not be saved: {described(error)}")
 
     def _save(self) -> None:
-        payload: dict[str, Any] = {"learner": self._learner_state(), "statistics": self._statistics.state()}
+        payload: dict[str, Any] = {"learner": self._backend.learner_state(), "statistics": self._statistics.state()}
         payload |= self._schedule.checkpoint()
         if "weights" in payload:
             snapshots = {round_: self._backend.get(handle) for round_, (_, handle) in payload["weights"].items()}

@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ from cluster.run.display import make_progress
 from cluster.run.last_lines import print_last_lines
 from cluster.run.life_checks import NotFiniteError
 from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, RunObserver
-from cluster.run.recorder import Recorder, logging_to, warn
+from cluster.run.observer import RunObserver
+from cluster.run.recorder import Recorder, logging_to
 from cluster.run.stop_flag import StopFlag
 from cluster.run.where import Where
 from cluster.store.metrics import MetricsLog
@@ -83,8 +84,8 @@ def train(run: Run, *, is_resumed: bool) -> int:
         metrics = MetricsLog(directory.metrics_file, directory.tensorboard, resumed_at=resumed_at)
         stop = StopFlag()
         try:
-            with contextlib.closing(metrics):
-                result = _loop(run, assembly, metrics, stop, payload)
+            with contextlib.closing(metrics), _assembled(run, assembly, metrics, stop, payload) as loop:
+                result = loop.run()
             summary = write_summary(directory, run.config, result, metrics.wall_s, run.command)
         except InvalidInputError:  # it did not begin, so what was said of it holds
             if said is not None:
@@ -101,8 +102,11 @@ def train(run: Run, *, is_resumed: bool) -> int:
         return stop.exit_code
 
 
-def _loop(run: Run, assembly: Assembly, metrics: MetricsLog, stop: StopFlag, payload: dict[str, Any] | None) -> LoopResult:
-    """Run the loop under a progress display, which is closed however it ends."""
+@contextlib.contextmanager
+def _assembled(
+    run: Run, assembly: Assembly, metrics: MetricsLog, stop: StopFlag, payload: dict[str, Any] | None
+) -> Iterator[Loop]:
+    """The loop of a run, under a progress display that is closed however it ends."""
     config, directory = run.config, run.directory
     title = " - ".join(dict.fromkeys((config.algorithm, config.preset, config.family, f"seed {config.seed}")))
     place = run.where.in_words if assembly.in_threads else run.where.with_actors(config.num_actors)
@@ -117,10 +121,10 @@ def _loop(run: Run, assembly: Assembly, metrics: MetricsLog, stop: StopFlag, pay
 
                 recorder = RayMetricsObserver(recorder, run.where.run_name, run.row)
             steps, rounds = (int(payload["statistics"].get(name, 0)) if payload else 0 for name in ("env_steps", "rounds"))
-            if (line := assembly.schedule_line(config, steps if assembly.is_stream else rounds)) is not None:
+            if (line := assembly.schedule_line(config, steps if assembly.counts_env_steps else rounds)) is not None:
                 recorder.on_event(line)
             backend = backend_of(run.row, assembly, keeper.sized(config), run.where)
-            return Loop(config, backend, recorder, make_schedule, keeper, payload).run()
+            yield Loop(config, backend, recorder, make_schedule, keeper, payload)
     finally:
         progress.close()
 
@@ -137,6 +141,3 @@ def _failed(directory: RunDirectory, error: Exception) -> int:
 
 def _resume_hint(directory: RunDirectory) -> str:
     return f"; `metaray resume {directory.path}` goes on from there" if directory.can_resume() else ""
-
-
-__all__ = ["Run", "train", "warn"]

@@ -217,7 +217,7 @@ def schedule_line(config: Any, taken: int) -> str | None:
 
 
 ASSEMBLY = Assembly(
-    is_stream=True,
+    counts_env_steps=True,
     in_threads=True,
     learner_on_driver=False,
     unit="an unroll",

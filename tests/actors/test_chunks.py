@@ -13,10 +13,11 @@ from envs.registry import resolve
 from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifeConfig
 from learners.learned_loss.network import LossConfig
+from tests.envs import windy
 
 LIFE = LifeConfig(num_updates=2, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.05, fitness_episodes=2)
 SETUP = LifeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LossConfig(), evolution=EvolutionConfig(sigma=0.5))
-HOPPERS = replace(SETUP, family="hopper-dynamics")
+HOPPERS, WINDY = replace(SETUP, family="hopper-dynamics"), replace(SETUP, family=windy.NAME)
 
 
 def lived(setup: LifeSetup, chunks: list[Chunk]) -> dict[int, tuple[float, ...]]:
@@ -33,7 +34,7 @@ def test_an_epoch_is_cut_into_chunks_that_cover_it() -> None:
     assert {(chunk.epoch, chunk.num_workers, chunk.num_vectors, chunk.alpha) for chunk in chunks} == {(4, 10, 5, 0.25)}
 
 
-@pytest.mark.parametrize("setup", [SETUP, HOPPERS], ids=["pendulum", "hopper-dynamics"])
+@pytest.mark.parametrize("setup", [SETUP, HOPPERS, WINDY], ids=["pendulum", "hopper-dynamics", "windy"])
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_order_and_repetition_change_no_bit(setup: LifeSetup, alpha: float) -> None:
     chunks = chunks_of("perturbed", 1, 8, 4, 4, alpha)
@@ -42,10 +43,11 @@ def test_order_and_repetition_change_no_bit(setup: LifeSetup, alpha: float) -> N
     assert len({fitness for values in there.values() for fitness in values}) == 8
 
 
+@pytest.mark.parametrize("setup", [HOPPERS, WINDY], ids=["hopper-dynamics", "windy"])
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
-def test_a_pair_shares_all_its_random_numbers(alpha: float) -> None:
+def test_a_pair_shares_all_its_random_numbers(setup: LifeSetup, alpha: float) -> None:
     """With next to no perturbation the two of a pair live the same life; without common random numbers they do not."""
-    still = replace(HOPPERS, evolution=EvolutionConfig(sigma=1e-30))
+    still = replace(setup, evolution=EvolutionConfig(sigma=1e-30))
     chunks = chunks_of("perturbed", 0, 4, 4, 4, alpha)
     (plus, minus, other, _) = lived(still, chunks)[0]
     assert plus == minus != other

@@ -16,6 +16,7 @@ from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
 from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Snapshot, Trajectory
+from tests.envs import windy
 
 RECURRENT = NetworkConfig(hidden_sizes=(16,), core="lstm", core_size=8, use_previous_action=True, use_previous_reward=True)
 SPEC = RolloutSpec(num_envs=6, unroll_length=40, env_threads=1, run_seed=3)
@@ -86,7 +87,7 @@ def test_each_episode_plays_a_new_task_and_is_reported_under_its_own() -> None:
     assert len({episode.task for episode in episodes}) == len(episodes) > 10
 
 
-@pytest.mark.parametrize("family", ["cartpole-physics", "hopper-dynamics", "gym:CartPole-v1"])
+@pytest.mark.parametrize("family", ["cartpole-physics", "hopper-dynamics", "gym:CartPole-v1", windy.NAME])
 def test_a_replacement_goes_on_bit_for_bit(family: str) -> None:
     _, snapshot = snapshot_for(family, RECURRENT)
     spec = RolloutSpec(num_envs=4, unroll_length=25, env_threads=1, run_seed=3, anchored=True)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cluster.main import main
+from envs.check import check_family
 from envs.registry import resolve
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tutorial_task_family.md"
 
 
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
 @pytest.fixture
 def page_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The page's code, saved as the page says, in the folder that the user is in."""
-    code = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(code) == 1
-    (tmp_path / "point_goal.py").write_text(code[0])
+    (tmp_path / "point_goal.py").write_text("\n\n".join(blocks("python")))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "point_goal", raising=False)
@@ -54,6 +60,35 @@ def test_an_episode_ends_at_the_goal_or_at_the_limit(page_module: str) -> None:
     assert ended == {0: "terminated", 1: "truncated"}
 
 
+def test_a_hidden_goal_is_not_seen(page_module: str) -> None:
+    family = resolve(f"{page_module}:hidden")
+    env = family.make(family.sample(3, np.random.default_rng(0)))
+    assert env.reset(seed=0)[0].tolist() == [[0.0, 0.0]] * 3
+    assert check_family(family, "point_goal:hidden", max_seconds=0.2).notes == ()
+
+
+def hidden_command() -> list[str]:
+    """The page's command on the hidden task."""
+    (command,) = [text for text in blocks("console") if "point_goal:hidden" in text]
+    return [word for word in shlex.split(command.replace("\\\n", " ")) if not word.startswith("max_train_seconds")][2:]
+
+
+def test_the_command_on_the_hidden_task_runs(page_module: str) -> None:
+    assert main([*hidden_command(), "total_env_steps=3000", "--no-progress", "--out", "run"]) == 0
+    config = json.loads(Path("run/config.json").read_text())
+    assert (config["network"]["core"], config["learner"]["reward_scale"], config["stop_return"]) == ("gru", 0.1, 475.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("is_the_pages", "low", "high"), [(True, 4.0, 9.0), (False, -1.0, 1.0)])
+def test_the_hidden_goal_is_found_with_a_memory_and_not_without(
+    page_module: str, is_the_pages: bool, low: float, high: float
+) -> None:
+    command = hidden_command() if is_the_pages else hidden_command()[: hidden_command().index("--set") + 1]
+    assert main([*command, "total_env_steps=250000", "--no-progress", "--out", "run"]) == 0
+    assert low < json.loads(Path("run/summary.json").read_text())["final_return"] < high
+
+
 def test_the_page_is_as_short_as_it_says() -> None:
-    code = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
-    assert sum(bool(line.strip()) for line in code.splitlines()) <= 32
+    assert sum(bool(line.strip()) for line in blocks("python")[0].splitlines()) <= 32

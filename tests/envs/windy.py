@@ -27,7 +27,7 @@ class Windy(NumpyEnv):
 
     def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         after = state + 0.1 * actions + rng.normal(0.0, self.param("wind")[:, None])
-        return after, rng.uniform(size=len(state)) - 1, rng.random(len(state)) < 0.02
+        return after, rng.uniform(size=len(state)) - np.abs(after[:, 0]), rng.random(len(state)) < 0.02
 
     def observe(self, state: np.ndarray) -> np.ndarray:
         return state.astype(np.float32)

@@ -215,8 +215,11 @@ class RayBackend:
     def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
         """See `cluster.backends.base.Backend`."""
         assert self._learner is not None
-        self._num_calls += isinstance(self._learner, LearnerThread)
-        self._learner.learn(call, experience)
+        if isinstance(self._learner, LearnerThread):
+            self._num_calls += 1
+            self._learner.inbox.put((call, experience))
+        else:
+            self._learner.learn(call, experience)
 
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`.

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from actors.fresh_policies import AdaptationChunk, AdaptationSetup, AdaptedChunk, adapt
-from cluster.backends.hosts import leave_with_parent
+from cluster.backends.hosts import leave_with_parent, starting_process
 
 LOOK_EVERY_S = 0.2
 """How often progress is read: often enough for a bar that moves."""
@@ -53,7 +53,7 @@ def _live_apart(
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(num_actors, len(chunks)), context, initializer=_begin, initargs=(done,))
     try:
-        with _interrupts_ignored():
+        with starting_process():
             futures = [pool.submit(_live, setup, chunk) for chunk in chunks]
         _watch(futures, done, on_progress)
         pool.shutdown()
@@ -81,19 +81,6 @@ def _sigterm_as_exit() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start processes that never hear of Ctrl-C, not even while they import: they inherit that it is ignored."""
-    if threading.current_thread() is not threading.main_thread():  # who may set no signals, and hears none
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _live_here(
@@ -124,11 +111,10 @@ _done: Any = None
 
 
 def _begin(done: Any) -> None:
-    """Set up a process of the pool; Ctrl-C is left to the process that started it, and it does not outlive that one."""
+    """Set up a process of the pool, which does not outlive the one that started it."""
     global _done
     _done = done
     leave_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _live(setup: AdaptationSetup, chunk: AdaptationChunk) -> AdaptedChunk:

@@ -290,6 +290,10 @@ def test_runs_are_plotted(finished: Path, tmp_path: Path, capsys: pytest.Capture
     assert main(["plot", str(finished), "--out", str(tmp_path / "x.pdf")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'x.pdf'}\n"
     assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
+    picture = (finished / "learning_curve.png").read_bytes()
+    assert main(["plot", str(finished), "--x", "seconds"]) == 0
+    assert capsys.readouterr().out == f"{finished / 'learning_curve-seconds.png'}\n"
+    assert (finished / "learning_curve.png").read_bytes() == picture
 
 
 def test_a_corrupt_checkpoint_falls_back_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
