@@ -45,10 +45,11 @@ def test_before_anything_has_begun_the_first_one_ends_it(number: signal.Signals)
 
 def test_the_last_signal_says_what_a_shell_is_told() -> None:
     stop = StopFlag()
-    with stop.installed(), pytest.raises(KeyboardInterrupt):
-        stop.has_begun = True
+    stop.has_begun = True
+    with stop.installed():
         os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
     assert stop.exit_code == 143
 
 
