@@ -18,15 +18,12 @@ from pathlib import Path
 os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0", RAY_AUTH_TOKEN="0" * 64)
 import ray
 from ray.cluster_utils import Cluster
-from cluster.epg import replay
-from cluster.backends.ray.chunk_pool import RayPool
-from cluster.epg.replay import phi_sha256
-from tests.cluster.epg.evolving import Watcher, evolve, first_phi, sized
+from cluster.run.replay import phi_sha256
+from tests.cluster.epg.evolving import Watcher, evolve, on_ray, sized
 from tests.cluster.epg.sleeping import Sleeping
 
-replay.first_phi = first_phi
 folder = Path(sys.argv[1])
-want = phi_sha256(evolve(folder / "calm", sized(num_epochs=40)).phi)
+want = phi_sha256(evolve(folder / "calm", sized(num_epochs=40)).parameters["phi"])
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80_000_000})
 ray.init(address=cluster.address, log_to_driver=False)
 nodes = []
@@ -36,7 +33,7 @@ class Nodes(Watcher):
     def on_status(self, status):
         super().on_status(status)
         alive.append(status.actors_alive)
-        if status.epoch >= 2 and not nodes:
+        if status.rounds >= 2 and not nodes:
             nodes.append(cluster.add_node(num_cpus=2, object_store_memory=80_000_000))
         if len(nodes) == 1 and status.actors_alive == 3:
             nodes.append(None)
@@ -44,8 +41,8 @@ class Nodes(Watcher):
 
 config = sized(num_actors=3, num_epochs=40)
 watcher = Nodes()
-result = evolve(folder / "run", config, pool=RayPool(config, Sleeping(sleep_s=0.1), run_name="nodes"), observer=watcher)
-assert phi_sha256(result.phi) == want, "phi differs"
+result = evolve(folder / "run", config, backend=on_ray(config, Sleeping(sleep_s=0.1), "nodes"), observer=watcher)
+assert phi_sha256(result.parameters["phi"]) == want, "phi differs"
 assert max(alive) == 3 and alive[0] == 1, alive
 assert result.lost_actors >= 1, watcher.events
 print("as it should be", result.lost_actors)

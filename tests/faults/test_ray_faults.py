@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import time
@@ -11,15 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cluster.backends.local_wiring import LocalWiring
-from cluster.backends.ray.fleet import LearnerLostError
-from cluster.backends.ray.wiring import RayWiring
 
+from cluster.backends.ray.backend import RayBackend
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver, Status
+from cluster.run.observer import SilentObserver, Status
 from learners.impala import ImpalaConfig
 from learners.networks.agent import NetworkConfig
+from tests.cluster.run.running import digest, on_ray, run
 
 pytestmark = pytest.mark.slow
 
@@ -61,10 +58,6 @@ def pid_of(ray: Any, name: str) -> int:
     return int(ray.get(ray.get_actor(name).place.remote()).pid)
 
 
-def digest(result: LoopResult) -> str:
-    return hashlib.sha256(b"".join(result.parameters[name].tobytes() for name in sorted(result.parameters))).hexdigest()
-
-
 def test_a_killed_actor_is_replaced_and_a_free_run_goes_on(ray_local: Any) -> None:
     killed: list[int] = []
 
@@ -73,7 +66,7 @@ def test_a_killed_actor_is_replaced_and_a_free_run_goes_on(ray_local: Any) -> No
         os.kill(killed[0], signal.SIGKILL)
 
     observer = Saboteur(kill, at=20_000)
-    result = Loop(CONFIG, RayWiring(CONFIG, run_name="free"), observer).run()
+    result = run(CONFIG, observer, backend=on_ray(CONFIG, "free"))
     assert result.reason == "total steps"
     assert result.lost_actors == 1
     (loss,) = observer.losses
@@ -84,16 +77,16 @@ def test_a_killed_actor_is_replaced_and_a_free_run_goes_on(ray_local: Any) -> No
 
 def test_a_killed_actor_changes_nothing_in_a_deterministic_run(ray_local: Any) -> None:
     config = replace(CONFIG, deterministic=True, lag=1, total_env_steps=60_000)
-    want = digest(Loop(config, LocalWiring(config), SilentObserver()).run())
+    want = digest(run(config))
     observer = Saboteur(lambda: os.kill(pid_of(ray_local, "exact/actor-0"), signal.SIGKILL), at=15_000)
-    result = Loop(config, RayWiring(config, run_name="exact"), observer).run()
+    result = run(config, observer, backend=on_ray(config, "exact"))
     assert len(observer.losses) == result.lost_actors == 1
     assert digest(result) == want
 
 
 def test_a_hung_actor_is_replaced_when_its_deadline_is_over(ray_local: Any) -> None:
     config = replace(CONFIG, deterministic=True, lag=1, total_env_steps=60_000, actor_deadline_s=6.0)
-    want = digest(Loop(config, LocalWiring(config), SilentObserver()).run())
+    want = digest(run(config))
     stopped: list[int] = []
 
     def stop() -> None:
@@ -101,7 +94,7 @@ def test_a_hung_actor_is_replaced_when_its_deadline_is_over(ray_local: Any) -> N
         os.kill(stopped[0], signal.SIGSTOP)
 
     observer = Saboteur(stop, at=15_000)
-    result = Loop(config, RayWiring(config, run_name="hung"), observer).run()
+    result = run(config, observer, backend=on_ray(config, "hung"))
     (loss,) = observer.losses
     assert f"pid {stopped[0]} on " in loss
     assert "hung" in loss
@@ -130,51 +123,53 @@ def test_a_killed_learner_ends_the_run_with_its_name(ray_local: Any, is_determin
         os.kill(killed[0], signal.SIGKILL)
 
     observer = Saboteur(kill, at=10_000)
+    from cluster.backends.ray.learner import LearnerLostError
+
     with pytest.raises(LearnerLostError, match=r"the learner \(.*\) died: ") as caught:
-        Loop(config, RayWiring(config, run_name=name), observer).run()
+        run(config, observer, backend=on_ray(config, name))
     assert f"pid {killed[0]}" in str(caught.value)
     assert observer.done_at is not None
     assert time.monotonic() - observer.done_at < 20
 
 
 @pytest.fixture
-def idle(ray_local: Any) -> Iterator[RayWiring]:
-    wiring = RayWiring(CONFIG, run_name="idle")
-    wiring.start(None)
-    yield wiring
-    wiring.close()
+def idle(ray_local: Any) -> Iterator[Any]:
+    backend = on_ray(CONFIG, "idle")
+    backend.start(None)
+    yield backend
+    backend.close()
 
 
-def test_a_learner_that_dies_while_it_has_nothing_to_do_is_missed(ray_local: Any, idle: RayWiring) -> None:
+def test_a_learner_that_dies_while_it_has_nothing_to_do_is_missed(ray_local: Any, idle: RayBackend) -> None:
+    from cluster.backends.ray.learner import LearnerLostError
+
     os.kill(pid_of(ray_local, "idle/learner"), signal.SIGKILL)
     with pytest.raises(LearnerLostError):
         wait_for(idle, seconds=30)
 
 
-def wait_for(wiring: RayWiring, seconds: float) -> None:
+def wait_for(backend: RayBackend, seconds: float) -> None:
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
-        wiring.wait(0.25)
+        backend.wait(0.25)
 
 
 def test_workers_that_never_come_to_anything_end_the_run(ray_local: Any) -> None:
     """A deadline that no unroll can meet must not replace workers for ever."""
     config = replace(CONFIG, num_actors=1, actor_deadline_s=1e-6)
     with pytest.raises(RuntimeError, match="5 workers in a row were lost without finishing an unroll; the last one hung"):
-        Loop(config, RayWiring(config, run_name="never"), SilentObserver()).run()
+        run(config, backend=on_ray(config, "never"))
 
 
 def test_more_actors_than_the_cluster_has_room_for_do_not_hold_up_the_others(
     ray_local: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cluster.backends.ray import wiring
-
-    monkeypatch.setattr(wiring, "PENDING_NOTICE_S", 3.0)
+    monkeypatch.setattr("cluster.backends.ray.backend.PENDING_NOTICE_S", 3.0)
     config = replace(
         CONFIG, num_actors=6, total_env_steps=10**9, max_train_seconds=25.0
     )  # of which three have room beside the learner
     observer = Saboteur(lambda: None, at=0)
-    result = Loop(config, RayWiring(config, run_name="crowd"), observer).run()
+    result = run(config, observer, backend=on_ray(config, "crowd"))
     assert result.env_steps > 0
     assert result.lost_actors == 0
     (line,) = observer.events

@@ -13,12 +13,14 @@ import numpy as np
 from cluster.algorithms import find
 from cluster.backends.base import Backend
 from cluster.backends.local import LocalBackend
+from cluster.backends.ray.backend import RayBackend
 from cluster.epg.config import EpgRunConfig
 from cluster.run import lifetimes
 from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, SilentObserver, Status
 from cluster.run.replay import begin_journal, resume
+from cluster.run.where import Where
 from cluster.store.run_directory import RunDirectory
 from learners import evolution
 from learners.networks.config import NetworkConfig
@@ -88,6 +90,22 @@ def local(config: EpgRunConfig, recipe: Sleeping | None = None) -> LocalBackend:
         in_threads=False,
         unit="a chunk",
         deadline_s=config.chunk_deadline_s,
+    )
+
+
+def on_ray(config: EpgRunConfig, recipe: Sleeping, run_name: str) -> RayBackend:
+    """The backend of a run on the Ray that there is."""
+    return RayBackend(
+        lambda: make_learner(find("epg"), config),
+        recipe,
+        config.num_actors,
+        where=Where(is_local=False, run_name=run_name),
+        family=config.family,
+        unit="a chunk",
+        deadline_s=config.chunk_deadline_s,
+        num_cpus=1,
+        store_bytes=lambda: lifetimes.STORE_BYTES,
+        learner_device=None,
     )
 
 

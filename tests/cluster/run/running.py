@@ -1,4 +1,4 @@
-"""A run of IMPALA in this process for tests: its backend, which they may replace, and its loop."""
+"""A run of IMPALA for tests: its loop, and its backend in this process or on Ray, which they may replace."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from cluster.backends.fleet import Raised
 from cluster.backends.local import LocalBackend
 from cluster.config import RunConfig
 from cluster.run import unrolls
-from cluster.run.assembly import make_learner
+from cluster.run.assembly import backend_of, make_learner
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.where import Where
 from cluster.store.run_directory import RunDirectory
 
 
@@ -34,6 +35,11 @@ class Local(LocalBackend):
             unit="an unroll",
             deadline_s=config.actor_deadline_s,
         )
+
+
+def on_ray(config: RunConfig, run_name: str) -> Backend:
+    """The backend of a run of IMPALA on the Ray that there is."""
+    return backend_of(find("impala"), unrolls.ASSEMBLY, config, Where(is_local=False, run_name=run_name))
 
 
 class Failing(Local):

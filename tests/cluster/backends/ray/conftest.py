@@ -1,14 +1,10 @@
-"""A small run for all tests of the Ray wiring."""
+"""A small run for all tests of Ray's backend."""
 
 from __future__ import annotations
-
-import hashlib
-from collections.abc import Callable
 
 import pytest
 
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.observer import LoopResult
 from learners.impala import ImpalaConfig
 from learners.networks.agent import NetworkConfig
 
@@ -27,11 +23,3 @@ def config() -> RunConfig:
         learner=ImpalaConfig(learning_rate=1e-3),
         learner_device="cpu",
     )
-
-
-@pytest.fixture(scope="session")
-def digest() -> Callable[[LoopResult], str]:
-    def sha256(result: LoopResult) -> str:
-        return hashlib.sha256(b"".join(result.parameters[name].tobytes() for name in sorted(result.parameters))).hexdigest()
-
-    return sha256

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.backends.ray.wiring import store_bytes
 
 from cluster.backends.ray import session
 from cluster.backends.ray.session import ROOT, RaySession
 from cluster.config import RolloutConfig, RunConfig
+from cluster.run import unrolls
 from envs.errors import InvalidInputError
 from learners.networks.spaces import SpaceSpec
 
@@ -86,13 +86,17 @@ def test_a_submitted_job_has_its_code_there_already(monkeypatch: pytest.MonkeyPa
     assert session._what_travels("my_family:Mine") == {}
 
 
-def test_the_store_is_large_enough_for_every_trajectory_that_may_exist() -> None:
+def test_the_store_is_large_enough_for_every_trajectory_that_may_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(num_actors=3, batch_unrolls=64, rollout=RolloutConfig(envs_per_actor=32, unroll_length=20))
-    vector = SpaceSpec((17,), "float64", action_size=6)
+
+    def store_bytes(spec: SpaceSpec) -> int:
+        monkeypatch.setattr(unrolls, "first_env_spec", lambda config: spec)
+        return unrolls.store_bytes(config)
+
     one = 32 * 21 * (17 + 6 + 3) * 4
-    assert store_bytes(config, vector) > one * 3 * 3
-    frames = SpaceSpec((4, 84, 84), "uint8", num_actions=6, frame_stack=4)
-    assert store_bytes(config, frames) > 32 * 24 * 84 * 84 * 9
-    assert store_bytes(config, frames) < 32 * 24 * 84 * 84 * 60  # frames travel one by one, not stacked
-    states = SpaceSpec((), "int64", num_actions=6, index_sizes=(20_000,))
-    assert store_bytes(config, states) < 32 * 21 * 100 * 60  # an index travels, and no vector of 20,000
+    assert store_bytes(SpaceSpec((17,), "float64", action_size=6)) > one * 3 * 3
+    frames = store_bytes(SpaceSpec((4, 84, 84), "uint8", num_actions=6, frame_stack=4))
+    assert frames > 32 * 24 * 84 * 84 * 9
+    assert frames < 32 * 24 * 84 * 84 * 60  # frames travel one by one, not stacked
+    states = store_bytes(SpaceSpec((), "int64", num_actions=6, index_sizes=(20_000,)))
+    assert states < 32 * 21 * 100 * 60  # an index travels, and no vector of 20,000

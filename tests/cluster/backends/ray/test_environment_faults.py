@@ -10,12 +10,11 @@ from typing import Any
 
 import gymnasium
 import pytest
-from cluster.backends.ray.wiring import RayWiring
 
 from cluster.config import RunConfig
-from cluster.run.loop import Loop
 from cluster.run.observer import SilentObserver
 from envs.errors import EnvFaultError, InvalidInputError
+from tests.cluster.run.running import on_ray, run
 
 MODULE = """
 import os
@@ -80,7 +79,7 @@ def test_a_step_that_raises_ends_the_run_with_the_learner_saved(
     config = replace(config, family="gym:ray_faults:Step-v0", deterministic=is_deterministic)
     keeper = Keeper()
     with pytest.raises(EnvFaultError) as caught:
-        Loop(config, RayWiring(config, run_name=f"fault-{is_deterministic}"), keeper).run()
+        run(config, keeper, backend=on_ray(config, f"fault-{is_deterministic}"))
     line = "environment gym:ray_faults:Step-v0, actor 0, slot 0, step 5: step raised OSError: [Errno 5] the simulator has gone"
     assert str(caught.value).startswith(line)
     assert "(ray_faults.py:" in str(caught.value)
@@ -96,5 +95,5 @@ def test_a_first_reset_that_fails_over_there_is_wrong_input(ray_local: Any, conf
     with pytest.raises(
         InvalidInputError, match=r"^environment gym:ray_faults:Reset-v0, actor 0, slot 0: reset returned an array"
     ):
-        Loop(config, RayWiring(config, run_name="fault-at-first"), keeper).run()
+        run(config, keeper, backend=on_ray(config, "fault-at-first"))
     assert keeper.payload is None

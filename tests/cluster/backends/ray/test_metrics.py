@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.backends.ray.chunk_pool import RayPool
-from cluster.backends.ray.wiring import RayWiring
 
+from cluster.algorithms import find
 from cluster.config import RunConfig
-from cluster.run.loop import Loop
 from cluster.run.observer import SilentObserver, Status
-from tests.cluster.epg.evolving import Watcher, evolve, first_phi, sized
+from tests.cluster.epg import evolving
+from tests.cluster.epg.evolving import Watcher, evolve, sized
 from tests.cluster.epg.sleeping import Sleeping
+from tests.cluster.run.running import on_ray, run
 
 
 class Recorder(SilentObserver):
@@ -48,13 +49,26 @@ def scrape(ray: Any) -> dict[str, float]:
     return found
 
 
+def lingering(ray: Any, backend: Any, found: dict[str, float], is_all_there: Callable[[], bool]) -> Any:
+    """A backend that stays up until the figures were read: a process exports them every few seconds, and no more once it is gone."""
+    close = backend.close
+
+    def close_late() -> None:
+        give_up = time.monotonic() + 60
+        while time.monotonic() < give_up and not is_all_there():
+            time.sleep(1.0)
+            found.update(scrape(ray))
+        close()
+
+    backend.close = close_late
+    return backend
+
+
 @pytest.mark.slow
 def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig) -> None:
-    from cluster.backends.local_wiring import LocalWiring
-
     from cluster.backends.ray.metrics import RayMetricsObserver
 
-    updates = Loop(config, LocalWiring(config), SilentObserver()).run().learner_updates  # of the same deterministic run
+    updates = run(config).learner_updates  # of the same deterministic run
     found: dict[str, float] = {}
 
     def is_all_there() -> bool:
@@ -65,20 +79,11 @@ def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig
             and found.get("ray_metaray_lag_count{driver}") == updates
         )
 
-    class Lingering(RayWiring):
-        """Stays up until the figures were read: a process exports them every few seconds, and no more once it is gone."""
-
-        def close(self) -> None:
-            give_up = time.monotonic() + 60
-            while time.monotonic() < give_up and not is_all_there():
-                time.sleep(1.0)
-                found.update(scrape(ray_local))
-            super().close()
-
-    result = Loop(config, Lingering(config, run_name="measured"), RayMetricsObserver(SilentObserver(), "measured")).run()
+    backend = lingering(ray_local, on_ray(config, "measured"), found, is_all_there)
+    result = run(config, RayMetricsObserver(SilentObserver(), "measured", find("impala")), backend=backend)
     assert found["ray_metaray_learner_updates_total{learner}"] == result.learner_updates
     assert found["ray_metaray_env_steps_total{actor}"] >= result.env_steps
-    assert found["ray_metaray_unroll_seconds_count{actor}"] >= result.learner_updates
+    assert found["ray_metaray_work_seconds_count{actor}"] >= result.learner_updates
     assert found["ray_metaray_return{driver}"] == pytest.approx(result.final_return)
     assert found["ray_metaray_lag_bucket{driver 0.5}"] < found["ray_metaray_lag_bucket{driver 1.5}"]
     assert found["ray_metaray_lag_count{driver}"] == result.learner_updates
@@ -87,46 +92,34 @@ def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig
 
 
 @pytest.mark.slow
-def test_prometheus_reads_what_the_outer_loop_counted(ray_local: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cluster.backends.ray.chunk_metrics import EpgMetricsObserver
+def test_prometheus_reads_what_a_run_of_rounds_counted(ray_local: Any, tmp_path: Path) -> None:
+    from cluster.backends.ray.metrics import RayMetricsObserver
 
-    monkeypatch.setattr("cluster.epg.replay.first_phi", first_phi)
-    recipe, config = Sleeping(sleep_s=0.01), sized(num_actors=2)
+    config = sized(num_actors=2)
     lives = config.num_epochs * config.num_workers + 3 * config.evaluation_lives
     found: dict[str, float] = {}
-
-    class Lingering(RayPool):
-        """As above: stays up until the figures were read."""
-
-        def close(self) -> None:
-            give_up = time.monotonic() + 60
-            names = ("ray_metaray_epg_lives_total{inner}", "ray_metaray_epg_epoch{driver}")
-            while time.monotonic() < give_up and [found.get(name) for name in names] != [lives, config.num_epochs]:
-                time.sleep(1.0)
-                found.update(scrape(ray_local))
-            super().close()
-
-    observer = EpgMetricsObserver(Watcher(), "measured")
-    result = evolve(tmp_path, config, pool=Lingering(config, recipe, run_name="measured"), observer=observer)
-    assert found["ray_metaray_epg_lives_total{inner}"] == result.lives == lives
-    assert found["ray_metaray_epg_env_steps_total{inner}"] == result.env_steps
+    names = ("ray_metaray_lives_total{actor}", "ray_metaray_round{driver}")
+    backend = lingering(
+        ray_local,
+        evolving.on_ray(config, Sleeping(sleep_s=0.01), "measured"),
+        found,
+        lambda: [found.get(name) for name in names] == [lives, config.num_epochs],
+    )
+    result = evolve(tmp_path, config, backend=backend, observer=RayMetricsObserver(Watcher(), "measured", find("epg")))
+    assert found["ray_metaray_lives_total{actor}"] == result.counts["lives"] == lives
+    assert found["ray_metaray_env_steps_total{actor}"] >= result.env_steps  # and those of the run above, which has the same name
     chunks = config.num_epochs * 4 + 3 * 2  # of four lives, and of two for an evaluation of three
-    assert found["ray_metaray_epg_chunks_total{inner}"] == found["ray_metaray_epg_chunk_seconds_count{inner}"] == chunks
-    assert found["ray_metaray_epg_chunk_seconds_bucket{inner 1000.0}"] == chunks
-    assert found["ray_metaray_epg_epoch{driver}"] == config.num_epochs
-    assert found["ray_metaray_epg_best_score{driver}"] == pytest.approx(result.best_score)
-    assert {"ray_metaray_epg_fitness{driver}", "ray_metaray_env_steps_per_second{driver}"} <= set(found)
+    assert found["ray_metaray_work_seconds_count{actor}"] >= chunks
+    assert found["ray_metaray_round{driver}"] == config.num_epochs
+    assert found["ray_metaray_score{driver}"] == pytest.approx(result.figures["evaluation/best"])
+    assert {"ray_metaray_fitness{driver}", "ray_metaray_env_steps_per_second{driver}"} <= set(found)
     assert (found["ray_metaray_actors_alive{driver}"], found["ray_metaray_lost_actors{driver}"]) == (2, 0)
 
 
 def test_the_observer_within_hears_everything(ray_local: Any, config: RunConfig) -> None:
-    from cluster.backends.local_wiring import LocalWiring
-
     from cluster.backends.ray.metrics import RayMetricsObserver
 
     within = Recorder()
-    within.events = []  # type: ignore[attr-defined]
-    observer = RayMetricsObserver(within, "heard")
-    result = Loop(replace(config, log_every_s=0.01), LocalWiring(config), observer).run()
+    result = run(replace(config, log_every_s=0.01), RayMetricsObserver(within, "heard", find("impala")))
     assert result.reason == "stopped by signal"
     assert within.env_steps[-1] == within.statuses[-1].env_steps == result.env_steps

@@ -10,14 +10,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cluster.backends.local_wiring import LocalWiring
 
 from cluster.config import RunConfig
-from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver
+from tests.cluster.run import running
 
 pytestmark = pytest.mark.slow
 
@@ -26,11 +25,15 @@ TOKEN = "f00d" * 16
 
 RUN = """
     import hashlib, signal, sys, time
-    from dataclasses import replace
+    from pathlib import Path
+    from cluster.algorithms import find
     from cluster.config import RolloutConfig, RunConfig
+    from cluster.run.assembly import backend_of
     from cluster.run.loop import Loop
     from cluster.run.observer import SilentObserver
-    from cluster.backends.ray.wiring import RayWiring
+    from cluster.run.unrolls import ASSEMBLY
+    from cluster.run.where import Where
+    from cluster.store.run_directory import RunDirectory
     from envs.errors import InvalidInputError
     from learners.impala import ImpalaConfig
     from learners.networks.agent import NetworkConfig
@@ -55,8 +58,9 @@ RUN = """
     )
     began = time.monotonic()
     try:
-        wiring = RayWiring(config, run_name="apart", address=sys.argv[1] or None)
-        result = Loop(config, wiring, Observer()).run()
+        where = Where(is_local=False, address=sys.argv[1] or None, run_name="apart")
+        with ASSEMBLY.parts(RunDirectory(path=Path()), config, None) as (make_schedule, keeper):
+            result = Loop(config, backend_of(find("impala"), ASSEMBLY, config, where), Observer(), make_schedule, keeper).run()
     except InvalidInputError as error:
         print(f"refused: {error}")
         sys.exit(2)
@@ -127,9 +131,9 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def want(config: RunConfig) -> LoopResult:
-    config = RunConfig(**{**vars(config), "total_env_steps": 800})
-    return Loop(config, LocalWiring(config), SilentObserver()).run()
+def want(config: RunConfig) -> str:
+    """Digest of the parameters of the run in this process."""
+    return running.digest(running.run(replace(config, total_env_steps=800)))
 
 
 def last_line(process: subprocess.Popen[str]) -> str:
@@ -157,10 +161,10 @@ def await_end_of_session(process: subprocess.Popen[str]) -> None:
 
 
 def test_a_run_starts_its_own_cluster_and_leaves_nothing_behind(
-    start: Callable[..., subprocess.Popen[str]], want: LoopResult, digest: Callable[[LoopResult], str], tmp_path: Path
+    start: Callable[..., subprocess.Popen[str]], want: str, tmp_path: Path
 ) -> None:
     process = start()
-    assert last_line(process).split() == [digest(want), "total", "steps", "0"]
+    assert last_line(process).split() == [want, "total", "steps", "0"]
     assert process.returncode == 0
     token = tmp_path / ".ray" / "auth_token"
     assert token.stat().st_mode & 0o777 == 0o600
@@ -189,14 +193,13 @@ def test_ctrl_c_reaches_the_run_and_not_its_workers(start: Callable[..., subproc
 def test_attaching_with_the_token(
     start: Callable[..., subprocess.Popen[str]],
     cluster: str,
-    want: LoopResult,
-    digest: Callable[[LoopResult], str],
+    want: str,
     tmp_path: Path,
 ) -> None:
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text(TOKEN + "\n")
     process = start(cluster)
-    assert last_line(process).split() == [digest(want), "total", "steps", "0"]
+    assert last_line(process).split() == [want, "total", "steps", "0"]
 
 
 @pytest.mark.parametrize(

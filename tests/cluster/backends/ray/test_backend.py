@@ -1,65 +1,72 @@
-"""The wiring of Ray against that of one process, and what it promises of its processes."""
+"""Ray's backend against that of one process, and what it promises of its processes."""
 
 from __future__ import annotations
 
 import copy
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cluster.backends.local_wiring import LocalWiring
-from cluster.backends.ray.wiring import RayWiring
-from cluster.backends.wiring import ActorFailed, CallLost, Event, Learned, LearnReport, Notice, Unrolled
 
-from actors.messages import UnrollReport, UnrollRequest
+from actors.messages import UnrollReport, Work
+from cluster.backends.base import CallLost, Collected, Event, Failed, LearnCall, Learned, LearnReport, Notice
 from cluster.config import RunConfig
-from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.observer import SilentObserver
 from envs.errors import InvalidInputError
 from learners.metagradient_config import MetaConfig
 from learners.trajectory import Snapshot, Trajectory
+from tests.cluster.run.playing import PROGRESS
+from tests.cluster.run.running import digest, on_ray, run
 
-Digest = Callable[[LoopResult], str]
+CALL = LearnCall(part="train", progress=PROGRESS)
 
 
-def await_event(wiring: RayWiring, kind: type[Event]) -> Any:
+def await_event(backend: Any, kind: type[Event]) -> Any:
     for _ in range(400):
-        for event in wiring.wait(0.25):
+        for event in backend.wait(0.25):
             if not isinstance(event, Notice):  # of a slow machine
                 assert isinstance(event, kind), event
                 return event
     raise AssertionError(f"no {kind.__name__}")
 
 
+def await_actors(backend: Any, count: int) -> None:
+    give_up = time.monotonic() + 100
+    while backend.num_alive() < count and time.monotonic() < give_up:
+        assert all(isinstance(event, Notice) for event in backend.wait(0.25))
+    assert backend.num_alive() == count
+
+
 @pytest.fixture(scope="module")
-def wiring(ray_local: Any, config: RunConfig) -> Iterator[RayWiring]:
-    wiring = RayWiring(replace(config, num_actors=2, deterministic=False), run_name="wired")
-    wiring.version, wiring.weights = wiring.start(None)  # type: ignore[attr-defined]
-    yield wiring
-    wiring.close()
+def backend(ray_local: Any, config: RunConfig) -> Iterator[Any]:
+    backend: Any = on_ray(replace(config, num_actors=2, deterministic=False), "wired")
+    report, backend.weights = backend.start(None)
+    backend.version = report.version
+    await_actors(backend, 2)
+    yield backend
+    backend.close()
 
 
 @pytest.mark.parametrize("num_actors", [1, 2])
-def test_parameters_equal_those_of_the_run_in_one_process(
-    ray_local: Any, config: RunConfig, digest: Digest, num_actors: int
-) -> None:
+def test_parameters_equal_those_of_the_run_in_one_process(ray_local: Any, config: RunConfig, num_actors: int) -> None:
     config = replace(config, num_actors=num_actors, lag=num_actors - 1)
-    want = Loop(config, LocalWiring(config), SilentObserver()).run()
-    got = Loop(config, RayWiring(config, run_name=f"equal-{num_actors}"), SilentObserver()).run()
+    want = run(config)
+    got = run(config, backend=on_ray(config, f"equal-{num_actors}"))
     assert digest(got) == digest(want)
     assert (got.env_steps, got.final_return, got.mean_lag) == (want.env_steps, want.final_return, want.mean_lag)
     assert got.lost_actors == 0
 
 
-def test_a_learner_that_tunes_itself_equals_the_one_in_one_process(ray_local: Any, config: RunConfig, digest: Digest) -> None:
+def test_a_learner_that_tunes_itself_equals_the_one_in_one_process(ray_local: Any, config: RunConfig) -> None:
     config = replace(config, eta=("gamma", "lambda"), meta=MetaConfig(batch_unrolls=4, learning_rate=0.01))
-    want = Loop(config, LocalWiring(config), SilentObserver()).run()
-    got = Loop(config, RayWiring(config, run_name="tuned"), SilentObserver()).run()
+    want = run(config)
+    got = run(config, backend=on_ray(config, "tuned"))
     assert digest(got) == digest(want)
     np.testing.assert_array_equal(got.parameters["eta"], want.parameters["eta"])
 
@@ -76,42 +83,42 @@ class Keeper(SilentObserver):
         return self.payload is not None
 
 
-def test_a_run_begun_in_one_process_goes_on_upon_ray_as_if_nothing_had_been(
-    ray_local: Any, config: RunConfig, digest: Digest
-) -> None:
+def test_a_run_begun_in_one_process_goes_on_upon_ray_as_if_nothing_had_been(ray_local: Any, config: RunConfig) -> None:
     config = replace(config, checkpoint_every_rounds=5)
-    want = Loop(config, LocalWiring(config), SilentObserver()).run()
+    want = run(config)
     keeper = Keeper()
-    part = Loop(config, LocalWiring(config), keeper).run()
+    part = run(config, keeper)
     assert part.learner_updates < want.learner_updates
-    got = Loop(config, RayWiring(config, run_name="resumed"), SilentObserver(), keeper.payload).run()
+    got = run(config, checkpoint=keeper.payload, backend=on_ray(config, "resumed"))
     assert digest(got) == digest(want)
     assert (got.learner_updates, got.num_episodes) == (want.learner_updates, want.num_episodes)
 
 
-def test_an_unroll_and_an_update_go_round(ray_local: Any, wiring: Any) -> None:
-    wiring.unroll(UnrollRequest(actor=1, round=0, policy_version=0), wiring.weights)
-    unrolled = await_event(wiring, Unrolled)
+def test_an_unroll_and_an_update_go_round(ray_local: Any, backend: Any) -> None:
+    assert sorted(backend.free()) == [0, 1]
+    backend.submit(Work(round=0, index=1, actor=1), 1, backend.weights)
+    assert backend.free() == [0]
+    unrolled = await_event(backend, Collected)
     assert isinstance(unrolled.report, UnrollReport)
-    assert (unrolled.report.actor, unrolled.report.env_steps > 0) == (1, True)
-    assert isinstance(unrolled.trajectory, ray_local.ObjectRef)  # the driver holds no trajectory, only a reference
-    trajectory = ray_local.get(unrolled.trajectory)
+    assert (unrolled.work, unrolled.report.env_steps > 0) == (Work(round=0, index=1, actor=1), True)
+    assert isinstance(unrolled.payload, ray_local.ObjectRef)  # the driver holds no trajectory, only a reference
+    trajectory = ray_local.get(unrolled.payload)
     assert isinstance(trajectory, Trajectory)
     trajectory.validate()
-    wiring.learn([unrolled.trajectory])
-    learned = await_event(wiring, Learned)
+    backend.learn(CALL, [unrolled.payload])
+    learned = await_event(backend, Learned)
     assert isinstance(learned.report, LearnReport)
     assert isinstance(learned.weights, ray_local.ObjectRef)
-    snapshot = wiring.snapshot_of(learned.weights)
+    snapshot = backend.get(learned.weights)
     assert isinstance(snapshot, Snapshot)
-    assert snapshot.version == learned.report.version == wiring.version + 1
-    state = wiring.learner_state()
+    assert snapshot.version == learned.report.version == backend.version + 1
+    state = backend.learner_state()
     assert state["version"] == snapshot.version
     for name, array in state["params"].items():
         np.testing.assert_array_equal(array, snapshot.arrays[name])
-    again = wiring.snapshot_of(wiring.weights_of(snapshot))
+    again = backend.get(backend.put(snapshot))
     assert again.version == snapshot.version
-    wiring.version = snapshot.version
+    backend.version = snapshot.version
 
 
 def test_large_arrays_are_read_where_they_lie(ray_local: Any, config: RunConfig) -> None:
@@ -122,26 +129,22 @@ def test_large_arrays_are_read_where_they_lie(ray_local: Any, config: RunConfig)
     assert not got.arrays["zeros"].flags.owndata
 
 
-def test_processes_carry_telling_names(ray_local: Any, wiring: Any, config: RunConfig) -> None:
-    from cluster.backends.ray.workers import LearnerWorker, RolloutWorker
+def test_processes_carry_telling_names(ray_local: Any, backend: Any) -> None:
+    from cluster.backends.ray.workers import CollectorWorker, LearnerWorker
 
     places = [ray_local.get(ray_local.get_actor(f"wired/{role}").place.remote()) for role in ("actor-0", "actor-1", "learner")]
     assert len({place.pid for place in places}) == 3
     assert re.fullmatch(r"[0-9a-f]{12}, pid \d+ on \S+ \([\d.]+\)", str(places[0]))
-    assert repr(RolloutWorker(config, "wired", 3, "/")) == "RolloutWorker(actor=3)"
-    assert repr(LearnerWorker(config, "wired", "/")) == "LearnerWorker(wired)"
-    give_up = time.monotonic() + 60
-    while wiring.actors_alive() < 2 and time.monotonic() < give_up:  # `start` waits for them only for a while
-        wiring.wait(0.25)
-    assert wiring.actors_alive() == 2
+    assert repr(CollectorWorker(partial(int), "wired", 3, "/")) == "CollectorWorker(actor=3)"
+    assert repr(LearnerWorker(partial(int), "wired", "/")) == "LearnerWorker(wired)"
 
 
-def test_workers_take_one_thread(ray_local: Any, wiring: Any) -> None:
+def test_workers_take_one_thread(ray_local: Any, backend: Any) -> None:
     place = ray_local.get(ray_local.get_actor("wired/actor-1").place.remote())
     assert b"OMP_NUM_THREADS=1" in Path(f"/proc/{place.pid}/environ").read_bytes().split(b"\0")
 
 
-def test_a_lost_trajectory_costs_its_call_and_nothing_else(ray_local: Any, wiring: Any) -> None:
+def test_a_lost_trajectory_costs_its_call_and_nothing_else(ray_local: Any, backend: Any) -> None:
     class Owner:
         """Dies with an object of its own, as a machine does with those that it holds."""
 
@@ -153,14 +156,14 @@ def test_a_lost_trajectory_costs_its_call_and_nothing_else(ray_local: Any, wirin
     ray_local.kill(owner)
     while _is_there(ray_local, lost):
         time.sleep(0.05)
-    wiring.learn([lost])
-    event = await_event(wiring, CallLost)
-    assert re.search(r"trajectory.*: OwnerDiedError: ", event.reason)
+    backend.learn(CALL, [lost])
+    event = await_event(backend, CallLost)
+    assert re.search(r"experience.*: OwnerDiedError: ", event.reason)
     assert "\x1b" not in event.reason
     assert "\n" not in event.reason
-    wiring.learn([_one_trajectory(wiring, 1)])
-    assert await_event(wiring, Learned).report.version == wiring.version + 1
-    wiring.version += 1
+    backend.learn(CALL, [_one_trajectory(backend, 1)])
+    assert await_event(backend, Learned).report.version == backend.version + 1
+    backend.version += 1
 
 
 def _is_there(ray: Any, ref: Any) -> bool:
@@ -171,25 +174,26 @@ def _is_there(ray: Any, ref: Any) -> bool:
     return True
 
 
-def _one_trajectory(wiring: Any, round_: int) -> Any:
-    wiring.unroll(UnrollRequest(actor=0, round=round_, policy_version=wiring.version), wiring.weights)
-    return await_event(wiring, Unrolled).trajectory
+def _one_trajectory(backend: Any, round_: int) -> Any:
+    backend.submit(Work(round=round_, index=0, actor=0), 0, backend.weights)
+    return await_event(backend, Collected).payload
 
 
-def test_an_error_of_an_actor_comes_as_it_was_over_there(ray_local: Any, wiring: Any) -> None:
-    wiring.unroll(UnrollRequest(actor=0, round=9, policy_version=0, state={"env": {}}), wiring.weights)
-    error = await_event(wiring, ActorFailed).error
+def test_an_error_of_an_actor_comes_as_it_was_over_there(ray_local: Any, backend: Any) -> None:
+    work = Work(round=9, index=0, actor=0, state={"env": {}})
+    backend.submit(work, 0, backend.weights)
+    event = await_event(backend, Failed)
+    assert (event.work, event.worker.startswith("actor 0 (")) == (work, True)
+    error = event.error
     assert isinstance(error, KeyError)
     assert error.args == ("state",)
     note = "".join(error.__notes__)
-    assert "actor 0" in note
+    assert "raised by " in note
     assert "in restore" in note  # the far side's traceback
     assert "\x1b" not in note
 
 
-def test_a_name_that_is_taken_gets_a_number(
-    ray_local: Any, config: RunConfig, wiring: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_is_taken_gets_a_number(ray_local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from cluster.backends.ray import calls
 
     monkeypatch.setattr(calls, "NAME_WAIT_S", 0.1)
@@ -206,23 +210,21 @@ def test_a_name_that_is_taken_gets_a_number(
 
 
 def test_a_cluster_that_is_too_small_is_one_line(ray_local: Any, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cluster.backends.ray import wiring
-
-    monkeypatch.setattr(wiring, "PLACEMENT_WAIT_S", 0.0)
+    monkeypatch.setattr("cluster.backends.ray.backend.PLACEMENT_WAIT_S", 0.0)
     wide = replace(config, rollout=replace(config.rollout, env_threads=64))
-    wiring = RayWiring(wide, run_name="wide")
+    backend = on_ray(wide, "wide")
     try:
         with pytest.raises(InvalidInputError, match=r"has 4 CPUs in all, a learner and one actor need 65"):
-            wiring.start(None)
+            backend.start(None)
     finally:
-        wiring.close()
-    assert ray_local.is_initialized()  # which was there before the wiring, and stays
+        backend.close()
+    assert ray_local.is_initialized()  # which was there before, and stays
 
 
 def test_a_gpu_that_nobody_has_is_one_line(ray_local: Any, config: RunConfig) -> None:
-    wiring = RayWiring(replace(config, learner_device="cuda"), run_name="gpu")
+    backend = on_ray(replace(config, learner_device="cuda"), "gpu")
     try:
         with pytest.raises(InvalidInputError, match="no node of the Ray cluster has a GPU"):
-            wiring.start(None)
+            backend.start(None)
     finally:
-        wiring.close()
+        backend.close()
