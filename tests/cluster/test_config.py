@@ -44,6 +44,12 @@ def test_batches_that_do_not_fit_are_told_the_nearest_that_do(batch: int, envs: 
         check(RunConfig(batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs)))
 
 
+@pytest.mark.parametrize(("envs", "batch", "units", "updates"), [(32, 32, 1, 1), (32, 64, 2, 1), (128, 32, 1, 4)])
+def test_a_learner_call_joins_units_or_makes_several_updates_of_one(envs: int, batch: int, units: int, updates: int) -> None:
+    config = RunConfig(num_actors=4, batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs))
+    assert (config.units_per_call, config.updates_per_call) == (units, updates)
+
+
 def test_a_deterministic_round_holds_whole_batches() -> None:
     config = RunConfig(deterministic=True, num_actors=3, batch_unrolls=64, rollout=RolloutConfig(envs_per_actor=32))
     with pytest.raises(InvalidInputError, match="must divide the 96 environments of a round"):

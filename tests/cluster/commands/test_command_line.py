@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster.run.training import Recorder
 
 from cluster.main import main
+from cluster.run.recorder import Recorder
 from cluster.store.checkpoint import TENSORS, newest_step, saved
 from cluster.store.metrics import read_metrics
 from envs.errors import InvalidInputError
@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[3]
 SMALL = ["train", "impala", "--preset", "cartpole", "--local", "--no-progress"]
 
 
-def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """The command in a process of its own, as a person starts it."""
-    command = [sys.executable, "-m", "cluster.main", *arguments]
+def started(*arguments: str, cwd: Path, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """The command in a process of its own, as a person starts it, perhaps with another command before it."""
+    command = [*before, sys.executable, "-m", "cluster.main", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -238,7 +238,7 @@ def test_a_run_that_never_began_leaves_nothing(
         raise InvalidInputError("no room")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cluster.backends.local_wiring.LocalWiring.start", refuse)
+    monkeypatch.setattr("cluster.backends.local.LocalBackend.start", refuse)
     assert main(SMALL) == 2
     assert capsys.readouterr().err == "metaray: no room\n"
     assert list(tmp_path.iterdir()) == []
@@ -324,9 +324,10 @@ def wait_for(condition: object, seconds: float = 60.0) -> None:
 
 LONG = ["train", "impala", "--preset", "cartpole", "--local", "--steps", "1e9", "--out", "run", "--set", "checkpoint_every_s=0.3"]
 ENDLESS = [*LONG, "stop_return=null", "log_every_s=0.1"]
+STOPS = [(signal.SIGINT, 130), (signal.SIGHUP, 129), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("number", "code"), STOPS)
 def test_a_signal_checkpoints_and_exits_cleanly_and_resume_goes_on(number: signal.Signals, code: int, tmp_path: Path) -> None:
     with started(*ENDLESS, cwd=tmp_path) as process:
         wait_for(lambda: len(read_metrics(tmp_path / "run" / "metrics.jsonl")) > 2)
@@ -370,21 +371,47 @@ def test_a_signal_before_training_began_stops_at_once_and_leaves_nothing(
         time.sleep(30)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cluster.backends.local_wiring.LocalWiring.start", start_slowly)
+    monkeypatch.setattr("cluster.backends.local.LocalBackend.start", start_slowly)
     assert main(SMALL) == 128 + number
     assert capsys.readouterr().err == "metaray: stopped before training began\n"
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(second: signal.Signals, tmp_path: Path) -> None:
     with started(*ENDLESS, cwd=tmp_path) as process:
         wait_for(lambda: len(read_metrics(tmp_path / "run" / "metrics.jsonl")) > 0)
         process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(second)
         _, err = process.communicate(timeout=60)
-    assert process.returncode in (130, 143)
+    assert process.returncode in {130, 128 + second}
     assert "Traceback" not in err
+
+
+def test_the_end_of_its_terminal_stops_a_run_unless_it_was_told_not_to_listen(tmp_path: Path) -> None:
+    with started(*ENDLESS, cwd=tmp_path, before=("nohup",)) as process:
+        wait_for(lambda: len(read_metrics(tmp_path / "run" / "metrics.jsonl")) > 0)
+        process.send_signal(signal.SIGHUP)
+        num_before = len(read_metrics(tmp_path / "run" / "metrics.jsonl"))
+        wait_for(lambda: len(read_metrics(tmp_path / "run" / "metrics.jsonl")) > num_before + 3)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "SIGHUP" not in out
+
+
+def test_a_reader_that_goes_away_does_not_end_a_run(tmp_path: Path) -> None:
+    """`metaray train ... | head -1`"""
+    options = ["--steps", "2e4", "--set", "stop_return=null", "log_every_s=0.05"]
+    with started("train", "impala", "--preset", "cartpole", "--local", "--out", "run", *options, cwd=tmp_path) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline().startswith("impala - cartpole - seed 0: starting in this process")
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == ""
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["finished"] is True
+    assert "whoever read the output has gone" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_a_run_that_fails_says_why_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,12 +30,6 @@ def lags_of(game: Game) -> list[int]:
     return [lag for call in game.calls for lag in call.lags]
 
 
-def test_shape_of_a_call() -> None:
-    assert Shape.of(4, 32, 32) == Shape(num_actors=4, units_per_call=1, updates_per_call=1)
-    assert Shape.of(4, 32, 64) == Shape(num_actors=4, units_per_call=2, updates_per_call=1)
-    assert Shape.of(4, 128, 32) == Shape(num_actors=4, units_per_call=1, updates_per_call=4)
-
-
 @pytest.mark.parametrize("lag", [0, 1, 3])
 @pytest.mark.parametrize("actors", [1, 2, 6])
 @pytest.mark.parametrize("updates", [1, 4])

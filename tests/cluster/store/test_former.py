@@ -92,6 +92,6 @@ def test_former_values_fill_what_is_lacking_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("algorithm", FORMER)
 def test_every_former_value_is_one_that_its_setting_may_have(algorithm: str) -> None:
-    known = keys(ALGORITHMS[algorithm].load().config_type)
+    known = keys(ALGORITHMS[algorithm].config_type())
     for name, value in FORMER[algorithm].items():
         assert convert(known[name], value) == value
