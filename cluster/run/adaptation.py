@@ -16,6 +16,7 @@ import numpy as np
 
 from actors.adaptation import AdaptationCollector, AdaptationSpec
 from actors.messages import Collector, Part, Report, Work
+from cluster.algorithms import find
 from cluster.backends.base import Handle
 from cluster.backends.memory import keep_freed_memory
 from cluster.run import unrolls
@@ -103,7 +104,6 @@ def check_adaptation(config: Any, is_local: bool) -> None:
 
 
 def _make_collector(config: Any, actor: int) -> Collector:
-    from cluster.algorithms import find
 
     keep_freed_memory()
     algorithm: Any = find(config.algorithm).learner()
