@@ -70,16 +70,23 @@ class Policy:
         Returns:
             Actions [B, *A], log pi(action) [B], and the next recurrent state.
         """
-        params, state = self._agent.policy(
-            torch.from_numpy(self._cast(obs))[None],
-            torch.from_numpy(is_first)[None],
-            torch.from_numpy(previous_action)[None],
-            torch.from_numpy(previous_reward)[None],
+        params, state = self._params(
+            torch.from_numpy(self._cast(obs)),
+            torch.from_numpy(is_first),
+            torch.from_numpy(previous_action),
+            torch.from_numpy(previous_reward),
             state,
         )
-        distribution = self._agent.distribution(params[0])
+        distribution = self._agent.distribution(params)
         action = distribution.mode() if greedy else distribution.sample(self._generator)
         return action.numpy(), distribution.log_prob(action).numpy(), state
+
+    def _params(
+        self, obs: Tensor, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """Parameters of the action distributions [B, P], and the next recurrent state."""
+        params, state = self._agent.policy(obs[None], is_first[None], previous_action[None], previous_reward[None], state)
+        return params[0], state
 
     def bounded(self, action: np.ndarray) -> np.ndarray:
         """What the environment is given; see `actors.bounds`."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.overrides import apply, from_tree
-from cluster.presets import Preset, epg, impala, ppo
-from cluster.reports.panels import EVOLUTION, UNROLLS, Panels
+from cluster.presets import Preset, epg, impala, maml, ppo
+from cluster.reports.panels import ADAPTATION, EVOLUTION, UNROLLS, Panels
 from cluster.run.display import number
 from cluster.store.former import DEFAULT_ALGORITHM, completed
 from cluster.store.run_directory import RunDirectory, read_json
@@ -172,6 +172,20 @@ ALGORITHMS: dict[str, Row] = {
             headline=(RETURN,),
             shown=(Shown(label="kl", figure="policy/kl"), Shown(label="entropy", figure="policy/entropy")),
             next_commands=PLAYS,
+        ),
+        Row(
+            name="maml",
+            shows="model-agnostic meta-learning: first weights that one policy-gradient step adapts to a task",
+            module="learners.maml",
+            collect="cluster.run.adaptation",
+            panels=ADAPTATION,
+            presets=maml.PRESETS,
+            headline=(
+                Shown(label="adapted", figure="return/post_update", about="mean return after the inner steps, newest round"),
+                Shown(label="before", figure="return/pre_update", about="mean return before them"),
+            ),
+            shown=(Shown(label="held out", figure="evaluation/score"), Shown(label="entropy", figure="policy/entropy")),
+            next_commands=(("metaray plot {run} ...", "compare it with other runs"),),
         ),
         Row(
             name="epg",

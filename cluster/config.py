@@ -181,8 +181,14 @@ def composed(algorithm: str, learner: type[Any]) -> type[Any]:
         "__doc__": f"One run of {algorithm}, complete: the same config and seed make the same run.",
         "__annotations__": {"algorithm": Annotated[str, Meta(description="algorithm of the learner")]},
         "algorithm": algorithm,
+        # a class that is made here is found in no module, and actors may be processes
+        "__reduce__": lambda config: (_composed_again, (algorithm, learner, vars(config))),
     }
     return dataclass(frozen=True, kw_only=True)(type(f"{learner.__module__}.RunConfig", (learner, UnrollConfig), body))
+
+
+def _composed_again(algorithm: str, learner: Any, values: dict[str, Any]) -> Any:
+    return composed(algorithm, learner)(**values)
 
 
 def check(config: RunConfig) -> RunConfig:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from envs.atari.games import GAMES, SUFFIX_STICKY
 from envs.errors import InvalidInputError, unknown
 from envs.family import TaskFamily
 
@@ -78,15 +79,11 @@ def resolve(name: str) -> TaskFamily:
 
 def _unknown_game(name: str) -> InvalidInputError:
     """The error for what follows `atari:`."""
-    from envs.atari.games import GAMES, SUFFIX_STICKY
-
     return unknown("Atari game", name.removesuffix(SUFFIX_STICKY), GAMES)
 
 
 def _unknown_family(name: str) -> InvalidInputError:
     """The error for a name without a colon; a game's bare name is answered with its full one."""
-    from envs.atari.games import GAMES
-
     game = name.removeprefix("atari-").replace("-", "_")
     names = [registered for registered in family_names() if ":" not in registered]
     if game in GAMES:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from learners.batch import Batch
-from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, AgentOutput, Conditioning, NetworkConfig, SpaceSpec
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
 from learners.ops.normaliser import RunningMoments
@@ -115,7 +115,7 @@ class Outputs:
         return self if self.outer_value is None else replace(self, value=self.outer_value)
 
     @staticmethod
-    def joined(parts: Sequence[Outputs]) -> Outputs:
+    def concatenated(parts: Sequence[Outputs]) -> Outputs:
         """The outputs of several batches, side by side."""
         outer = [part.outer_value for part in parts if part.outer_value is not None]
         return Outputs(
@@ -126,12 +126,32 @@ class Outputs:
         )
 
 
+class Inputs(Protocol):
+    """What the network is given: a `Batch`, or rows picked from one."""
+
+    @property
+    def obs(self) -> Tensor: ...
+    @property
+    def is_first(self) -> Tensor: ...
+    @property
+    def previous_action(self) -> Tensor: ...
+    @property
+    def previous_reward(self) -> Tensor: ...
+    @property
+    def initial_state(self) -> tuple[Tensor, ...]: ...
+
+
+def answer(agent: Agent, arrays: dict[str, Tensor], to: Inputs, precision: Precision) -> AgentOutput:
+    """Run the network. Gradient: flows to `arrays`."""
+    given = (to.obs, to.is_first, to.previous_action, to.previous_reward, to.initial_state)
+    with torch.autocast(to.obs.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        found: AgentOutput = functional_call(agent, arrays, given, tie_weights=False)  # no two names share a parameter
+    return found
+
+
 def outputs(agent: Agent, arrays: dict[str, Tensor], batch: Batch, precision: Precision) -> Outputs:
     """Run the network over a batch. Gradient: flows to `arrays`."""
-    with torch.autocast(batch.obs.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        output = functional_call(
-            agent, arrays, (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, batch.initial_state)
-        )
+    output = answer(agent, arrays, batch, precision)
     distribution = agent.distribution(output.distribution_params[:-1])
     return Outputs(
         log_prob=distribution.log_prob(batch.action),

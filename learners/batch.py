@@ -84,7 +84,7 @@ def unused_rows(is_first: Bool[np.ndarray, "T+1 B"], terminated: Bool[np.ndarray
 def batch_of(trajectories: Sequence[Trajectory], columns: slice, device: torch.device) -> Batch:
     """Join the `columns` of all `trajectories` side by side, in order, and move them to `device`."""
 
-    def joined(pick: Callable[[Trajectory], np.ndarray], axis: int = 1) -> np.ndarray:
+    def concatenated(pick: Callable[[Trajectory], np.ndarray], axis: int = 1) -> np.ndarray:
         arrays = [pick(trajectory)[:, columns] if axis == 1 else pick(trajectory)[columns] for trajectory in trajectories]
         # concatenate copies: what an actor sent may be a read-only view of memory shared between processes
         return np.concatenate(arrays, axis=axis)
@@ -100,17 +100,17 @@ def batch_of(trajectories: Sequence[Trajectory], columns: slice, device: torch.d
         return tensor(array)
 
     first = trajectories[0]
-    starts, terminated = joined(lambda it: it.is_first), joined(lambda it: it.terminated)
+    starts, terminated = concatenated(lambda it: it.is_first), concatenated(lambda it: it.terminated)
     is_unused, is_first = unused_rows(starts, terminated), tensor(starts)
-    obs = finite(joined(lambda it: it.obs), is_unused)
+    obs = finite(concatenated(lambda it: it.obs), is_unused)
     if len(first.frame_history):
-        history = joined(lambda it: it.frame_history)
+        history = concatenated(lambda it: it.frame_history)
         obs = stack_frames(obs, finite(history, np.broadcast_to(is_unused[0], history.shape[:2])), is_first)
-    action, reward = finite(joined(lambda it: it.action), starts[1:]), tensor(joined(lambda it: it.reward))
-    previous_action = finite(joined(lambda it: it.previous_action, 0), is_unused[0])
-    previous_reward = finite(joined(lambda it: it.previous_reward, 0), is_unused[0])
+    action, reward = finite(concatenated(lambda it: it.action), starts[1:]), tensor(concatenated(lambda it: it.reward))
+    previous_action = finite(concatenated(lambda it: it.previous_action, 0), is_unused[0])
+    previous_reward = finite(concatenated(lambda it: it.previous_reward, 0), is_unused[0])
     states = tuple(
-        finite(joined(lambda it, i=i: it.initial_state[i], 0), is_unused[0])  # type: ignore[misc]
+        finite(concatenated(lambda it, i=i: it.initial_state[i], 0), is_unused[0])  # type: ignore[misc]
         for i in range(len(first.initial_state))
     )
     return Batch(
@@ -120,7 +120,7 @@ def batch_of(trajectories: Sequence[Trajectory], columns: slice, device: torch.d
         reward=reward,
         terminated=tensor(terminated),
         weight=(~is_first[1:]).to(torch.float32),
-        behaviour_log_prob=tensor(joined(lambda it: it.behaviour_log_prob)),
+        behaviour_log_prob=tensor(concatenated(lambda it: it.behaviour_log_prob)),
         previous_action=torch.cat([previous_action[None], action]),
         previous_reward=torch.cat([previous_reward[None], reward]),
         initial_state=states,

@@ -44,7 +44,7 @@ class CompiledUpdate:
         Raises:
             InvalidInputError: there is no C++ compiler that works.
         """
-        self(state, _blank(self._agent, unroll_length, num_envs), 1)
+        self(state, blank(self._agent, unroll_length, num_envs), 1)
 
     def __call__(self, state: LearnerState, batch: Batch, total_env_steps: int) -> tuple[LearnerState, dict[str, Tensor]]:
         """See `vtrace_loss.update`.
@@ -82,7 +82,7 @@ class CompiledUpdate:
             self._watched = list(watched)
             return (*_tensors(actor_critic.counted(after, its)), *watched.values())
 
-        return _machine_code(flat, inputs)
+        return machine_code(flat, inputs)
 
 
 def _tensors(state: LearnerState) -> list[Tensor]:
@@ -112,7 +112,7 @@ def _rebuilt(like: LearnerState, tensors: Iterator[Tensor], step: int | Tensor) 
     )
 
 
-def _blank(agent: Agent, length: int, num_envs: int) -> Batch:
+def blank(agent: Agent, length: int, num_envs: int) -> Batch:
     """Return a batch of zeros as the actors' batches will be."""
     spec, device = agent.spec, agent.policy_head.weight.device
     obs_dtype = {"uint8": torch.uint8, "int32": torch.int32, "float32": torch.float32}[spec.sent_dtype]
@@ -134,7 +134,7 @@ def _blank(agent: Agent, length: int, num_envs: int) -> Batch:
     )
 
 
-def _machine_code(function: Callable[..., tuple[Tensor, ...]], inputs: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+def machine_code(function: Callable[..., tuple[Tensor, ...]], inputs: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
     """Trace `function` on `inputs` and compile the trace; no branch of it may depend on a tensor's values.
 
     Raises:

@@ -43,7 +43,7 @@ from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm, global_norm
 from learners.ops.cotangents import Costs, cotangent_derivatives, return_parameters
 from learners.ops.losses import policy_gradient_loss, value_loss
-from learners.ops.masks import cleared
+from learners.ops.masks import cleared, standardised
 from learners.ops.meta_parameters import META_PARAMETERS, positions_of, slopes_of, to_logits, values_of
 from learners.ops.optimisers import OptimiserState
 from learners.ops.step_derivative import pull_back, push_forward
@@ -145,7 +145,7 @@ def update(agent: Agent, config: MetaGradient, state: MetaState, batch: Batch, t
     judging, rest = batch.columns(slice(num_judging)), batch.columns(slice(num_judging, None))
     # two graphs: the backward pass of J then goes through the columns of the meta-batch alone
     parts = [actor_critic.outputs(agent, arrays, part, config.learner.precision) for part in (judging, rest) if part.num_envs]
-    found = Outputs.joined(parts)
+    found = Outputs.concatenated(parts)
     outer_target = targets(found.outer, batch, config.outer)
 
     logits, meta_optimiser, watched = state.logits, state.optimiser, _nothing_judged(config)
@@ -190,10 +190,7 @@ def outer_objective(found: Outputs, advantage: Tensor, batch: Batch, config: Met
     weight = batch.weight
     num_steps = weight.sum().clamp(min=1.0)
     if config.meta.normalise_advantages:
-        advantage = cleared(advantage, weight)
-        advantage = advantage - (advantage * weight).sum() / num_steps
-        deviation = ((advantage.square() * weight).sum() / num_steps).sqrt()
-        advantage = advantage / deviation.clamp(min=1e-8)
+        advantage = standardised(advantage, weight)
     return policy_gradient_loss(found.log_prob, advantage, weight) / num_steps
 
 

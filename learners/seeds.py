@@ -19,6 +19,7 @@ class Stream(IntEnum):
     EVALUATION_LIVES = 6
     ADAPTATION = 7
     LOSS = 8
+    MINIBATCHES = 9
 
 
 def seed_sequence(run_seed: int, stream: Stream, *path: int) -> np.random.SeedSequence:

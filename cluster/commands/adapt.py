@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -10,6 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from cluster.overrides import parse_assignments, to_tree
+from cluster.reports.adaptation.source import find_source
+from cluster.reports.results import AGAIN, is_again, own_name
+from cluster.run.display import table_console
+from cluster.run.episodes_bar import episodes_bar
+from cluster.store.run_directory import write_json
+from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError, out_of_range
 
 if TYPE_CHECKING:
@@ -62,8 +72,6 @@ class Adapt:
 
     def run(self, command: str) -> int:
         """Check everything, live, print and write."""
-        from cluster.reports.adaptation.source import find_source
-
         self._check_numbers()
         source = find_source(Path(self.run_directory), family=self.family, phi=self.phi)
         folder = Path(self.out) if self.out else source.folder
@@ -73,7 +81,6 @@ class Adapt:
         check_environment(source.family)
         loss, config = self._settings(source)
         from cluster.reports.adaptation.pool import LostProcessError
-        from cluster.reports.results import AGAIN, is_again
 
         head, file = self._head(source, loss, config), folder / f"{self._name()}.json"
         again = AGAIN if is_again(file, head) else ""
@@ -104,18 +111,11 @@ class Adapt:
 
     def _changes(self) -> dict[str, str]:
         """The settings that were typed, by dotted name."""
-        from cluster.overrides import parse_assignments
-
         changes = parse_assignments(text for group in self.set for text in group)
         return changes | ({"life.num_updates": self.updates} if self.updates else {})
 
     def _head(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> dict[str, Any]:
         """All that the result depends on."""
-        import hashlib
-        import json
-
-        from cluster.overrides import to_tree
-
         return {
             "loss": str(source.loss_file),
             "phi_sha256": hashlib.sha256(loss.phi.numpy().tobytes()).hexdigest(),
@@ -129,11 +129,9 @@ class Adapt:
         }
 
     def _live(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> list[AdaptedChunk]:
-        import contextlib
 
         from actors.fresh_policies import AdaptationSetup, Learner, chunks_for
         from cluster.reports.adaptation.pool import live_all
-        from cluster.run.episodes_bar import episodes_bar
 
         setup = AdaptationSetup(
             family=source.family,
@@ -161,9 +159,6 @@ class Adapt:
         from cluster.reports.adaptation import report
         from cluster.reports.adaptation.figures import compare, make_groups
         from cluster.reports.adaptation.plot import draw
-        from cluster.run.display import table_console
-        from cluster.store.run_directory import write_json
-        from cluster.store.versions import library_versions
 
         life = config.life
         lives = [one for chunk in chunks for one in chunk.lives]
@@ -188,8 +183,6 @@ class Adapt:
 
     def _name(self) -> str:
         """Name of what is written, so that two adaptations of one run do not overwrite each other."""
-        from cluster.reports.results import own_name
-
         options = {"seeds": self.seeds, "baseline": self.baseline, "phi": self.phi, "family": self.family}
         changed = {name: value for name, value in options.items() if value != getattr(type(self), name)}
         return own_name("adaptation", self.tasks, f"s{self.seed}", changed=changed | self._changes())

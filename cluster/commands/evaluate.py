@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from cluster import algorithms
+from cluster.algorithms import find
+from cluster.reports.results import AGAIN, is_again, own_name
+from cluster.run.episodes_bar import episodes_bar
+from cluster.store import run_directory
+from cluster.store.checkpoint import load_newest, saved
+from cluster.store.run_directory import read_json
+from envs.atari.protocols import find_protocol
 from envs.errors import InvalidInputError, out_of_range
+from learners.seeds import Stream, generator
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
@@ -74,10 +84,7 @@ class Evaluate:
 
     def run(self, command: str) -> int:
         """Play, print and write."""
-        from cluster import algorithms
         from cluster.reports.evaluation import figures, plan_for, row, show
-        from cluster.reports.results import AGAIN, is_again
-        from cluster.store import run_directory
 
         if self.episodes is not None and not 1 <= self.episodes <= 1_000_000:
             raise out_of_range("--episodes", self.episodes, "[1, 1,000,000]")
@@ -135,15 +142,12 @@ class Evaluate:
         }
         words = ["greedy"] if self.greedy else []
         words.append("untrained" if self.untrained else f"{step}-steps")
-        from cluster.reports.results import own_name
 
         changed = {name: value for name, (value, default) in options.items() if value not in (None, default)}
         return own_name("evaluation", self.tasks, f"s{self.seed}", *words, changed=changed)
 
     def _find_protocol(self) -> Protocol:
         """The protocol that was named, with no option beside it that it settles itself."""
-        from envs.atari.protocols import find_protocol
-
         protocol = find_protocol(self.protocol)
         for option, is_given, why in (
             ("--greedy", self.greedy, "samples actions"),
@@ -157,21 +161,15 @@ class Evaluate:
 
     def _check_checkpoint(self, directory: RunDirectory) -> None:
         """Refuse a run without any checkpoint before torch is loaded."""
-        from cluster.store.checkpoint import saved
-
         if not saved(directory.checkpoints):
             raise InvalidInputError(f"the run {directory.path} has no checkpoint yet (--untrained plays with its first weights)")
 
     def _weights(self, directory: RunDirectory, config: RunConfig) -> tuple[Snapshot, int]:
         """The weights to play with, and the environment steps behind them."""
-        from dataclasses import replace
-
         import torch
 
-        from cluster.algorithms import find
         from cluster.run.assembly import make_learner
         from cluster.run.recorder import warn
-        from cluster.store.checkpoint import load_newest
 
         torch.set_num_threads(1)
         # acting is done on the CPU, also with what a GPU on another machine learned
@@ -187,13 +185,10 @@ class Evaluate:
         return DEFAULT_MAX_STEPS if self.max_episode_steps is None else self.max_episode_steps
 
     def _play(self, config: RunConfig, snapshot: Snapshot, plan: Plan) -> list[Episode]:
-        import os
 
         from actors.evaluate import evaluate
-        from cluster.run.episodes_bar import episodes_bar
         from envs.contract import sample_tasks
         from envs.registry import resolve
-        from learners.seeds import Stream, generator
 
         family = resolve(config.family)
         tasks = sample_tasks(family, plan.num_draws, generator(self.seed, Stream.EVALUATION, 2), self.tasks)
@@ -215,7 +210,6 @@ class Evaluate:
 
 def _check_atari(directory: RunDirectory) -> None:
     """Refuse a run on anything but Atari before torch is loaded."""
-    from cluster.store.run_directory import read_json
     from envs.atari.families import ATARI_FAMILIES
 
     tree = read_json(directory.config_file)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from cluster.store import run_directory
 from envs.errors import InvalidInputError
 
 
@@ -33,8 +34,6 @@ class Plot:
 
     def run(self, command: str) -> int:
         """Read, draw, and say where the picture is."""
-        from cluster.store import run_directory
-
         if not self.runs:
             raise InvalidInputError("give at least one run directory: metaray plot RUN...")
         directories = [run_directory.open_run(Path(run)) for run in dict.fromkeys(self.runs)]

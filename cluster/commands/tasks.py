@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
 from tyro.conf import Positional, arg
 
+from cluster.run.display import number, table_console
 from envs.errors import EnvFaultError, InvalidInputError, out_of_range
 
 if TYPE_CHECKING:
@@ -42,7 +46,6 @@ class Tasks:
             raise out_of_range("--sample", self.sample, f"[0, {MAX_SAMPLE:,}]")
         if not 0 <= self.seed < 2**53:
             raise out_of_range("--seed", self.seed, "[0, 2^53)")
-        from cluster.run.display import table_console
         from envs.registry import resolve
 
         console = table_console()
@@ -60,8 +63,6 @@ class Tasks:
         return 0
 
     def _print_family(self, console: Console, family: TaskFamily) -> None:
-        from rich.markup import escape
-        from rich.table import Table
 
         console.print(f"[bold]{escape(family.name)}[/]: {escape(family.doc)}")
         if family.parameters:
@@ -76,7 +77,6 @@ class Tasks:
             console.print("  a single task: nothing is drawn")
         if not self.sample:
             return
-        import numpy as np
 
         from envs.contract import sample_tasks
 
@@ -90,7 +90,6 @@ class Tasks:
 
     def _check(self, console: Console, family: TaskFamily) -> None:
         """Check the family and say what came of it."""
-        from cluster.run.display import number
         from envs.check import check_family
 
         played = check_family(family, self.family, seed=self.seed)
@@ -106,8 +105,6 @@ class Tasks:
 
 
 def _print_list(console: Console) -> None:
-    from rich.markup import escape
-    from rich.table import Table
 
     from envs.registry import listed_families
 

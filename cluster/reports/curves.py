@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from cluster import algorithms
+from cluster.overrides import to_tree
 from cluster.reports.atari.scores import interquartile_mean
 from cluster.reports.bootstrap import grouped_estimate, mean_intervals
 from cluster.reports.groups import Group, Run, grouped, settings_of
@@ -67,9 +69,6 @@ def read_run(directory: RunDirectory) -> Run:
     Raises:
         InvalidInputError: the run has logged nothing yet.
     """
-    from cluster import algorithms
-    from cluster.overrides import to_tree
-
     records = read_metrics(directory.metrics_file)
     if not records:
         raise InvalidInputError(f"the run {directory.path} has no metrics yet: nothing to plot")
@@ -98,8 +97,6 @@ def draw_runs(
     Raises:
         InvalidInputError: they have no axis in common, one has no metrics yet, the folder is not there, or the format is unknown.
     """
-    from cluster import algorithms
-
     _check_alike(directory.algorithm for directory in directories)
     runs = [read_run(directory) for directory in directories]
     _check_alike(run.family for run in runs)

@@ -71,6 +71,24 @@ UNROLLS = Panels(
 )
 """Of a learner that takes in unrolls."""
 
+ADAPTATION = Panels(
+    axis=UNROLLS.axis,
+    panels=(
+        Panel(
+            metric="return/post_update",
+            label="return after the inner steps (mean over tasks)",
+            points="evaluation/score",
+            points_label="of held-out tasks",
+            absent="no episode has ended yet",
+        ),
+        Panel(metric="return/pre_update", label="return before them"),
+        Panel(metric="throughput/env_steps_per_s", label="steps/s", limits=(0, None), is_noisy=True),
+    ),
+    idle=(*UNROLLS.idle, "num_actors"),
+    length=UNROLLS.length,
+)
+"""Of first weights that are adapted, which do not depend on who adapts them."""
+
 EVOLUTION = Panels(
     axis=("epoch", "epochs"),
     panels=(

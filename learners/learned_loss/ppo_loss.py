@@ -22,6 +22,7 @@ from torch import Tensor
 
 from learners.ops.distributions import Categorical, DiagonalGaussian
 from learners.ops.gae import gae
+from learners.ops.losses import clipped_surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,7 @@ def ppo_loss(
     Gradient: flows to `new` and `value`.
     """
     done = action.argmax(dim=-1) if isinstance(new, Categorical) else action
-    ratio = (new.log_prob(done) - old.log_prob(done)).exp()
-    gain = torch.minimum(ratio * advantage, ratio.clamp(1 - config.clip, 1 + config.clip) * advantage)
+    gain = clipped_surrogate(new.log_prob(done) - old.log_prob(done), advantage, config.clip)
     divergence = old.kl(new)  # type: ignore[arg-type]  # both are of one kind
     cost = config.kl_cost * divergence + config.value_cost * (value - target).square() - gain
     if config.entropy_cost:

@@ -120,7 +120,7 @@ class Agent(nn.Module):
         x, embedding = self._observed(obs), self._embedding(is_first)
         extras = self._extras(is_first, previous_action, previous_reward)
         features, state = self._features(self.torso(x, embedding), extras, is_first, state)
-        value_features = features if self.value_torso is None else _joined(self.value_torso(x, embedding), extras)
+        value_features = features if self.value_torso is None else _concatenated(self.value_torso(x, embedding), extras)
         with _full_precision(obs.device.type):
             value = self.value_head(value_features).view(is_first.shape)
             outer = None if self.outer_value_head is None else self.outer_value_head(value_features).view(is_first.shape)
@@ -177,7 +177,7 @@ class Agent(nn.Module):
         self, features: Tensor, extras: Tensor | None, is_first: Tensor, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return what the policy head reads, [N, F], and the state after the unroll."""
-        features = _joined(features, extras)
+        features = _concatenated(features, extras)
         if self.core is None:
             return features, state
         with _full_precision(features.device.type):
@@ -193,7 +193,7 @@ class Agent(nn.Module):
         return params.view(*is_first.shape, -1)
 
 
-def _joined(features: Tensor, extras: Tensor | None) -> Tensor:
+def _concatenated(features: Tensor, extras: Tensor | None) -> Tensor:
     """Return the torso's features, back in full precision, beside the extras."""
     if features.dtype in (torch.bfloat16, torch.float16):
         features = features.float()

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from learners.ops.flat import joined, parted
+from learners.ops.flat import flatten, unflatten
 
 
 def global_norm(tensors: dict[str, Tensor]) -> Float[Tensor, ""]:
     """Return the Euclidean norm of all `tensors` taken as one vector."""
-    norm: Tensor = torch.linalg.vector_norm(joined(tensors.values()))
+    norm: Tensor = torch.linalg.vector_norm(flatten(tensors.values()))
     return norm
 
 
@@ -35,6 +35,6 @@ def clip_by_global_norm(grads: dict[str, Tensor], max_norm: float) -> tuple[dict
 
     Gradient: flows through both, the clip being the projection s * (I - g g^T / |g|^2) where active.
     """
-    vector = joined(grads.values())
+    vector = flatten(grads.values())
     norm: Tensor = torch.linalg.vector_norm(vector)
-    return parted(vector * (max_norm / norm.clamp(min=max_norm)), grads), norm
+    return unflatten(vector * (max_norm / norm.clamp(min=max_norm)), grads), norm

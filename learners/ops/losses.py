@@ -1,20 +1,28 @@
-"""The three terms of an actor-critic loss, each a sum over the unroll.
+"""The terms of an actor-critic loss: the three of the plain one, each a sum over the unroll, and PPO's two, step by step.
 
 Sums, not means: the learning rate 6e-4 and the gradient clip 40 of IMPALA belong to a loss summed over time and batch.
 Where the weight is zero nothing is looked at: any argument may be NaN there.
 
     policy: -sum_t w_t * A_t * log pi(a_t)      value: 1/2 * sum_t w_t * (v_t - V_t)^2      entropy: -sum_t w_t * H(pi_t)
 
-Reference: Espeholt et al. (2018), section 4.2 and table D.1; Mnih et al. (2016), section 4.
+    PPO:    min(rho_t A_t, clip(rho_t, 1 - eps, 1 + eps) A_t)               rho_t = pi(a_t) / pi_old(a_t)
+            1/2 * max((V_t - v_t)^2, (V_old_t + clip(V_t - V_old_t, -eps, eps) - v_t)^2)
+
+Reference: Espeholt et al. (2018), section 4.2 and table D.1; Mnih et al. (2016), section 4. Schulman et al. (2017), eq. 7; the clipped
+value is that of its released code.
 Letters: T time, B environments.
 """
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from learners.ops.masks import cleared
+
+MAX_LOG_RATIO = 20.0
+"""Of PPO's ratio: past 88 it is infinite in float32, and the gradient of what is clipped there would be 0 * infinity."""
 
 
 def policy_gradient_loss(
@@ -57,3 +65,37 @@ def entropy_loss(entropy_t: Float[Tensor, "T B"], weight_t: Float[Tensor, "T B"]
     Gradient: flows to `entropy_t`.
     """
     return -(cleared(entropy_t, weight_t) * weight_t).sum()
+
+
+def clipped_surrogate(log_ratio_t: Float[Tensor, "*N"], advantage_t: Float[Tensor, "*N"], clip: float) -> Float[Tensor, "*N"]:
+    """Return min(rho A, clip(rho, 1 - eps, 1 + eps) A), what PPO maximises the mean of.
+
+    Args:
+        log_ratio_t: log pi(a_t) - log pi_old(a_t).
+        advantage_t: advantage of the action taken.
+        clip: eps, how far a ratio may gain from moving.
+
+    Gradient: flows to both; to the ratio not where it has gained what it may.
+    """
+    ratio_t = log_ratio_t.clamp(max=MAX_LOG_RATIO).exp()
+    return torch.minimum(ratio_t * advantage_t, ratio_t.clamp(1 - clip, 1 + clip) * advantage_t)
+
+
+def clipped_value_error(
+    value_t: Float[Tensor, "*N"], old_value_t: Float[Tensor, "*N"], target_t: Float[Tensor, "*N"], clip: float
+) -> Float[Tensor, "*N"]:
+    """Return half the squared error of the value, or of the value held near the old one, whichever is larger.
+
+    Args:
+        value_t: value estimates.
+        old_value_t: those that the targets were made with.
+        target_t: what they should have been.
+        clip: how far an estimate may profit from moving; 0 for the plain error.
+
+    Gradient: flows to every tensor; pass detached what is constant.
+    """
+    squared_t = (value_t - target_t).square()
+    if clip > 0:
+        held_t = old_value_t + (value_t - old_value_t).clamp(-clip, clip)
+        squared_t = torch.maximum(squared_t, (held_t - target_t).square())
+    return 0.5 * squared_t

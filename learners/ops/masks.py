@@ -30,6 +30,14 @@ def cleared(x: Float[Tensor, "*N"], weight: Float[Tensor, "..."]) -> Float[Tenso
     return torch.where(weight.bool(), x, weight)
 
 
+def standardised(x: Float[Tensor, "*N"], weight: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """Return `x` brought to mean 0 and deviation 1 over the steps that have weight. Gradient: flows to `x`."""
+    num_steps, x = weight.sum().clamp(min=1.0), cleared(x, weight)
+    x = x - (x * weight).sum() / num_steps
+    deviation = ((x.square() * weight).sum() / num_steps).sqrt()
+    return x / deviation.clamp(min=1e-8)
+
+
 def bootstrap_values(value_tp1: Float[Tensor, "*N"], share: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """Return `value_tp1`, finite wherever nothing is bootstrapped from it.
 

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from msgspec import Meta
 from torch import Tensor
 
-from learners.ops.flat import joined, parted
+from learners.ops.flat import flatten, unflatten
 
 Kind = Literal["rmsprop_inside_sqrt", "rmsprop_outside_sqrt", "adam"]
 
@@ -91,20 +91,34 @@ def apply(
 
     Gradient: flows to parameters, gradients, state and learning rate; finite also where the second moment is zero.
     """
-    weights, slopes = joined(params.values()), joined(grads[name] for name in params)
-    second = joined(state.second_moment[name] for name in params)
-    first = joined(state.first_moment[name] for name in params) if state.first_moment else None
+    weights, slopes = flatten(params.values()), flatten(grads[name] for name in params)
+    second = flatten(state.second_moment[name] for name in params)
+    first = flatten(state.first_moment[name] for name in params) if state.first_moment else None
     if config.kind == "adam":
         assert first is not None
         step, first, second = _adam(config, slopes, first, second, learning_rate, state.step + 1)
     else:
         step, first, second = _rmsprop(config, slopes, first, second, learning_rate)
     new_state = OptimiserState(
-        second_moment=parted(second, params),
-        first_moment={} if first is None else parted(first, params),
+        second_moment=unflatten(second, params),
+        first_moment={} if first is None else unflatten(first, params),
         step=state.step + 1,
     )
-    return parted(weights - step, params), new_state
+    return unflatten(weights - step, params), new_state
+
+
+def flattened(state: OptimiserState, params: dict[str, Tensor]) -> OptimiserState:
+    """Return the state of the same optimiser over all of `params` as one vector, named `all`: for many steps in a row."""
+    second, first = (
+        {"all": flatten(of[name] for name in params)} if of else {} for of in (state.second_moment, state.first_moment)
+    )
+    return OptimiserState(second_moment=second, first_moment=first, step=state.step)
+
+
+def unflattened(state: OptimiserState, params: dict[str, Tensor]) -> OptimiserState:
+    """The inverse of `flattened`."""
+    second, first = (unflatten(of["all"], params) if of else {} for of in (state.second_moment, state.first_moment))
+    return OptimiserState(second_moment=second, first_moment=first, step=state.step)
 
 
 _Update = tuple[Tensor, Tensor | None, Tensor]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from envs.task import Task
-from learners import actor_critic, vtrace_loss
+from learners import actor_critic, ppo, vtrace_loss
+from learners.algorithm import Progress
 from learners.batch import batch_of
 from learners.networks.agent import NetworkConfig
 from learners.networks.spaces import SpaceSpec
@@ -72,3 +73,17 @@ def test_an_update_makes_nothing_on_the_cpu(name: str) -> None:
     tensors = [*state.params.values(), *optimiser, *moments, *actor_critic.network_arrays(state).values()]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert {metric.device.type for key, metric in scalars.items() if key != "learning_rate"} == {"meta"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_round_of_ppo_makes_nothing_on_the_cpu(name: str) -> None:
+    spec, network, _ = CASES[name]
+    config = ppo.Config(learner=ppo.LearnerConfig(passes=2, num_minibatches=2))
+    agent, state = ppo.init(config, spec, None, network, 0, META)
+    its = [trajectory(spec, agent.core.num_states if agent.core else 0)]
+    state, scalars = ppo.update(agent, config, state, its, Progress(round=0, total=100, run_seed=0))
+    assert state.rewards is not None and state.rewards.running is not None
+    optimiser = (*state.learner.optimiser.first_moment.values(), *state.learner.optimiser.second_moment.values())
+    tensors = [*state.learner.params.values(), *optimiser, state.rewards.running, state.rewards.moments.m2]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert {one.device.type for one in scalars.values() if isinstance(one, torch.Tensor)} == {"meta"}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from oracles import metagradient as oracle
-from oracles.trajectories import trajectory
+from oracles.trajectories import double, trajectory
 from torch import Tensor
 
 from envs.errors import InvalidInputError
@@ -54,16 +54,6 @@ LEARNER = ImpalaConfig(
 )
 ALL = tuple(META_PARAMETERS)
 META = MetaConfig(outer_gamma=0.97, outer_lambda=0.95, batch_unrolls=3)
-
-
-def double(batch: Batch) -> Batch:
-    """The same batch in float64, for differences below float32's rounding."""
-    changed: dict[str, Any] = {}
-    for field in fields(batch):
-        value = getattr(batch, field.name)
-        if isinstance(value, Tensor) and value.is_floating_point():
-            changed[field.name] = value.double()
-    return replace(batch, **changed, initial_state=tuple(state.double() for state in batch.initial_state))
 
 
 def make(

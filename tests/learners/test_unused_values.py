@@ -18,7 +18,8 @@ import torch
 from oracles.trajectories import trajectory
 from torch import Tensor
 
-from learners import actor_critic, metagradient, vtrace_loss
+from learners import actor_critic, metagradient, ppo, vtrace_loss
+from learners.algorithm import Progress
 from learners.batch import batch_of, unused_rows
 from learners.compiled import CompiledUpdate
 from learners.metagradient import MetaState, PendingUpdate
@@ -166,6 +167,26 @@ def test_no_bit_of_an_update_depends_on_what_is_unused(network: str, spec: Space
     want, got = (updated([planted(it, value) for it in unrolls], spec, NETWORKS[network]) for value in (0.0, junk))
     assert_same_and_finite(got, want)
     assert_same_and_finite(updated(unrolls, spec, NETWORKS[network]), want)
+
+
+def ppo_updated(it: list[Trajectory], spec: SpaceSpec, network: NetworkConfig) -> list[Tensor]:
+    config = ppo.Config(learner=ppo.LearnerConfig(passes=2, num_minibatches=3, reward_clip=1.5, learning_rate=0.01))
+    agent, state = ppo.init(config, spec, None, network, 0, CPU)
+    found: list[Tensor] = []
+    for number in range(2):
+        state, scalars = ppo.update(agent, config, state, it, Progress(round=number, total=10_000, run_seed=0))
+        found += [*tensors(state), *map(torch.as_tensor, scalars.values())]
+    return found
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_no_bit_of_a_round_of_ppo_depends_on_what_is_unused(network: str, spec: SpaceSpec, junk: float) -> None:
+    unrolls = [unroll(spec, NETWORKS[network], seed) for seed in range(2)]
+    want, got = (ppo_updated([planted(it, value) for it in unrolls], spec, NETWORKS[network]) for value in (0.0, junk))
+    assert_same_and_finite(got, want)
+    assert_same_and_finite(ppo_updated(unrolls, spec, NETWORKS[network]), want)
 
 
 def meta_updated(it: list[Trajectory], spec: SpaceSpec, network: NetworkConfig, meta: MetaConfig) -> list[Tensor]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from typing import Any
+
 import numpy as np
+from torch import Tensor
 
 from envs.task import Task
+from learners.batch import Batch
 from learners.networks.agent import NetworkConfig
 from learners.networks.spaces import SpaceSpec
 from learners.trajectory import Trajectory
@@ -40,3 +45,13 @@ def trajectory(spec: SpaceSpec, network: NetworkConfig, seed: int = 0, length: i
         policy_version=0,
         tasks=tuple(Task(family="none") for _ in range(num_envs)),
     )
+
+
+def double(batch: Batch) -> Batch:
+    """The same batch in float64, for differences below float32's rounding."""
+    changed: dict[str, Any] = {}
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        if isinstance(value, Tensor) and value.is_floating_point():
+            changed[field.name] = value.double()
+    return replace(batch, **changed, initial_state=tuple(state.double() for state in batch.initial_state))

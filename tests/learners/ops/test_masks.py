@@ -19,7 +19,7 @@ from learners.ops import normaliser
 from learners.ops.cotangents import RETURN_PARAMETERS, Costs, cotangent_derivatives, return_parameters
 from learners.ops.gae import gae
 from learners.ops.losses import entropy_loss, policy_gradient_loss, value_loss
-from learners.ops.masks import bootstrap_values
+from learners.ops.masks import bootstrap_values, standardised
 from learners.ops.returns import discounted_returns, lambda_returns
 from learners.ops.vtrace import vtrace
 from learners.ops.vtrace_derivatives import Clips, VTraceDerivatives, vtrace_with_derivatives
@@ -253,3 +253,14 @@ def test_a_bootstrap_value_is_finite_where_it_is_not_used_and_itself_elsewhere()
     share = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.9, 0.9, 0.9])
     want = torch.tensor([0.0, 0.0, 0.0, 3.0, math.nan, math.inf, 3.0])
     torch.testing.assert_close(bootstrap_values(value, share), want, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("junk", [0.0, *JUNK])
+def test_standardised_is_of_the_steps_that_have_weight(junk: float) -> None:
+    x, weight = torch.tensor(DATA.reward), torch.tensor(DATA.weight)
+    used = DATA.reward[~DATA.is_reset]
+    got = standardised(x.masked_fill(IS_RESET, junk), weight).numpy()
+    np.testing.assert_allclose(got[~DATA.is_reset], (used - used.mean()) / used.std(), rtol=1e-12)
+    assert np.isfinite(got).all()
+    assert torch.equal(standardised(torch.full((3,), 2.0), torch.ones(3)), torch.zeros(3))
+    assert torch.autograd.gradcheck(lambda one: standardised(one, weight) * weight, (x.requires_grad_(),))

@@ -1,0 +1,278 @@
+"""Proximal policy optimisation (PPO), for every network and every space.
+
+    L = -mean min(rho A, clip(rho, 1 - eps, 1 + eps) A)  +  value_cost mean 1/2 max((V - R)^2, (V_clipped - R)^2)  -  entropy_cost mean H
+
+with A by GAE and R = A + V, both of the values that the round began with, rho = pi / mu, and mu the policy that acted. A round's unrolls
+are passed over several times in shuffled minibatches, each a step of Adam. Where the network has a core, a minibatch is whole unrolls of
+some environments, each from its own first state; else it is steps.
+
+Reference: Schulman et al. (2017), arXiv 1707.06347: eq. 7, 9, 11-12, algorithm 1. The defaults, and the details that the paper leaves out,
+are those of CleanRL's ppo_continuous_action (Huang et al. 2022, "The 37 implementation details of PPO"): the clipped value, advantages
+standardised in each minibatch, rewards in deviations of their discounted return, epsilon of Adam 1e-5, step size annealed to zero.
+
+Numbered deviations from that code:
+    1. A truncated step bootstraps from the value of its final observation; resets of next-step autoreset weigh nothing.
+    2. All rewards of a round are divided by one deviation, that of all returns until its end, and not each by that of its moment. The
+       running return starts anew with each episode.
+    3. The deviation of a minibatch's advantages is that of all of them, not of a sample: they are divided by N and not by N - 1.
+    4. The KL stop looks at the mean over a pass, not at its last minibatch.
+    5. Observations may be normalised by running moments that move after the passes, as IMPALA's do: what acted is what is learned of.
+
+Letters: T time, N rows: steps, or environments where there is a core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from envs.errors import InvalidInputError
+from envs.task import Task
+from learners import actor_critic
+from learners.actor_critic import LearnerState, Precision
+from learners.algorithm import Progress
+from learners.batch import batch_of
+from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.on_policy import RewardScale, Rows, judged
+from learners.ops import optimisers
+from learners.ops.clip import clip_by_global_norm
+from learners.ops.flat import flatten, unflatten
+from learners.ops.losses import clipped_surrogate, clipped_value_error
+from learners.ops.masks import cleared, standardised
+from learners.ops.normaliser import RunningMoments
+from learners.ops.optimisers import OptimiserConfig, OptimiserState
+from learners.seeds import Stream, generator
+from learners.trajectory import Trajectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """Hyper-parameters of PPO; the defaults are CleanRL's for continuous control."""
+
+    gamma: Annotated[float, Meta(ge=0, le=1, description="discount per step")] = 0.99
+    lambda_: Annotated[float, Meta(ge=0, le=1, description="trace parameter of the advantages (GAE)")] = 0.95
+    passes: Annotated[int, Meta(ge=1, le=1000, description="times that a round's experience is passed over, at most")] = 10
+    num_minibatches: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="minibatches of a pass, each a step of Adam; of environments where there is a core"),
+    ] = 32
+    clip: Annotated[float, Meta(gt=0, lt=1, description="epsilon: how far a probability ratio may gain from moving")] = 0.2
+    value_clip: Annotated[float, Meta(ge=0, description="how far a value may profit from moving in a round; 0: not clipped")] = (
+        0.2
+    )
+    target_kl: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="no further pass where the mean KL(old || new) of the last one is above this; null: all passes"),
+    ] = None
+    value_cost: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
+    entropy_cost: Annotated[float, Meta(ge=0, description="weight of the entropy bonus")] = 0.0
+    normalise_advantages: Annotated[bool, Meta(description="bring advantages to mean 0 and deviation 1 in each minibatch")] = True
+    normalise_rewards: Annotated[
+        bool, Meta(description="divide rewards by the running deviation of their discounted return, and hold them in [-10, 10]")
+    ] = True
+    reward_scale: Annotated[float, Meta(gt=0, description="rewards are multiplied by it, before clipping and normalising")] = 1.0
+    reward_clip: Annotated[
+        float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")
+    ] = 0.0
+    learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 3e-4
+    anneal: Annotated[
+        bool, Meta(description="let the learning rate fall linearly to 0 over schedule_env_steps, or else over total_env_steps")
+    ] = True
+    max_gradient_norm: Annotated[float, Meta(gt=0, description="ceiling of the global norm of the gradient")] = 0.5
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(kind="adam", epsilon=1e-5))
+    precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The learner's side of a run."""
+
+    learner_compile: Annotated[
+        bool,
+        Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)"),
+    ] = False
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """All that a checkpoint of the learner needs.
+
+    Attributes:
+        learner: network, optimiser and counters; the optimiser's step counts minibatches, the version rounds.
+        rewards: what rewards are normalised by; None where they are not.
+    """
+
+    learner: LearnerState
+    rewards: RewardScale | None = field(
+        metadata={"misfit": "checkpoint does not fit the config: one of them normalises rewards, the other does not"}
+    )
+
+    @property
+    def version(self) -> int:
+        """Rounds learned from."""
+        return self.learner.version
+
+
+def check(config: Config) -> None:
+    """Check fields against each other: none forbids another. See `learners.algorithm`."""
+
+
+def init(
+    config: Config,
+    spec: SpaceSpec,
+    tasks: Sequence[Task] | None,
+    network: NetworkConfig,
+    run_seed: int,
+    device: torch.device,
+) -> tuple[Agent, State]:
+    """Return the network's skeleton and the state of a learner that has seen nothing; nothing is kept for a task."""
+    if config.learner_compile and network.core != "none":
+        raise InvalidInputError(
+            "learner_compile = true is allowed with network.core = none only: a core cuts its unrolls where episodes end"
+        )
+    agent, learner = actor_critic.init(spec, network, config.learner.optimiser, run_seed, device)
+    rewards = RewardScale(moments=RunningMoments.empty(()).to(device)) if config.learner.normalise_rewards else None
+    return agent, State(learner=learner, rewards=rewards)
+
+
+def weights(config: Config, state: State, progress: Progress) -> dict[str, Tensor]:
+    """Return the network's parameters and buffers."""
+    return actor_critic.network_arrays(state.learner)
+
+
+def loss(agent: Agent, config: LearnerConfig, arrays: dict[str, Tensor], rows: Rows) -> tuple[Tensor, list[Tensor]]:
+    """PPO's loss on a minibatch, and what is worth watching of it, by `WATCHED`. Gradient: flows to `arrays`."""
+    output = actor_critic.answer(agent, arrays, rows, config.precision)
+    distribution = agent.distribution(output.distribution_params)
+    # all that is averaged is finite: a batch is, but for the behaviour's log_prob at resets
+    share = rows.weight / rows.weight.sum().clamp(min=1.0)
+    log_ratio = cleared(distribution.log_prob(rows.action) - rows.log_prob, rows.weight)
+    advantage = standardised(rows.advantage, rows.weight) if config.normalise_advantages else rows.advantage
+    gain = (clipped_surrogate(log_ratio, advantage, config.clip) * share).sum()
+    error = (clipped_value_error(output.value, rows.value, rows.target, config.value_clip) * share).sum()
+    entropy = (distribution.entropy() * share).sum()
+    total = config.value_cost * error - gain - config.entropy_cost * entropy
+    with torch.no_grad():
+        away = log_ratio.expm1()  # rho - 1; its mean less that of log rho estimates KL(old || new), without a negative sample
+        divergence = ((away - log_ratio) * share).sum()
+        clipped = ((away.abs() > config.clip) * share).sum()
+    return total, [total, -gain, error, entropy, divergence, clipped]
+
+
+WATCHED = ("loss/total", "loss/policy", "loss/value", "policy/entropy", "policy/kl", "policy/clip_fraction", "gradient/norm")
+_KL = WATCHED.index("policy/kl")
+
+
+def update(
+    agent: Agent, config: Config, state: State, experience: Sequence[Trajectory], progress: Progress
+) -> tuple[State, dict[str, Tensor | float]]:
+    """Learn from a round's unrolls, all side by side; scalars are means over the minibatches."""
+    batch = batch_of(experience, slice(None), actor_critic.device_of(agent))
+    rows, rewards = judged(agent, config.learner, state.learner, state.rewards, batch)
+    order = generator(progress.run_seed, Stream.MINIBATCHES, progress.round)
+    rate = actor_critic.learning_rate(config.learner, state.learner.env_steps, progress.total)
+    learner, watched = passes(agent, config, state.learner, rows, rate, order, config.learner.passes)
+    scalars: dict[str, Tensor | float] = dict(zip(WATCHED, watched.mean(dim=(0, 1)), strict=True))
+    mean_value = (rows.value * rows.weight).sum() / rows.weight.sum().clamp(min=1.0)
+    scalars |= {"value/mean": mean_value, "learning_rate": rate, "ppo/passes": float(len(watched))}
+    return State(learner=actor_critic.counted(learner, batch), rewards=rewards), scalars
+
+
+def passes(
+    agent: Agent, config: Config, state: LearnerState, rows: Rows, rate: float, order: np.random.Generator, most: int
+) -> tuple[LearnerState, Tensor]:
+    """Pass over the rows in shuffled minibatches, until the policy has moved too far or `most` times.
+
+    Returns:
+        The state after it, and `WATCHED` of each pass and minibatch, [passes, minibatches, 7].
+    """
+    learner, params = config.learner, {name: state.params[name] for name, _ in agent.named_parameters()}
+    buffers = {name: array for name, array in actor_critic.network_arrays(state).items() if name not in params}
+    step = _step(agent, learner, is_compiled=config.learner_compile)
+    # all parameters in one vector: the calls on fifteen small tensors would cost more than the arithmetic
+    vector, optimiser, watched = flatten(params.values()), optimisers.flattened(state.optimiser, params), list[Tensor]()
+    for _ in range(most):
+        seen, which = list[Tensor](), torch.from_numpy(order.permutation(rows.size)).to(vector.device)
+        for part in rows.minibatches(which, learner.num_minibatches):
+            vector, optimiser, found = step(buffers, vector, optimiser, rate, part)
+            seen.append(found)
+        watched.append(torch.stack(seen))
+        if learner.target_kl is not None and float(watched[-1][:, _KL].mean()) > learner.target_kl:
+            break
+    after = replace(state, params=unflatten(vector, params), optimiser=optimisers.unflattened(optimiser, params))
+    return after, torch.stack(watched)
+
+
+Tensors = dict[str, Tensor]
+Step = Callable[[Tensors, Tensor, OptimiserState, float | Tensor, Rows], tuple[Tensor, OptimiserState, Tensor]]
+"""(buffers, parameters, optimiser, rate, rows) -> parameters and optimiser after a step along the rows' gradient, and `WATCHED`."""
+
+
+@lru_cache(maxsize=2)
+def _step(agent: Agent, config: LearnerConfig, *, is_compiled: bool) -> Step:
+    like = dict(agent.named_parameters())
+
+    def step(
+        buffers: Tensors, vector: Tensor, optimiser: OptimiserState, rate: float | Tensor, rows: Rows
+    ) -> tuple[Tensor, OptimiserState, Tensor]:
+        params = {name: view.detach().requires_grad_() for name, view in unflatten(vector, like).items()}
+        total, watched = loss(agent, config, buffers | params, rows)
+        gradient = {"all": flatten(torch.autograd.grad(total, list(params.values())))}
+        clipped, norm = clip_by_global_norm(gradient, config.max_gradient_norm)
+        moved, optimiser = optimisers.apply(config.optimiser, optimiser, {"all": vector}, clipped, rate)
+        return moved["all"], optimiser, torch.stack([*(one.detach() for one in watched), norm])
+
+    return _compiled(step) if is_compiled else step
+
+
+def _compiled(step: Step) -> Step:
+    """The same as machine code, compiled for each shape of minibatch at the first of that shape."""
+    from learners.compiled import machine_code  # loads what only a run that compiles needs
+
+    codes: dict[torch.Size, Callable[..., tuple[Tensor, ...]]] = {}
+
+    def compiled(
+        buffers: Tensors, vector: Tensor, optimiser: OptimiserState, rate: float | Tensor, rows: Rows
+    ) -> tuple[Tensor, OptimiserState, Tensor]:
+        def flat(numbers: Tensor, vector: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+            rate, count = numbers.unbind()
+            before, given = _moments(optimiser, rest, count), dict(zip(buffers, rest[num_moments:]))
+            vector, after, watched = step(given, vector, before, rate, Rows.of(rest[num_moments + len(buffers) :]))
+            return vector, *after.second_moment.values(), *after.first_moment.values(), watched
+
+        moments = [*optimiser.second_moment.values(), *optimiser.first_moment.values()]
+        num_moments = len(moments)
+        # what changes from step to step travels as tensors: a number would be compiled in
+        numbers = torch.tensor([rate, optimiser.step], dtype=torch.float64, device=vector.device)
+        inputs = [numbers, vector, *moments, *buffers.values(), *rows.steps()]
+        if rows.weight.shape not in codes:
+            codes[rows.weight.shape] = machine_code(flat, inputs)
+        with torch.no_grad():
+            vector, *moments, watched = codes[rows.weight.shape](*inputs)
+        return vector, _moments(optimiser, moments, optimiser.step + 1), watched
+
+    return compiled
+
+
+def _moments(like: OptimiserState, moments: Sequence[Tensor], step: int | Tensor) -> OptimiserState:
+    return OptimiserState(
+        second_moment={"all": moments[0]}, first_moment={"all": moments[1]} if like.first_moment else {}, step=step
+    )
+
+
+def prepare(agent: Agent, config: Any, state: State) -> None:
+    """Compile the step, where the config asks for it, for the rounds of the run whose whole config this is."""
+    if config.learner_compile:
+        from learners.compiled import blank
+
+        batch = blank(agent, config.rollout.unroll_length, config.num_actors * config.rollout.envs_per_actor)
+        rows, _ = judged(agent, config.learner, state.learner, None, batch)
+        passes(agent, config, state.learner, rows, 0.0, np.random.default_rng(0), most=1)
