@@ -56,8 +56,8 @@ def test_lives_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys
     assert trained(run, "SometimesNan-v0") == 0
     assert f"lives in {MODULE}:SometimesNan-v0 are not finite (observation: li" in capsys.readouterr().out
     summary = json.loads((run / "summary.json").read_text())
-    assert 0 < summary["lives_not_finite"] < summary["lives"] / 2
-    assert summary["fitness_mean"] < 0 and summary["best_score"] < 0
+    assert 0 < summary["counts"]["lives/not_finite"] < summary["counts"]["lives"] / 2
+    assert summary["figures"]["fitness/mean"] < 0 and summary["figures"]["evaluation/best"] < 0
     assert main(["journal", str(run), "--verify"]) == 0
     capsys.readouterr()
     assert main(["adapt", str(run), "--seeds", "16", "--no-progress", "--baseline", "none"]) == 0
@@ -99,7 +99,7 @@ def test_episodes_without_an_end_are_cut_and_said_once(tmp_path: Path, capsys: p
     assert "epoch 1: 32 episodes of the fitness had not ended at life.max_episode_steps = 40: the return so far counts" in out
     assert out.count("had not ended") == 1
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["cut_episodes"], summary["env_steps"]) == (2 * 2 * 16 + 2 * 8, (2 * 16 + 8) * (4 * 16 + 2 * 40))
+    assert (summary["counts"]["episodes/cut"], summary["env_steps"]) == (2 * 2 * 16 + 2 * 8, (2 * 16 + 8) * (4 * 16 + 2 * 40))
     assert main(["adapt", str(run), "--seeds", "4", "--no-progress", "--baseline", "none"]) == 0
     err = capsys.readouterr().err
     assert err == "metaray: 8 episodes of the fitness had not ended at life.max_episode_steps = 40: the return so far counts\n"
@@ -123,7 +123,7 @@ def test_one_signal_ends_training_in_the_middle_of_an_episode_without_an_end(
         finally:
             process.kill()
     assert (process.returncode, err) == (code, "")
-    assert "stopped, all that was lived is kept" in out
+    assert "stopped with all that was collected" in out
     assert (run / "journal.jsonl").exists()
 
 
