@@ -19,10 +19,12 @@ import argparse
 import heapq
 import json
 import os
+import queue
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,91 +34,116 @@ from runs import ROOT, metaray, print_line
 
 sys.path.insert(0, str(ROOT))
 
-from cluster.backends.pool import ChunkDone, PoolEvent
-from cluster.epg.loop import EpgLoop
-from cluster.epg.observer import EpgResult, EpgStatus
-from cluster.epg.replay import Resumption, first_state
-from cluster.epg.training import begin_journal
-
 from actors.chunks import Chunk, ChunkResult
+from actors.messages import Work
+from cluster.algorithms import find
+from cluster.backends.base import Backend, Collected, Event, Handle, LearnCall, Learned, LearnReport
+from cluster.backends.local import Emitted, LearnerThread
+from cluster.backends.ray.backend import RayBackend
 from cluster.epg.config import EpgRunConfig
-from cluster.run.observer import SilentObserver
-from cluster.store.journal import Journal, path_of
+from cluster.run import lifetimes
+from cluster.run.assembly import make_learner
+from cluster.run.loop import Loop
+from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.replay import begin_journal, resume
+from cluster.run.where import Where
 from cluster.store.metrics import MetricsLog
 from cluster.store.run_directory import RunDirectory
-from cluster.store.scaling import Scale
+from learners.trajectory import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
 class SleepingLives:
-    """Lives that sleep; its own recipe."""
+    """Lives that sleep; makes its collectors, and is one."""
 
     sleep_s: float
 
-    def __call__(self) -> SleepingLives:
+    def __call__(self, actor: int) -> SleepingLives:
         return self
 
-    def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
+    def collect(self, work: Work, weights: Snapshot) -> tuple[ChunkResult, None]:
         """Sleep for all lives of a chunk."""
         started = time.perf_counter()
-        time.sleep(self.sleep_s * chunk.count)
-        return answer(chunk, time.perf_counter() - started)
+        time.sleep(self.sleep_s * work.size)
+        return answer(work.request, time.perf_counter() - started), None
 
     def stop(self) -> None:
         """Sleep on."""
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
 def answer(chunk: Chunk, busy_s: float) -> ChunkResult:
     """A result whose fitness is the number of the life."""
     fitness = tuple(float(life % 17) for life in range(chunk.first, chunk.first + chunk.count))
     steps = 8192 * chunk.count
-    return ChunkResult(
-        kind=chunk.kind, epoch=chunk.epoch, index=chunk.index, fitness=fitness, env_steps=steps, busy_s=busy_s, scalars={}
-    )
+    return ChunkResult(kind=chunk.kind, epoch=chunk.epoch, index=chunk.index, fitness=fitness, env_steps=steps, busy_s=busy_s)
 
 
-class SimulatedPool:
-    """So many workers, none of which is there: an answer comes when its time has passed."""
+class SimulatedBackend:
+    """So many workers, none of which is there: an answer comes when its time has passed. The learner is the real one."""
 
     must_drain = False
 
-    def __init__(self, num_actors: int, sleep_s: float, spread: float) -> None:
-        self.num_actors, self._sleep_s, self._spread = num_actors, sleep_s, spread
+    def __init__(self, config: EpgRunConfig, sleep_s: float, spread: float) -> None:
+        self.num_actors, self._config, self._sleep_s, self._spread = config.num_actors, config, sleep_s, spread
         self._rng = np.random.default_rng(0)
-        self._answers: list[tuple[float, int, Chunk]] = []
-        self._number = 0
+        self._answers: list[tuple[float, int, Work]] = []
+        self._free = list(range(self.num_actors))
+        self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
 
-    def start(self) -> None:
-        """Nothing to start."""
+    def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
+        host = make_learner(find("epg"), self._config)
+        report, snapshot = host.build(learner_state)
+        self._learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
+        return report, snapshot
 
-    def publish(self, version: int, phi: np.ndarray) -> None:
-        """Nobody looks at it."""
+    def put(self, snapshot: Snapshot) -> Handle:
+        return snapshot
 
-    def free(self) -> int:
-        return self.num_actors - len(self._answers)
+    def get(self, weights: Handle) -> Snapshot:
+        snapshot: Snapshot = weights
+        return snapshot
 
-    def submit(self, chunk: Chunk) -> None:
-        self._number += 1
+    def free(self) -> list[int]:
+        return self._free
+
+    def submit(self, work: Work, actor: int, weights: Handle) -> None:
+        self._free.remove(actor)
         takes = self._sleep_s * (1 + self._spread * self._rng.uniform(-1, 1))
-        heapq.heappush(self._answers, (time.perf_counter() + takes, self._number, chunk))
+        heapq.heappush(self._answers, (time.perf_counter() + takes, actor, work))
 
-    def wait(self, timeout_s: float) -> list[PoolEvent]:
-        if self._answers:
-            time.sleep(max(0.0, min(timeout_s, self._answers[0][0] - time.perf_counter())))
+    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
+        self._learner.inbox.put((call, experience))
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        until = self._answers[0][0] - time.perf_counter() if self._answers else timeout_s
+        try:
+            emitted = self._emitted.get(timeout=max(1e-6, min(timeout_s, until)))
+            assert isinstance(emitted, Learned), emitted
+            return [emitted]
+        except queue.Empty:
+            pass
         now = time.perf_counter()
-        events: list[PoolEvent] = []
+        events: list[Event] = []
         while self._answers and self._answers[0][0] <= now:
-            events.append(ChunkDone(result=answer(heapq.heappop(self._answers)[2], self._sleep_s)))
+            _, actor, work = heapq.heappop(self._answers)
+            self._free.append(actor)
+            events.append(Collected(work=work, report=answer(work.request, self._sleep_s)))
         return events
 
-    def resize(self, num_actors: int) -> list[PoolEvent]:
+    def resize(self, num_actors: int) -> list[Event]:
         return []
+
+    def learner_state(self) -> dict[str, Any]:
+        return self._learner.host.state()
 
     def num_alive(self) -> int:
         return self.num_actors
 
     def close(self) -> None:
-        """Nothing to end."""
+        self._learner.close()
 
 
 class WritesMetrics(SilentObserver):
@@ -124,13 +151,22 @@ class WritesMetrics(SilentObserver):
 
     def __init__(self, metrics: MetricsLog) -> None:
         self._metrics = metrics
-        self.statuses: list[EpgStatus] = []
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
         self._metrics.write(env_steps, scalars, histograms)
 
 
-def run_simulated(options: argparse.Namespace, spread: float) -> EpgResult:
+def run_loop(config: EpgRunConfig, backend: Backend, observer_of: Any = lambda directory: SilentObserver()) -> LoopResult:
+    """One run of the real loop, with a journal, in a folder that goes away."""
+    with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
+        directory = RunDirectory(path=Path(folder))
+        begin_journal(directory.journal_file, config)
+        payload = resume(directory.journal_file, None).payload | {lifetimes.EPOCH: None}
+        with lifetimes.ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
+            return Loop(config, backend, observer_of(directory), make_schedule, keeper, payload).run()
+
+
+def run_simulated(options: argparse.Namespace, spread: float) -> LoopResult:
     """One run of the real loop with simulated workers."""
     config = EpgRunConfig(
         family="cartpole",
@@ -141,22 +177,8 @@ def run_simulated(options: argparse.Namespace, spread: float) -> EpgResult:
         num_epochs=options.epochs,
         evaluate_every=10,
     )
-    with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
-        directory = RunDirectory(path=Path(folder))
-        begin_journal(path_of(directory), config)
-        journal, metrics = Journal(path_of(directory)), MetricsLog(directory.metrics_file, directory.tensorboard)
-        loop = EpgLoop(
-            config,
-            SimulatedPool(options.workers, 0.05, spread),
-            WritesMetrics(metrics),
-            journal=journal,
-            resumption=Resumption(state=first_state(path_of(directory))),
-            scale=Scale(directory),
-        )
-        result = loop.run()
-        journal.close()
-        metrics.close()
-    return result
+    backend = SimulatedBackend(config, 0.05, spread)
+    return run_loop(config, backend, lambda directory: WritesMetrics(MetricsLog(directory.metrics_file, directory.tensorboard)))
 
 
 def scale(options: argparse.Namespace) -> dict[str, Any]:
@@ -166,7 +188,7 @@ def scale(options: argparse.Namespace) -> dict[str, Any]:
         rounds = []
         for _ in range(options.rounds):
             result = run_simulated(options, spread)
-            rounds.append(result.epochs * options.workers / result.train_s)
+            rounds.append(result.rounds * options.workers / result.train_s)
         rates[name] = round(statistics.median(rounds), 1)
     return {"workers": options.workers, "epochs": options.epochs, "chunk_results_per_s": rates, "fsync_ms": sync_ms()}
 
@@ -193,14 +215,12 @@ def share(options: argparse.Namespace) -> dict[str, Any]:
         settings = ["--set", *options.set] if options.set else []
         metaray("train", "epg", "--preset", options.preset, *sizes, "--out", str(out), "--no-progress", *settings)
         summary = json.loads((out / "summary.json").read_text())
-    keys = ("driver_share", "actor_utilisation", "lives_per_s", "env_steps_per_s", "train_s", "epochs", "lives")
+    keys = ("driver_share", "actor_utilisation", "env_steps_per_s", "train_s", "rounds", "counts")
     return {"preset": options.preset, "actors": options.actors, "workers": options.workers} | {key: summary[key] for key in keys}
 
 
 def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
     """The same with lives that sleep."""
-    from cluster.backends.ray.chunk_pool import RayPool
-
     config = EpgRunConfig(
         family="cartpole",
         num_actors=options.actors,
@@ -209,23 +229,26 @@ def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
         lives_per_chunk=16,
         num_epochs=options.epochs,
     )
-    with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
-        directory = RunDirectory(path=Path(folder))
-        begin_journal(path_of(directory), config)
-        journal = Journal(path_of(directory))
-        pool = RayPool(config, SleepingLives(sleep_s=options.sleep), run_name="epg-driver")
-        state = first_state(path_of(directory))
-        loop = EpgLoop(
-            config, pool, SilentObserver(), journal=journal, resumption=Resumption(state=state), scale=Scale(directory)
-        )
-        result = loop.run()
-        journal.close()
+    backend = RayBackend(
+        lambda: make_learner(find("epg"), config),
+        SleepingLives(sleep_s=options.sleep),
+        config.num_actors,
+        where=Where(is_local=False, run_name="epg-driver"),
+        family=config.family,
+        unit="a chunk",
+        deadline_s=config.chunk_deadline_s,
+        num_cpus=1,
+        store_bytes=lambda: lifetimes.STORE_BYTES,
+        learner_device=None,
+    )
+    result = run_loop(config, backend)
+    shares = result.shares
     return {
         "sleep_s_per_life": options.sleep,
         "actors": options.actors,
         "workers": options.workers,
-        "driver_share": round(result.driver_share, 4),
-        "actor_utilisation": round(result.actor_utilisation, 4),
+        "driver_share": round(shares.driver + shares.transport, 4),
+        "actor_utilisation": round(shares.actors, 4),
         "chunk_s": round(16 * options.sleep, 3),
         "train_s": round(result.train_s, 2),
     }
