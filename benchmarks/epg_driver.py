@@ -19,11 +19,13 @@ import argparse
 import heapq
 import json
 import os
+import queue
 import statistics
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,91 +34,99 @@ from runs import ROOT, metaray, print_line
 
 sys.path.insert(0, str(ROOT))
 
-from cluster.backends.pool import ChunkDone, PoolEvent
-from cluster.epg.loop import EpgLoop
-from cluster.epg.observer import EpgResult, EpgStatus
-from cluster.epg.replay import Resumption, first_state
-from cluster.epg.training import begin_journal
-
 from actors.chunks import Chunk, ChunkResult
+from actors.messages import Work
+from cluster.algorithms import find
+from cluster.backends.base import Backend, Collected, Event, Handle, Learned, LearnReport
+from cluster.backends.local import LearnerThread, LocalBackend
 from cluster.epg.config import EpgRunConfig
-from cluster.run.observer import SilentObserver
-from cluster.store.journal import Journal, path_of
+from cluster.run.assembly import make_learner
+from cluster.run.lifetimes import ASSEMBLY, STORE_BYTES
+from cluster.run.loop import Loop
+from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.where import Where
 from cluster.store.metrics import MetricsLog
 from cluster.store.run_directory import RunDirectory
-from cluster.store.scaling import Scale
+from learners.trajectory import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
 class SleepingLives:
-    """Lives that sleep; its own recipe."""
+    """Makes collectors whose lives sleep, and is one."""
 
     sleep_s: float
 
-    def __call__(self) -> SleepingLives:
+    def __call__(self, actor: int) -> SleepingLives:
         return self
 
-    def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
+    def collect(self, work: Work, weights: Snapshot) -> tuple[ChunkResult, None]:
         """Sleep for all lives of a chunk."""
         started = time.perf_counter()
-        time.sleep(self.sleep_s * chunk.count)
-        return answer(chunk, time.perf_counter() - started)
+        time.sleep(self.sleep_s * work.size)
+        return answer(work.request, time.perf_counter() - started), None
 
     def stop(self) -> None:
         """Sleep on."""
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
 def answer(chunk: Chunk, busy_s: float) -> ChunkResult:
     """A result whose fitness is the number of the life."""
     fitness = tuple(float(life % 17) for life in range(chunk.first, chunk.first + chunk.count))
     steps = 8192 * chunk.count
-    return ChunkResult(
-        kind=chunk.kind, epoch=chunk.epoch, index=chunk.index, fitness=fitness, env_steps=steps, busy_s=busy_s, scalars={}
-    )
+    return ChunkResult(kind=chunk.kind, epoch=chunk.epoch, index=chunk.index, fitness=fitness, env_steps=steps, busy_s=busy_s)
 
 
-class SimulatedPool:
-    """So many workers, none of which is there: an answer comes when its time has passed."""
+class SimulatedBackend(LocalBackend):
+    """So many actors, none of which is there: an answer comes when its time has passed. The learner is the real one."""
 
     must_drain = False
 
-    def __init__(self, num_actors: int, sleep_s: float, spread: float) -> None:
-        self.num_actors, self._sleep_s, self._spread = num_actors, sleep_s, spread
+    def __init__(self, config: EpgRunConfig, sleep_s: float, spread: float) -> None:
+        learner = partial(make_learner, find("epg"), config)
+        super().__init__(learner, SleepingLives(sleep_s=0), config.num_actors, in_threads=True, unit="a chunk", deadline_s=1.0)
+        self._sleep_s, self._spread = sleep_s, spread
         self._rng = np.random.default_rng(0)
-        self._answers: list[tuple[float, int, Chunk]] = []
-        self._number = 0
+        self._answers: list[tuple[float, int, Work]] = []
+        self._idle = dict.fromkeys(range(config.num_actors))
 
-    def start(self) -> None:
-        """Nothing to start."""
+    def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
+        """Start the learner alone."""
+        host = self._make_learner()
+        report, snapshot = host.build(learner_state)
+        self._learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
+        return report, snapshot
 
-    def publish(self, version: int, phi: np.ndarray) -> None:
-        """Nobody looks at it."""
+    def free(self) -> list[int]:
+        return list(self._idle)
 
-    def free(self) -> int:
-        return self.num_actors - len(self._answers)
-
-    def submit(self, chunk: Chunk) -> None:
-        self._number += 1
+    def submit(self, work: Work, actor: int, weights: Handle) -> None:
+        del self._idle[actor]
         takes = self._sleep_s * (1 + self._spread * self._rng.uniform(-1, 1))
-        heapq.heappush(self._answers, (time.perf_counter() + takes, self._number, chunk))
+        heapq.heappush(self._answers, (time.perf_counter() + takes, actor, work))
 
-    def wait(self, timeout_s: float) -> list[PoolEvent]:
-        if self._answers:
-            time.sleep(max(0.0, min(timeout_s, self._answers[0][0] - time.perf_counter())))
-        now = time.perf_counter()
-        events: list[PoolEvent] = []
-        while self._answers and self._answers[0][0] <= now:
-            events.append(ChunkDone(result=answer(heapq.heappop(self._answers)[2], self._sleep_s)))
+    def wait(self, timeout_s: float) -> list[Event]:
+        events: list[Event] = []
+        left = min(timeout_s, self._answers[0][0] - time.perf_counter()) if self._answers else timeout_s
+        try:
+            emitted = self._emitted.get(timeout=max(0.0, left))
+            assert isinstance(emitted, Learned), emitted
+            events.append(emitted)
+        except queue.Empty:
+            pass
+        while self._answers and self._answers[0][0] <= time.perf_counter():
+            _, actor, work = heapq.heappop(self._answers)
+            self._idle[actor] = None
+            events.append(Collected(work=work, report=answer(work.request, self._sleep_s)))
         return events
 
-    def resize(self, num_actors: int) -> list[PoolEvent]:
+    def resize(self, num_actors: int) -> list[Event]:
         return []
 
     def num_alive(self) -> int:
         return self.num_actors
-
-    def close(self) -> None:
-        """Nothing to end."""
 
 
 class WritesMetrics(SilentObserver):
@@ -124,14 +134,24 @@ class WritesMetrics(SilentObserver):
 
     def __init__(self, metrics: MetricsLog) -> None:
         self._metrics = metrics
-        self.statuses: list[EpgStatus] = []
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
         self._metrics.write(env_steps, scalars, histograms)
 
 
-def run_simulated(options: argparse.Namespace, spread: float) -> EpgResult:
-    """One run of the real loop with simulated workers."""
+def run(config: EpgRunConfig, backend: Backend, folder: Path) -> LoopResult:
+    """One run of the real loop, with its journal and metrics, on this backend."""
+    directory = RunDirectory(path=folder)
+    payload = ASSEMBLY.restore(directory, config, False)
+    metrics = MetricsLog(directory.metrics_file, directory.tensorboard)
+    with ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
+        result = Loop(config, backend, WritesMetrics(metrics), make_schedule, keeper, payload).run()
+    metrics.close()
+    return result
+
+
+def run_simulated(options: argparse.Namespace, spread: float) -> LoopResult:
+    """One run with simulated workers."""
     config = EpgRunConfig(
         family="cartpole",
         num_actors=options.workers,
@@ -142,21 +162,7 @@ def run_simulated(options: argparse.Namespace, spread: float) -> EpgResult:
         evaluate_every=10,
     )
     with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
-        directory = RunDirectory(path=Path(folder))
-        begin_journal(path_of(directory), config)
-        journal, metrics = Journal(path_of(directory)), MetricsLog(directory.metrics_file, directory.tensorboard)
-        loop = EpgLoop(
-            config,
-            SimulatedPool(options.workers, 0.05, spread),
-            WritesMetrics(metrics),
-            journal=journal,
-            resumption=Resumption(state=first_state(path_of(directory))),
-            scale=Scale(directory),
-        )
-        result = loop.run()
-        journal.close()
-        metrics.close()
-    return result
+        return run(config, SimulatedBackend(config, 0.05, spread), Path(folder))
 
 
 def scale(options: argparse.Namespace) -> dict[str, Any]:
@@ -166,7 +172,7 @@ def scale(options: argparse.Namespace) -> dict[str, Any]:
         rounds = []
         for _ in range(options.rounds):
             result = run_simulated(options, spread)
-            rounds.append(result.epochs * options.workers / result.train_s)
+            rounds.append(result.rounds * options.workers / result.train_s)
         rates[name] = round(statistics.median(rounds), 1)
     return {"workers": options.workers, "epochs": options.epochs, "chunk_results_per_s": rates, "fsync_ms": sync_ms()}
 
@@ -193,13 +199,15 @@ def share(options: argparse.Namespace) -> dict[str, Any]:
         settings = ["--set", *options.set] if options.set else []
         metaray("train", "epg", "--preset", options.preset, *sizes, "--out", str(out), "--no-progress", *settings)
         summary = json.loads((out / "summary.json").read_text())
-    keys = ("driver_share", "actor_utilisation", "lives_per_s", "env_steps_per_s", "train_s", "epochs", "lives")
-    return {"preset": options.preset, "actors": options.actors, "workers": options.workers} | {key: summary[key] for key in keys}
+    keys = ("driver_share", "actor_utilisation", "env_steps_per_s", "train_s", "rounds")
+    lives = summary["counts"]["lives"]
+    found = {key: summary[key] for key in keys} | {"lives": lives, "lives_per_s": round(lives / summary["train_s"], 3)}
+    return {"preset": options.preset, "actors": options.actors, "workers": options.workers} | found
 
 
 def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
     """The same with lives that sleep."""
-    from cluster.backends.ray.chunk_pool import RayPool
+    from cluster.backends.ray.backend import RayBackend
 
     config = EpgRunConfig(
         family="cartpole",
@@ -209,23 +217,27 @@ def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
         lives_per_chunk=16,
         num_epochs=options.epochs,
     )
+    backend = RayBackend(
+        partial(make_learner, find("epg"), config),
+        SleepingLives(sleep_s=options.sleep),
+        config.num_actors,
+        where=Where(is_local=False, run_name="epg-driver"),
+        family=config.family,
+        unit="a chunk",
+        deadline_s=config.chunk_deadline_s,
+        num_cpus=1,
+        store_bytes=lambda: STORE_BYTES,
+        learner_device=None,
+    )
     with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
-        directory = RunDirectory(path=Path(folder))
-        begin_journal(path_of(directory), config)
-        journal = Journal(path_of(directory))
-        pool = RayPool(config, SleepingLives(sleep_s=options.sleep), run_name="epg-driver")
-        state = first_state(path_of(directory))
-        loop = EpgLoop(
-            config, pool, SilentObserver(), journal=journal, resumption=Resumption(state=state), scale=Scale(directory)
-        )
-        result = loop.run()
-        journal.close()
+        result = run(config, backend, Path(folder))
+    shares = result.shares
     return {
         "sleep_s_per_life": options.sleep,
         "actors": options.actors,
         "workers": options.workers,
-        "driver_share": round(result.driver_share, 4),
-        "actor_utilisation": round(result.actor_utilisation, 4),
+        "driver_share": round(shares.driver + shares.transport, 4),
+        "actor_utilisation": round(shares.actors, 4),
         "chunk_s": round(16 * options.sleep, 3),
         "train_s": round(result.train_s, 2),
     }
