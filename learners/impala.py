@@ -31,6 +31,7 @@ from learners import actor_critic, metagradient, metagradient_config, vtrace_los
 from learners.actor_critic import LearnerState
 from learners.algorithm import Progress
 from learners.batch import batches
+from learners.compiled import CompiledUpdate
 from learners.metagradient import MetaState
 from learners.metagradient_config import MetaConfig, MetaGradient
 from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
@@ -133,6 +134,4 @@ def prepare(agent: Agent, config: Any, state: State) -> None:
 
 @lru_cache(maxsize=1)
 def _compiled(agent: Agent, config: ImpalaConfig) -> Any:
-    from learners.compiled import CompiledUpdate  # loads what only a run that compiles needs
-
     return CompiledUpdate(agent, config)

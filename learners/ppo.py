@@ -39,6 +39,7 @@ from learners import actor_critic
 from learners.actor_critic import LearnerState, Precision
 from learners.algorithm import Progress
 from learners.batch import batch_of
+from learners.compiled import blank, machine_code
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.on_policy import RewardScale, Rows, judged
 from learners.ops import optimisers
@@ -235,8 +236,6 @@ def _step(agent: Agent, config: LearnerConfig, *, is_compiled: bool) -> Step:
 
 def _compiled(step: Step) -> Step:
     """The same as machine code, compiled for each shape of minibatch at the first of that shape."""
-    from learners.compiled import machine_code  # loads what only a run that compiles needs
-
     codes: dict[torch.Size, Callable[..., tuple[Tensor, ...]]] = {}
 
     def compiled(
@@ -271,8 +270,6 @@ def _moments(like: OptimiserState, moments: Sequence[Tensor], step: int | Tensor
 def prepare(agent: Agent, config: Any, state: State) -> None:
     """Compile the step, where the config asks for it, for the rounds of the run whose whole config this is."""
     if config.learner_compile:
-        from learners.compiled import blank
-
         batch = blank(agent, config.rollout.unroll_length, config.num_actors * config.rollout.envs_per_actor)
         rows, _ = judged(agent, config.learner, state.learner, None, batch)
         passes(agent, config, state.learner, rows, 0.0, np.random.default_rng(0), most=1)

@@ -27,8 +27,6 @@ class ResumeBase:
 
     def run(self, command: str) -> int:
         """Check everything and train on."""
-        from cluster.run.trainer import Run, train
-
         directory = run_directory.open_run(Path(self.run_directory))
         algorithm = algorithms.find(directory.algorithm)
         options = algorithms.check_options(algorithm, own_values(self, resumes=True), resumes=True)
@@ -37,6 +35,8 @@ class ResumeBase:
         with directory.locked():
             config = algorithm.assembly().extend(directory, algorithms.config_of_run(directory), options)
             preflight.check_environment(config.family)
+            from cluster.run.trainer import Run, train
+
             place, quiet = where(run_name=directory.path.name), self.no_progress
             run = Run(row=algorithm, config=config, directory=directory, where=place, command=command, quiet=quiet)
             return train(run, is_resumed=True)

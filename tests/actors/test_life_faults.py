@@ -156,7 +156,7 @@ def test_a_chunk_names_lives_by_their_number_in_the_epoch_and_keeps_nan_out_of_i
     setup = replace(SETUP, life=replace(LIFE, num_updates=14))
     result = LifeRunner(setup).live(chunks_of("perturbed", 0, 8, 4, 4, 0.0)[1], initial_phi(setup))
     ((life, what),) = [(one.life, one.what) for one in result.not_finite]
-    assert (life, what, result.num_not_finite) == (4 + SPOILED, "reward", 1)
+    assert (life, what, result.counts["lives/not_finite"]) == (4 + SPOILED, "reward", 1)
     assert result.not_finite[0].task.startswith("pendulum")
     assert np.isfinite(result.scalars["lives/training_return"])
 

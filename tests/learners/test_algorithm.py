@@ -22,7 +22,7 @@ def required() -> dict[str, list[str]]:
     return {name: list(inspect.signature(one).parameters)[1:] for name, one in functions if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("name", ["epg", "impala", "ppo"])
+@pytest.mark.parametrize("name", ["epg", "impala", "maml", "ppo"])
 def test_a_module_fulfils_the_protocol(name: str) -> None:
     module = importlib.import_module(f"learners.{name}")
     assert is_dataclass(module.Config)

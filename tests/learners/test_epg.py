@@ -27,6 +27,7 @@ class Chunk:
 @dataclass(frozen=True)
 class Epoch:
     num_vectors: int
+    alpha: float = 0.5
 
 
 def progress(number: int, num_vectors: int = 4) -> Progress:

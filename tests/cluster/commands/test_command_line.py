@@ -115,7 +115,7 @@ def test_wrong_input_is_one_line_and_exit_code_2_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["train", "impala", "--preest", "x"], ["fly"], ["train", "ppo"], ["evaluate", "x", "--episodes", "many"]]
+    "arguments", [["train", "impala", "--preest", "x"], ["fly"], ["train", "sac"], ["evaluate", "x", "--episodes", "many"]]
 )
 def test_what_cannot_be_parsed_leaves_with_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

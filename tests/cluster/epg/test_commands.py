@@ -156,7 +156,7 @@ def test_a_finished_run_is_not_resumed_but_may_go_on_for_longer(
     assert main(["resume", str(run), "--epochs", "3"]) == 2
     assert "has 4 epochs already; give more" in capsys.readouterr().err
     assert main(["resume", str(run), "--steps", "3"]) == 2
-    assert "--steps 3 is no option of epg, which has --epochs" in capsys.readouterr().err
+    assert "--steps 3 is no option of epg, which has --actors, --workers, --vectors, --epochs" in capsys.readouterr().err
     assert main(["resume", str(run), "--epochs", "6", "--workers", "17"]) == 2
     assert "num_workers = 17 must be a multiple" in capsys.readouterr().err
     assert json.loads((run / "config.json").read_text())["num_epochs"] == 4

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.algorithms import ALGORITHMS
+from cluster.algorithms import ALGORITHMS, find_preset
 from cluster.epg.config import EpgRunConfig, check
 from cluster.overrides import apply, from_tree, to_tree
 from cluster.presets.epg import PRESETS
@@ -63,6 +63,10 @@ def test_presets_are_possible(name: str) -> None:
     assert config.family == PRESETS[name].family
 
 
-def test_names_of_presets_are_unique_over_algorithms() -> None:
-    names = [name for algorithm in ALGORITHMS.values() for name in algorithm.presets]
-    assert len(set(names)) == len(names)
+def test_a_name_that_several_algorithms_have_is_told_apart_by_theirs() -> None:
+    assert {row.name for row in ALGORITHMS.values() if "cartpole" in row.presets} == {"impala", "ppo"}
+    assert find_preset("cartpole")[0].name == "impala"
+    for row, preset in (find_preset("ppo/cartpole"), find_preset("cartpole", "ppo")):
+        assert (row.name, preset.settings["family"]) == ("ppo", "cartpole")
+    with pytest.raises(InvalidInputError, match="preset quickstart is one of impala"):
+        find_preset("ppo/quickstart")

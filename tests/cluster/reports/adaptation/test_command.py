@@ -22,10 +22,11 @@ from cluster.main import main
 from cluster.overrides import to_tree
 from cluster.reports.adaptation.source import LOSS_FILES
 from cluster.store.run_directory import RunDirectory, write_json
-from learners import epg
+from learners import evolution
 from learners.learned_loss.inner_loop import LifeConfig
 from learners.learned_loss.loss import FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+from learners.state_dict import state_to_arrays
 
 ROOT = Path(__file__).resolve().parents[4]
 FAMILY = "halfcheetah-direction"
@@ -103,8 +104,8 @@ def test_a_file_with_a_family_and_without_baseline(run: Path, tmp_path: Path, ca
 def test_a_file_that_a_run_left_is_lived_with_as_in_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = EpgRunConfig(family=FAMILY, life=LIFE, loss=LOSS, lives_per_chunk=2)
     shape = LossShape.of(LOSS, spaces_of(FAMILY))
-    state = epg.init(config.evolution, draw_phi(shape, np.random.default_rng(0)))
-    LossFiles(config, RunDirectory(path=tmp_path))(state)
+    state = evolution.init(config.evolution, draw_phi(shape, np.random.default_rng(0)))
+    LossFiles(config, RunDirectory(path=tmp_path))(state_to_arrays(state))
     assert main(["adapt", str(tmp_path / FILE_NAME), "--baseline", "none", "--seeds", "2", "--no-progress"]) == 0
     assert capsys.readouterr().err == ""
     found = json.loads((tmp_path / "adaptation-test-s0-seeds-2-baseline-none.json").read_text())
