@@ -70,8 +70,8 @@ def test_tasks_are_named_by_round_and_number_and_stay_for_the_whole_unit() -> No
     for stage in payload:
         assert list(stage.tasks) == [task for task in want for _ in range(E)]
         assert stage.policy_version == 3
-        assert trajectory.is_first[0].all() and trajectory.is_first[33].all() and trajectory.is_first.sum() == 2 * N * E
-        trajectory.validate()
+        assert stage.is_first[0].all() and stage.is_first[33].all() and stage.is_first.sum() == 2 * N * E
+        stage.validate()
     assert list(collector._env.tasks) == list(payload[0].tasks)
 
 
@@ -84,7 +84,7 @@ def test_each_unroll_acts_with_what_the_steps_before_it_led_to() -> None:
         acted = theta if step == 0 else maml.adapt(agent, CONFIG, arrays, payload[:step])
         np.testing.assert_allclose(log_prob(agent, acted, stage), stage.behaviour_log_prob, rtol=1e-4, atol=1e-4)
         wrong = theta if step else maml.adapt(agent, CONFIG, arrays, payload[:1])
-        assert np.abs(log_prob(agent, wrong, trajectory) - trajectory.behaviour_log_prob).max() > 1e-2
+        assert np.abs(log_prob(agent, wrong, stage) - stage.behaviour_log_prob).max() > 1e-2
 
 
 def log_prob(agent: Agent, arrays: Any, it: Trajectory) -> np.ndarray:

@@ -158,7 +158,7 @@ def test_a_chunk_names_lives_by_their_number_in_the_epoch_and_keeps_nan_out_of_i
     ((life, what),) = [(one.life, one.what) for one in result.not_finite]
     assert (life, what, result.counts["lives/not_finite"]) == (4 + SPOILED, "reward", 1)
     assert result.not_finite[0].task.startswith("pendulum")
-    assert np.isfinite(result.scalars["lives/training_return"])
+    assert np.isfinite(result.figures["lives/training_return"])
 
 
 @pytest.mark.parametrize(("limit", "num_cut"), [(150, 4 * 2), (199, 4 * 2), (200, 0), (10_000, 0)])
