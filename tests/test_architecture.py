@@ -34,8 +34,8 @@ LATE = {
     "envs.registry": "envs.atari.families envs.classic.families envs.fetch envs.gymnasium_env envs.mujoco.families envs.user",
     "learners.compiled": "torch._inductor torch._inductor.exc torch.fx.experimental.proxy_tensor",
 }
-"""Imports inside of functions that load neither torch, Ray nor matplotlib, by importing module. Most keep simulators or torch's compiler out
-of what does not need them, and the command's own packages are looked for before one is imported. No module comes to this list."""
+"""Imports inside of functions that load neither torch, Ray nor matplotlib, by importing module. Most keep simulators or torch's compiler
+out of what does not need them, and the command's own packages are looked for before one is imported. No module comes to this list."""
 
 
 def sources() -> list[Path]:
