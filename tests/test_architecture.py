@@ -20,27 +20,18 @@ HEAVY = frozenset({"torch", "ray", "matplotlib"})
 """What a module may be imported late for: the command starts without them."""
 LATE = {
     "cluster.backends.ray.auth": "grpc",
-    "cluster.commands.adapt": "cluster.overrides cluster.reports.adaptation.source cluster.reports.results cluster.run.display "
-    "cluster.run.episodes_bar cluster.run.preflight cluster.store.run_directory "
-    "cluster.store.versions contextlib hashlib json",
-    "cluster.commands.evaluate": "cluster.algorithms cluster.reports.evaluation cluster.reports.results cluster.run.episodes_bar "
-    "cluster.run.recorder cluster.store.checkpoint cluster.store.run_directory dataclasses "
-    "envs.atari.families envs.atari.protocols envs.contract envs.registry learners.seeds os",
-    "cluster.commands.plot": "cluster.store.run_directory",
+    "cluster.commands.adapt": "cluster.run.preflight",
+    "cluster.commands.evaluate": "cluster.reports.evaluation cluster.run.recorder envs.atari.families envs.contract envs.registry",
     "cluster.commands.report": "cluster.reports.atari.report cluster.reports.atari.tables",
-    "cluster.commands.tasks": "cluster.run.display cluster.run.preflight envs.check envs.contract envs.registry numpy "
-    "rich.markup rich.table",
+    "cluster.commands.tasks": "cluster.run.preflight envs.check envs.contract envs.registry",
     "cluster.main": "cluster.commands.command_line envs.errors",
-    "cluster.reports.curves": "cluster.algorithms cluster.overrides",
     "cluster.run.assembly": "cluster.backends.local cluster.backends.ray.backend",
     "cluster.run.preflight": "envs.contract",
     "cluster.run.trainer": "cluster.backends.ray.metrics",
     "envs.atari.families": "envs.atari.env",
     "envs.gymnasium_ids": "ale_py",
-    "envs.registry": "envs.atari.families envs.atari.games envs.classic.families envs.fetch envs.gymnasium_env "
-    "envs.mujoco.families envs.user",
+    "envs.registry": "envs.atari.families envs.classic.families envs.fetch envs.gymnasium_env envs.mujoco.families envs.user",
     "learners.compiled": "torch._inductor torch._inductor.exc torch.fx.experimental.proxy_tensor",
-    "learners.impala": "learners.compiled",
 }
 """Imports inside of functions that save nothing, by importing module. No module comes to this list, and what is mended leaves it."""
 
