@@ -55,7 +55,7 @@ def live(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, 
     setup = LifeSetup(family=family, run_seed=seed, life=life, loss=LossConfig(), evolution=EvolutionConfig())
     runner, phi = LifeRunner(setup), initial_phi(setup)
     stage = runner._stage(num_lives)
-    clocks = [_on_the_clock(env) for env in (stage.living, stage.final)]
+    clocks = [_on_the_clock(env._env) for env in (stage.living, stage.final)]
     workers = max(2, num_lives)
     chunk = chunks_of("perturbed", 0, num_workers=workers, num_vectors=workers, lives_per_chunk=num_lives, alpha=0.0)[0]
     began = time.perf_counter()
