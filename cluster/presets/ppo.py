@@ -7,16 +7,17 @@ from cluster.presets import Preset, by_name
 _LOCOMOTION = {
     "num_actors": 2,
     "rollout.envs_per_actor": 32,
-    "rollout.unroll_length": 32,
+    "rollout.unroll_length": 64,
     "network.hidden_sizes": (64, 64),
     "network.separate_value": True,
     "network.normalise_observations": True,
     "learner.passes": 2,
     "learner.num_minibatches": 4,
-    "learner.learning_rate": 1e-3,
-    "learner.anneal": True,
+    "learner.value_clip": 0.0,
+    "learner.learning_rate": 3e-3,
+    "learner.anneal": False,
 }
-"""Shared by the MuJoCo presets: many environments and short unrolls, so that the policy is renewed often, and each step is used twice."""
+"""Shared by the MuJoCo presets: many environments and short unrolls, so that the policy is renewed often, each step used twice, large steps."""
 
 PRESETS = by_name(
     Preset(

@@ -18,7 +18,7 @@ from actors.messages import Report, Work
 from cluster.backends.base import Backend, LearnReport
 from cluster.run.clocks import Clocks
 from cluster.run.collapse import Reading
-from cluster.run.observer import LoopResult, Status, StopReason
+from cluster.run.observer import LoopResult, Status, StopReason, WallShares
 from cluster.run.rates import Rates
 from cluster.run.schedule import Call, RoundOver, Schedule
 
@@ -64,6 +64,7 @@ class Statistics:
         self._rates = Rates(self.counts, self.env_steps)
         self._samples: dict[str, list[float]] = {}
         self.figures: dict[str, float] = {}
+        self._shares = WallShares()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
@@ -191,7 +192,8 @@ class Statistics:
         clocks, lags = self._interval, np.array(self._lags)
         if (judged := self.judged_return) is not None:
             self._best = judged if self._best is None else max(self._best, judged)
-        shares, self._interval = clocks.shares(), clocks.restarted()
+        self._shares = shares = clocks.shares()
+        self._interval = clocks.restarted()
         scalars = _means(self._scalars) | _means(self._reported) | self._rates.per_second()
         scalars |= {name: float(self.counts[name] - self._counts_before[name]) for name in self.counts if "/" in name}
         scalars |= {f"utilisation/{name}": value for name, value in vars(shares).items()}
@@ -258,7 +260,7 @@ class Statistics:
             actors_alive=backend.num_alive(),
             num_actors=backend.num_actors,
             lost_actors=self._lost_actors,
-            waiting=self._interval.shares(),
+            waiting=self._shares,
             elapsed_s=self._whole.elapsed_s,
             eta_s=left,
             last_event=last_event,
