@@ -17,7 +17,7 @@ _LOCOMOTION = {
     "learner.learning_rate": 3e-3,
     "learner.anneal": False,
 }
-"""Shared by the MuJoCo presets: many environments and short unrolls, so that the policy is renewed often, each step used twice, large steps."""
+"""Shared by the MuJoCo presets: many environments and short unrolls, so that the policy is renewed often; large steps, few passes."""
 
 PRESETS = by_name(
     Preset(
