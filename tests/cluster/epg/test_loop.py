@@ -134,12 +134,14 @@ def test_one_thread_grows_into_processes_and_its_chunk_is_kept(tmp_path: Path, c
 def test_the_size_of_an_epoch_changes_at_its_border_and_is_in_the_journal(tmp_path: Path) -> None:
     directory = RunDirectory(path=tmp_path)
     deed = lambda: scaling.ask(directory, num_workers=32, num_vectors=16) and None  # noqa: E731
-    watcher = Watcher(deed, when=lambda status: status.rounds == 2 and status.part == "train")
+    watcher = Watcher(deed, when=lambda status: status.rounds == 2 and status.part == "train" and status.total)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
         result = evolve(tmp_path, recipe=Sleeping(sleep_s=0.005), observer=watcher)
     sizes = [(r.num_workers, r.num_vectors, r.chunks) for r in read(directory.journal_file) if isinstance(r, EpochRecord)]
     assert sizes == [(16, 8, 4)] * 3 + [(32, 16, 8)] * 3
+    shown = [(scalars["evolution/workers"], scalars["evolution/vectors"]) for _, scalars in watcher.metrics]
+    assert shown == [(16, 8)] * 3 + [(32, 16)] * 3
     np.testing.assert_array_equal(rebuild(directory.journal_file).phi, result.parameters["phi"])
 
 
