@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actors.chunks import chunks_of
+from actors.messages import Work
+from cluster.backends.base import Collected, Lost
 from cluster.run.replay import phi_sha256, rebuild
 from cluster.run.rounds import WorkLostError
 from cluster.store import scaling
@@ -212,6 +215,25 @@ def test_worker_processes_end_with_their_backend() -> None:
     for process in processes:
         process.join(10)
         assert process.exitcode is not None
+
+
+def test_a_worker_process_that_dies_while_it_has_nothing_to_do_is_missed_with_the_next_work() -> None:
+    backend = local(sized(num_actors=2), Sleeping())
+    _, weights = backend.start(None)
+    while len(backend.free()) < 2:
+        backend.wait(0.25)
+    process = backend._fleet.supervisors[1].worker._process  # type: ignore[attr-defined]
+    process.kill()
+    process.join(10)
+    work = Work(round=0, index=0, request=chunks_of("perturbed", 0, 4, 2, 4, 0.0)[0])
+    backend.submit(work, 1, weights)
+    events = backend.wait(10.0)
+    assert [(type(event), event.work) for event in events] == [(Lost, work)]  # type: ignore[union-attr]
+    while len(backend.free()) < 2:
+        assert backend.wait(0.25) == []
+    backend.submit(work, 1, weights)
+    assert [type(event) for event in backend.wait(10.0)] == [Collected]
+    backend.close()
 
 
 def test_a_runner_that_cannot_be_made_ends_the_run_with_its_error(tmp_path: Path) -> None:
