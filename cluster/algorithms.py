@@ -213,6 +213,8 @@ ALGORITHMS: dict[str, Row] = {
                 Shown(label="newest", figure="evaluation/score"),
                 Shown(label="alpha", figure="alpha"),
                 Shown(label="lr", figure="evolution/learning_rate"),
+                Shown(label="W", figure="evolution/workers"),
+                Shown(label="V", figure="evolution/vectors"),
             ),
             round_name="epoch",
             next_commands=(

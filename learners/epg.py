@@ -129,7 +129,8 @@ def update(
         num_epochs=progress.total,
         run_seed=progress.run_seed,
     )
-    return after, scalars | {"epoch": float(after.epoch), "alpha": progress.settings.alpha}
+    size = {"evolution/workers": float(fitness.size), "evolution/vectors": float(progress.settings.num_vectors)}
+    return after, scalars | size | {"epoch": float(after.epoch), "alpha": progress.settings.alpha}
 
 
 def keep_best(config: Config, state: OuterState, score: float) -> OuterState:

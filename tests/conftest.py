@@ -18,6 +18,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray starts workers at nice 15: beside other work the tests would starve
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # Ray's own 30 s are too few beside other work
 os.environ.setdefault("MPLBACKEND", "agg")
 
 # The shapes in the signatures of these rooms hold at every call that a test makes.

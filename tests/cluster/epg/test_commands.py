@@ -186,7 +186,10 @@ def test_a_killed_driver_redoes_nothing_and_ends_with_the_same_phi(finished: Pat
     run = tmp_path / "run"
     with started(*RUN, "--epochs", "6", "--actors", num_actors, "--out", "run", cwd=tmp_path) as process:
         wait_for(lambda: len(chunks(run)) >= 10)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.kill()
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))  # its workers end with it
+    assert bool(children) == (num_actors == "2")
     before = chunks(run)
     assert 10 <= len(before) < 27
     assert not (run / "summary.json").exists()

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actors.chunks import chunks_of
+from actors.messages import Work
+from cluster.backends.base import Collected, Lost
 from cluster.run.replay import phi_sha256, rebuild
 from cluster.run.rounds import WorkLostError
 from cluster.store import scaling
@@ -134,12 +137,14 @@ def test_one_thread_grows_into_processes_and_its_chunk_is_kept(tmp_path: Path, c
 def test_the_size_of_an_epoch_changes_at_its_border_and_is_in_the_journal(tmp_path: Path) -> None:
     directory = RunDirectory(path=tmp_path)
     deed = lambda: scaling.ask(directory, num_workers=32, num_vectors=16) and None  # noqa: E731
-    watcher = Watcher(deed, when=lambda status: status.rounds == 2 and status.part == "train")
+    watcher = Watcher(deed, when=lambda status: status.rounds == 2 and status.part == "train" and status.total)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
         result = evolve(tmp_path, recipe=Sleeping(sleep_s=0.005), observer=watcher)
     sizes = [(r.num_workers, r.num_vectors, r.chunks) for r in read(directory.journal_file) if isinstance(r, EpochRecord)]
     assert sizes == [(16, 8, 4)] * 3 + [(32, 16, 8)] * 3
+    shown = [(scalars["evolution/workers"], scalars["evolution/vectors"]) for _, scalars in watcher.metrics]
+    assert shown == [(16, 8)] * 3 + [(32, 16)] * 3
     np.testing.assert_array_equal(rebuild(directory.journal_file).phi, result.parameters["phi"])
 
 
@@ -210,6 +215,25 @@ def test_worker_processes_end_with_their_backend() -> None:
     for process in processes:
         process.join(10)
         assert process.exitcode is not None
+
+
+def test_a_worker_process_that_dies_while_it_has_nothing_to_do_is_missed_with_the_next_work() -> None:
+    backend = local(sized(num_actors=2), Sleeping())
+    _, weights = backend.start(None)
+    while len(backend.free()) < 2:
+        backend.wait(0.25)
+    process = backend._fleet.supervisors[1].worker._process  # type: ignore[attr-defined]
+    process.kill()
+    process.join(10)
+    work = Work(round=0, index=0, request=chunks_of("perturbed", 0, 4, 2, 4, 0.0)[0])
+    backend.submit(work, 1, weights)
+    events = backend.wait(10.0)
+    assert [(type(event), event.work) for event in events] == [(Lost, work)]  # type: ignore[union-attr]
+    while len(backend.free()) < 2:
+        assert backend.wait(0.25) == []
+    backend.submit(work, 1, weights)
+    assert [type(event) for event in backend.wait(10.0)] == [Collected]
+    backend.close()
 
 
 def test_a_runner_that_cannot_be_made_ends_the_run_with_its_error(tmp_path: Path) -> None:
