@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
-from cluster import algorithms
+from cluster import algorithms, overrides
 from cluster.commands.own_options import own_values, with_own_options
 from cluster.commands.train import check_where
 from cluster.run import preflight
@@ -22,6 +22,14 @@ class ResumeBase:
     run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
     local: Annotated[bool, arg(help="in this process, without Ray", help_behavior_hint="")] = False
     ray: Annotated[str, arg(metavar="ADDRESS", help="on this Ray cluster: host:port or auto", help_behavior_hint="")] = ""
+    set: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]],
+        arg(
+            metavar="KEY=VALUE",
+            help="change a setting that may change in a run that goes on: --set learner.learning_rate=1e-4 log_every_s=5",
+            help_behavior_hint="",
+        ),
+    ] = ()
     insecure: Annotated[bool, arg(help="use Ray without its token authentication", help_behavior_hint="")] = False
     no_progress: Annotated[bool, arg(help="print no progress", help_behavior_hint="")] = False
 
@@ -29,16 +37,25 @@ class ResumeBase:
         """Check everything and train on."""
         directory = run_directory.open_run(Path(self.run_directory))
         algorithm = algorithms.find(directory.algorithm)
-        options = algorithms.check_options(algorithm, own_values(self, resumes=True), resumes=True)
+        changes = algorithms.check_options(algorithm, own_values(self, resumes=True), resumes=True)
+        changes |= overrides.parse_assignments(text for group in self.set for text in group)
         local = self.local or (not self.ray and bool(directory.read_launch().get("local")))
         where = check_where(local=local, ray=self.ray, insecure=self.insecure)
         with directory.locked():
-            config = algorithm.assembly().extend(directory, algorithms.config_of_run(directory), options)
-            preflight.check_environment(config.family)
+            from cluster.run.resuming import resumed
             from cluster.run.trainer import Run, train
 
-            place, quiet = where(run_name=directory.path.name), self.no_progress
-            run = Run(row=algorithm, config=config, directory=directory, where=place, command=command, quiet=quiet)
+            config, lines = resumed(algorithm, directory, algorithms.config_of_run(directory), changes)
+            preflight.check_environment(config.family)
+            run = Run(
+                row=algorithm,
+                config=config,
+                directory=directory,
+                where=where(run_name=directory.path.name),
+                command=command,
+                quiet=self.no_progress,
+                changes=lines,
+            )
             return train(run, is_resumed=True)
 
 

@@ -31,20 +31,20 @@ class Scale:
         """Write down what is wanted, or print what is."""
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
-        options = {name: value for name in ("actors", "workers", "vectors") if (value := getattr(self, name))}
-        if options:
-            self._ask(directory, options)
+        given = {name: value for name in ("actors", "workers", "vectors") if (value := getattr(self, name))}
+        if given:
+            self._ask(directory, given)
         else:
             _show(directory)
         return 0
 
-    def _ask(self, directory: RunDirectory, options: dict[str, str]) -> None:
-        from cluster.run.lifetimes import wanted
+    def _ask(self, directory: RunDirectory, given: dict[str, str]) -> None:
+        from cluster.run.resuming import wanted_sizes
         from cluster.store import scaling
 
-        config = algorithms.config_of_run(directory)
-        assert config.algorithm == "epg"
-        after = scaling.ask(directory, **wanted(directory, config, options))
+        row, config = algorithms.find(directory.algorithm), algorithms.config_of_run(directory)
+        sizes = algorithms.check_options(row, given, resumes=True)
+        after = scaling.ask(directory, **wanted_sizes(row, directory, config, sizes))
         follows = "the driver follows" if directory.is_locked() else "no process drives it now; `metaray resume` will follow"
         print(f"{directory.path}: {_sizes(after)} (revision {after.revision}); {follows}")
 

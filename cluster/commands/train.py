@@ -72,8 +72,7 @@ class TrainBase:
         where = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
         if self.family:
             preflight.check_family(self.family)
-        settings = {option.name: option.setting for option in algorithm.options}
-        config = self.resolve({settings[name]: value for name, value in options.items()})
+        config = self.resolve(options)
         preflight.check_environment(config.family)
         algorithm.assembly().preflight(config, self.local)
         launch = {

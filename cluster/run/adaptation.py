@@ -152,4 +152,5 @@ ASSEMBLY: Assembly = replace(
     collector=lambda config: partial(_make_collector, config),
     store_bytes=store_bytes,
     parts=_parts,
+    may_change=lambda config: (*unrolls.may_change(config), "num_actors"),
 )

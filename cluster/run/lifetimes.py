@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from actors.chunks import LifeRunner, LifeSetup, spaces_of
 from actors.messages import Collector
-from cluster import overrides
 from cluster.backends.base import Handle
 from cluster.backends.memory import keep_freed_memory
-from cluster.epg.config import EpgRunConfig, check, schedule_line
+from cluster.epg.config import EpgRunConfig, schedule_line
 from cluster.epg.loss_files import LossFiles
-from cluster.run.assembly import Assembly, Payload
+from cluster.run.assembly import ALWAYS, Assembly, Payload
 from cluster.run.evolution import Evolution
 from cluster.run.keeper import Keeper
 from cluster.run.loop import MakeSchedule
@@ -30,14 +28,21 @@ from cluster.store.checkpoint import CorruptCheckpointError
 from cluster.store.journal import Journal
 from cluster.store.run_directory import RunDirectory
 from cluster.store.scaling import Scale
-from cluster.store.summary import read_summary
-from envs.errors import InvalidInputError
 from learners.learned_loss.network import LossShape
 from learners.trajectory import Snapshot
 
 STORE_BYTES = 128 << 20
 """Phi is some hundred kilobytes, and nothing else travels by reference."""
-SIZES = {"actors": "num_actors", "workers": "num_workers", "vectors": "num_vectors"}
+CHANGEABLE = (
+    "num_epochs",
+    "schedule_epochs",
+    "lives_per_chunk",
+    "max_chunk_failures",
+    "chunk_deadline_s",
+    "checkpoint_every_epochs",
+    *scaling.SIZES,
+)
+"""What is no part of phi, or is written down for each epoch: the journal is replayed with the settings that the run was begun with."""
 EPOCH = "epoch"
 """In a payload: what the journal holds of the epoch to begin with."""
 
@@ -111,54 +116,10 @@ def _parts(directory: RunDirectory, config: EpgRunConfig, payload: Payload | Non
         journal.close()
 
 
-def extend(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, str]) -> EpgRunConfig:
-    """The run's config, with more epochs if asked for; another size is written down as wanted (`cluster.store.scaling`).
-
-    Epochs asked for lift a time limit that is used up. Schedules stay laid over the epochs that they were begun with: laid anew over more,
-    guidance and step size would rise again in the middle of the run.
-
-    Raises:
-        InvalidInputError: a value is not possible, or the run has nothing left to do.
-    """
-    summary, epochs = read_summary(directory), options.get("epochs", "")
-    finished = last_epoch(directory.journal_file) if directory.journal_file.exists() else 0
-    if epochs:
-        begun = config.scheduled_epochs
-        config = overrides.apply(config, {"num_epochs": epochs})
-        config = replace(config, schedule_epochs=begun if config.num_epochs != begun else config.schedule_epochs)
-        if config.num_epochs <= finished:
-            raise InvalidInputError(f"--epochs {epochs}: the run {directory.path} has {finished:,} epochs already; give more")
-    if summary is not None and summary["finished"]:
-        if not epochs:
-            raise InvalidInputError(
-                f"the run {directory.path} is finished ({summary['reason']}, {finished:,} epochs): "
-                f"`metaray resume {directory.path} --epochs E` goes on with it"
-            )
-        if summary["reason"] == "time limit":  # it would end it again at once
-            config = replace(config, max_train_seconds=None)
-    sizes = wanted(directory, config, options)
-    if sizes:
-        scaling.ask(directory, **sizes)
-    if epochs:
-        directory.write_config(config)
-    return config
-
-
-def wanted(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, str]) -> dict[str, int]:
-    """The sizes among the options, checked together with those that stay.
-
-    Raises:
-        InvalidInputError: they are not possible.
-    """
-    changes: dict[str, Any] = {SIZES[name]: value for name, value in options.items() if name in SIZES}
-    if not changes:
-        return {}
-    after = check(overrides.apply(scaling.desired(directory).upon(config), changes))
-    return {name: getattr(after, name) for name in changes}
-
-
 ASSEMBLY = Assembly(
-    counts_env_steps=False,
+    length="num_epochs",
+    schedule="schedule_epochs",
+    length_unit="epochs",
     in_threads=False,
     learner_on_driver=True,
     unit="a chunk",
@@ -167,12 +128,13 @@ ASSEMBLY = Assembly(
     preflight=check_lifetimes,
     collector=lambda config: partial(make_collector, config),
     spaces=lambda config: spaces_of(config.family),
-    total=lambda config: int(config.scheduled_epochs),
     deadline_s=lambda config: float(config.chunk_deadline_s),
     num_cpus=lambda config: 1,
     store_bytes=lambda config: STORE_BYTES,
     restore=_restore,
     parts=_parts,
-    extend=extend,
+    may_change=lambda config: (*ALWAYS, *CHANGEABLE),
+    sizes=scaling.SIZES,
+    length_done=lambda directory: last_epoch(directory.journal_file) if directory.journal_file.exists() else 0,
     schedule_line=schedule_line,
 )

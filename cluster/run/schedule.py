@@ -176,7 +176,9 @@ class Stream:
 
     def __post_init__(self) -> None:
         self._scheduled = self.version
-        self.rounds = self.rounds or [0] * self.shape.num_actors
+        self.rounds = self.rounds + [0] * (
+            self.shape.num_actors - len(self.rounds)
+        )  # there may be more actors than before a resume
 
     @property
     def _max_unlearned(self) -> int:

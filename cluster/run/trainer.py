@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ class Run:
         where: on this machine alone or on Ray.
         command: what was typed, for log and summary.
         quiet: show no progress.
+        changes: a line for each setting that is another than at the last start.
     """
 
     row: Row
@@ -59,6 +60,7 @@ class Run:
     where: Where
     command: str
     quiet: bool = False
+    changes: Sequence[str] = ()
 
 
 def train(run: Run, *, is_resumed: bool) -> int:
@@ -120,9 +122,9 @@ def _assembled(
                 from cluster.backends.ray.metrics import RayMetricsObserver
 
                 recorder = RayMetricsObserver(recorder, run.where.run_name, run.row)
-            steps, rounds = (int(payload["statistics"].get(name, 0)) if payload else 0 for name in ("env_steps", "rounds"))
-            if (line := assembly.schedule_line(config, steps if assembly.counts_env_steps else rounds)) is not None:
-                recorder.on_event(line)
+            line = assembly.schedule_line(config, assembly.length_done(directory))
+            for one in (*run.changes, *([] if line is None else [line])):
+                recorder.on_event(one)
             backend = backend_of(run.row, assembly, keeper.sized(config), run.where)
             yield Loop(config, backend, recorder, make_schedule, keeper, payload)
     finally:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster.algorithms import find
 from cluster.epg.config import EpgRunConfig, schedule_line
 from cluster.main import main
-from cluster.run.lifetimes import extend
 from cluster.run.replay import rebuild
+from cluster.run.resuming import resumed
 from cluster.store.journal import EpochRecord, read
 from cluster.store.run_directory import RunDirectory
 from learners import evolution
@@ -25,7 +26,7 @@ GUIDED = EvolutionConfig(guidance_share=0.5)
 
 def extended(folder: Path, config: EpgRunConfig, epochs: str) -> EpgRunConfig:
     folder.mkdir(parents=True, exist_ok=True)
-    return extend(RunDirectory(path=folder), config, {"epochs": epochs})
+    return resumed(find("epg"), RunDirectory(path=folder), config, {"num_epochs": epochs})[0]
 
 
 def test_more_epochs_leave_guidance_and_step_size_where_they_were_laid(tmp_path: Path) -> None:
