@@ -7,6 +7,7 @@ Nothing but the standard library is imported before the project's own packages a
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -17,6 +18,11 @@ from cluster.rooms import shadowed_room
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (that of the process when None) and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a name of a file, or our own text, may hold what its encoding has no letter for
+            stream.reconfigure(errors="backslashreplace")
     problem = shadowed_room()
     if problem is not None:
         print(f"metaray: {problem}", file=sys.stderr)

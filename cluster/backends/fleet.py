@@ -170,7 +170,7 @@ class Supervisor:
 
 
 class Fleet:
-    """All actors of a run.
+    """All actors of a run: the half of a backend that is the same wherever they work (`cluster.backends.base.Backend`).
 
     Args:
         spawn: starts the worker of an actor.
@@ -186,7 +186,7 @@ class Fleet:
         self._leaving: list[Supervisor] = []
         self._by_worker: dict[Any, Supervisor] = {}
 
-    def start(self) -> None:
+    def start_workers(self) -> None:
         """Start every worker that is missing."""
         for index in range(self.num_actors):
             if index not in self.supervisors:
@@ -235,12 +235,16 @@ class Fleet:
         self._leaving.remove(supervisor)
         supervisor.worker.end()
 
-    def resize(self, num_actors: int, *, keeps: Callable[[Worker], bool] = lambda worker: True) -> list[Event]:
-        """See `cluster.backends.base.Backend`; of the workers that may stay, those go that `keeps` is false for."""
+    def stays(self, worker: Worker) -> bool:
+        """Whether a worker may stay after a change of size."""
+        return True
+
+    def resize(self, num_actors: int) -> list[Event]:
+        """See `cluster.backends.base.Backend`."""
         self.num_actors = num_actors
-        going = [one for one in self.supervisors.values() if one.index >= num_actors or not keeps(one.worker)]
+        going = [one for one in self.supervisors.values() if one.index >= num_actors or not self.stays(one.worker)]
         events: list[Event] = [event for one in going if (event := self._take_away(one)) is not None]
-        self.start()
+        self.start_workers()
         return events
 
     def _take_away(self, supervisor: Supervisor) -> Lost | None:
@@ -261,6 +265,10 @@ class Fleet:
     def num(self, stage: str) -> int:
         """How many actors are at a stage."""
         return sum(one.stage == stage for one in self.supervisors.values())
+
+    def num_alive(self) -> int:
+        """See `cluster.backends.base.Backend`."""
+        return self.num("up")
 
     @property
     def is_busy(self) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from cluster import algorithms
 from cluster.commands.journal import check_outer_loop
+from cluster.commands.own_options import option
 from cluster.run.display import speed
 from cluster.store import run_directory
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 class Scale:
     """Change the size of a run of epg while it runs: actors at once, W and V from the next epoch on. Without options, show it."""
 
-    run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
-    actors: Annotated[str, arg(metavar="N", help="processes that live", help_behavior_hint="")] = ""
-    workers: Annotated[str, arg(metavar="W", help="lives of an epoch", help_behavior_hint="")] = ""
-    vectors: Annotated[str, arg(metavar="V", help="perturbations of an epoch", help_behavior_hint="")] = ""
+    run_directory: Annotated[Positional[str], option("RUN", "run directory")]
+    actors: Annotated[str, option("N", "processes that live")] = ""
+    workers: Annotated[str, option("W", "lives of an epoch")] = ""
+    vectors: Annotated[str, option("V", "perturbations of an epoch")] = ""
 
     def run(self, command: str) -> int:
         """Write down what is wanted, or print what is."""

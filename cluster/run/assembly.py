@@ -15,7 +15,6 @@ from cluster.backends.base import Backend
 from cluster.backends.hosts import MakeCollector
 from cluster.backends.learner import LearnerHost
 from cluster.run.keeper import Keeper
-from cluster.run.loop import MakeSchedule
 from cluster.run.where import Where
 from cluster.store.run_directory import RunDirectory
 from learners.networks.spaces import SpaceSpec
@@ -47,7 +46,7 @@ class Assembly:
         num_cpus: config -> logical CPUs of an actor.
         store_bytes: config -> bytes of shared memory for what travels on Ray.
         restore: (directory, config, is resumed) -> where the run goes on; None at its beginning.
-        parts: (directory, config, payload) -> the schedule's maker and the keeper, open for as long as the run goes.
+        keeper: (directory, config, payload) -> what the run keeps, open for as long as it goes.
         length_done: directory -> how much of its length a run has behind it.
         may_change: config -> the settings that may change when a run goes on (`cluster.run.resuming`).
         sizes: those among them that a driver follows while it runs (`cluster.store.scaling`).
@@ -69,7 +68,7 @@ class Assembly:
     num_cpus: Callable[[Any], int]
     store_bytes: Callable[[Any], int]
     restore: Callable[[RunDirectory, Any, bool], Payload | None]
-    parts: Callable[[RunDirectory, Any, Payload | None], AbstractContextManager[tuple[MakeSchedule, Keeper]]]
+    keeper: Callable[[RunDirectory, Any, Payload | None], AbstractContextManager[Keeper]]
     length_done: Callable[[RunDirectory], int]
     may_change: Callable[[Any], tuple[str, ...]]
     schedule_line: Callable[[Any, int], str | None]

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -50,19 +50,6 @@ class Terminal(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end would fail again
 
 
-class Progress(Protocol):
-    """Shows a run as it goes."""
-
-    def update(self, status: Status) -> None:
-        """Show where the run stands."""
-
-    def event(self, line: str) -> None:
-        """Show one line that stays."""
-
-    def close(self) -> None:
-        """Leave the terminal as a program should: cursor shown, the last state above it."""
-
-
 def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, console: Console | None = None) -> Progress:
     """Return the progress display that suits where the output goes.
 
@@ -77,7 +64,7 @@ def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, co
     console = console or Terminal(highlight=False)
     drawing = Drawing(row, title, run)
     if quiet:
-        return Quiet(console)
+        return Progress(console)
     if console.is_terminal and not console.is_dumb_terminal:
         return LivePanel(console, f"{title}: starting {place} ...", drawing)
     lines = PlainLines(console, drawing)
@@ -93,24 +80,24 @@ def table_console() -> Console:
     return console
 
 
-class Quiet:
-    """Events only."""
+class Progress:
+    """Shows a run as it goes; this one shows events only."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def update(self, status: Status) -> None:
-        """Show nothing."""
+        """Show where the run stands."""
 
     def event(self, line: str) -> None:
-        """Print it."""
+        """Show one line that stays."""
         self._console.print(escape(line), soft_wrap=True)
 
     def close(self) -> None:
-        """Nothing to put back."""
+        """Leave the terminal as a program should: cursor shown, the last state above it."""
 
 
-class PlainLines(Quiet):
+class PlainLines(Progress):
     """A line every few seconds, and always one at the end."""
 
     def __init__(self, console: Console, drawing: Drawing) -> None:
@@ -133,10 +120,11 @@ class PlainLines(Quiet):
             self._unprinted = None
 
 
-class LivePanel:
+class LivePanel(Progress):
     """A panel that is redrawn in place."""
 
     def __init__(self, console: Console, first: str, drawing: Drawing) -> None:
+        super().__init__(console)
         self._drawing = drawing
         self._live = Live(Text(first), console=console, auto_refresh=False, transient=False)
         self._live.start(refresh=True)
@@ -147,7 +135,7 @@ class LivePanel:
 
     def event(self, line: str) -> None:
         """Print it above the panel."""
-        self._live.console.print(Text(line, style="yellow"))
+        self._console.print(Text(line, style="yellow"))
 
     def close(self) -> None:
         """Stop redrawing; the panel stays."""

@@ -35,6 +35,7 @@ class Evolution(Keeper):
     Args:
         config: the run.
         journal: where everything that was collected is kept; its `run` record is in it.
+        first_round: the epoch to begin with.
         done: what the journal holds of the epoch to begin with, by kind and index.
         record: how that epoch began; None where it has not.
         scale: what size is wanted.
@@ -50,11 +51,12 @@ class Evolution(Keeper):
         journal: Journal,
         scale: Scale,
         *,
+        first_round: int,
         record: EpochRecord | None = None,
         done: Mapping[tuple[Kind, int], ChunkResult] | None = None,
         keep_losses: LossFiles | Callable[[dict[str, Any]], None] = lambda state: None,
     ) -> None:
-        super().__init__(checkpoint_every_rounds=config.checkpoint_every_epochs)
+        super().__init__(first_round=first_round, checkpoint_every_rounds=config.checkpoint_every_epochs)
         self.max_failures = config.max_chunk_failures
         self._config, self._journal, self._scale, self._keep_losses = config, journal, scale, keep_losses
         self._record, self._done = record, dict(done or {})

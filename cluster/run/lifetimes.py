@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from actors.chunks import LifeRunner, LifeSetup, spaces_of
 from actors.messages import Collector
-from cluster.backends.base import Handle
 from cluster.backends.memory import keep_freed_memory
 from cluster.epg.config import EpgRunConfig, schedule_line
 from cluster.epg.loss_files import LossFiles
 from cluster.run.assembly import ALWAYS, Assembly, Payload
 from cluster.run.evolution import Evolution
 from cluster.run.keeper import Keeper
-from cluster.run.loop import MakeSchedule
 from cluster.run.recorder import warn
 from cluster.run.replay import Epoch, Resumption, begin_journal, last_epoch, resume
-from cluster.run.rounds import Rounds
-from cluster.run.schedule import Schedule
 from cluster.store import checkpoint as checkpoints
 from cluster.store import journal as journals
 from cluster.store import scaling
@@ -29,7 +25,6 @@ from cluster.store.journal import Journal
 from cluster.store.run_directory import RunDirectory
 from cluster.store.scaling import Scale
 from learners.learned_loss.network import LossShape
-from learners.trajectory import Snapshot
 
 STORE_BYTES = 128 << 20
 """Phi is some hundred kilobytes, and nothing else travels by reference."""
@@ -82,36 +77,23 @@ def _newest_checkpoint(directory: RunDirectory) -> Any | None:
     return None
 
 
-def _make_schedule(
-    plan: Evolution,
-    first_round: int,
-    version: int,
-    weights: Handle,
-    put: Callable[[Snapshot], Handle],
-    is_ending: Callable[[], bool],
-) -> Schedule:
-    return Rounds(
-        plan, lag=0, version=version, weights={first_round: (version, weights)}, first_round=first_round, is_ending=is_ending
-    )
-
-
 @contextlib.contextmanager
-def _parts(directory: RunDirectory, config: EpgRunConfig, payload: Payload | None) -> Iterator[tuple[MakeSchedule, Keeper]]:
+def _keeper(directory: RunDirectory, config: EpgRunConfig, payload: Payload | None) -> Iterator[Keeper]:
     assert payload is not None
     scale = Scale(directory)
     scale.look()
     journal = Journal(directory.journal_file)
     epoch: Epoch | None = payload[EPOCH]
     try:
-        keeper = Evolution(
+        yield Evolution(
             config,
             journal,
             scale,
+            first_round=int(payload["first_round"]),
             record=None if epoch is None else epoch.record,
             done={} if epoch is None else epoch.results,
             keep_losses=LossFiles(config, directory),
         )
-        yield partial(_make_schedule, keeper, int(payload["first_round"])), keeper
     finally:
         journal.close()
 
@@ -132,7 +114,7 @@ ASSEMBLY = Assembly(
     num_cpus=lambda config: 1,
     store_bytes=lambda config: STORE_BYTES,
     restore=_restore,
-    parts=_parts,
+    keeper=_keeper,
     may_change=lambda config: (*ALWAYS, *CHANGEABLE),
     sizes=scaling.SIZES,
     length_done=lambda directory: last_epoch(directory.journal_file) if directory.journal_file.exists() else 0,

@@ -24,10 +24,9 @@ from cluster.backends.base import Backend, CallLost, Collected, Event, Failed, H
 from cluster.run.collapse import CollapseWatch
 from cluster.run.keeper import Keeper
 from cluster.run.observer import LoopResult, RunObserver, StopReason
-from cluster.run.schedule import Call, RoundOver, Schedule
+from cluster.run.schedule import Call, RoundOver
 from cluster.run.statistics import Statistics
 from envs.errors import EnvFaultError, InvalidInputError, described
-from learners.trajectory import Snapshot
 
 log = logging.getLogger("metaray")
 
@@ -40,9 +39,6 @@ STOP_PATIENCE_S = 20.0
 DRAIN_PATIENCE_S = 2.0
 """A stop that throws nothing away gives work that cannot be ended so long to finish; a chunk of long lifetimes takes minutes."""
 
-MakeSchedule = Callable[[int, Handle, Callable[[Snapshot], Handle], Callable[[], bool]], Schedule]
-"""(version, weights, put, whether a goal is reached) -> the schedule of the run."""
-
 
 class Loop:
     """One run of training, or what is left of one.
@@ -51,8 +47,7 @@ class Loop:
         config: the run; the fields that every algorithm has.
         backend: where the work goes; the loop starts and closes it.
         observer: who watches.
-        make_schedule: see `MakeSchedule`.
-        keeper: what is kept between events: journal, size, best weights.
+        keeper: what is kept between events: schedule, journal, size, best weights.
         checkpoint: what `on_checkpoint` was given, to go on from there.
     """
 
@@ -61,12 +56,11 @@ class Loop:
         config: Any,
         backend: Backend,
         observer: RunObserver,
-        make_schedule: MakeSchedule,
         keeper: Keeper,
         checkpoint: Mapping[str, Any] | None = None,
     ) -> None:
         self._config, self._backend, self._observer = config, backend, observer
-        self._make_schedule, self._keeper, self._checkpoint = make_schedule, keeper, checkpoint
+        self._keeper, self._checkpoint = keeper, checkpoint
         self._calls: deque[Call] = deque()
         self._saved_rounds = 0 if checkpoint is None else int(checkpoint.get("first_round", 0))
         self._next_checkpoint = self._next_status = self._stop_by = math.inf
@@ -104,7 +98,7 @@ class Loop:
         report, self._weights = self._start()
         saved = None if self._checkpoint is None else self._checkpoint["statistics"]
         self._statistics = Statistics(self._config, saved, version=report.version)
-        self._schedule = self._make_schedule(
+        self._schedule = self._keeper.schedule(
             report.version, self._weights, self._backend.put, lambda: self._statistics.goal_reached() is not None
         )
         self._next_status = time.perf_counter() + self._config.log_every_s

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -114,8 +114,8 @@ class LoopResult:
     parameters: dict[str, np.ndarray]
 
 
-class RunObserver(Protocol):
-    """Whoever watches a run. Every method returns soon and is called from the loop's own thread."""
+class RunObserver:
+    """Watches a run, and here does nothing. Every method returns soon and is called from the loop's own thread."""
 
     def on_status(self, status: Status) -> None:
         """Show where the run stands; called about every `log_every_s` seconds."""
@@ -142,23 +142,4 @@ class RunObserver(Protocol):
 
     def stop_requested(self) -> bool:
         """Whether a person or the system asked for an end; the loop then checkpoints and returns."""
-
-
-class SilentObserver:
-    """Shows and writes nothing, and never stops a run: for benchmarks and for tests of the loop."""
-
-    def on_status(self, status: Status) -> None:
-        """Ignore it."""
-
-    def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
-        """Ignore them."""
-
-    def on_event(self, line: str) -> None:
-        """Ignore it."""
-
-    def on_checkpoint(self, step: int, payload: dict[str, Any]) -> None:
-        """Ignore it."""
-
-    def stop_requested(self) -> bool:
-        """Never."""
         return False

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cluster.run.display import Progress
-from cluster.run.observer import Status
+from cluster.run.observer import RunObserver, Status
 from cluster.run.stop_flag import StopFlag
 from cluster.store import checkpoint as checkpoints
 from cluster.store.metrics import MetricsLog
@@ -22,7 +22,7 @@ from cluster.store.run_directory import RunDirectory
 log = logging.getLogger("metaray")
 
 
-class Recorder:
+class Recorder(RunObserver):
     """Shows progress and writes metrics, log and checkpoints. See `cluster.run.observer.RunObserver`.
 
     Args:
@@ -32,6 +32,7 @@ class Recorder:
         stop: the signals.
         keep_checkpoints: how many.
         stopping: what a stop does, in words: `saving a checkpoint and stopping`.
+        exporter: is shown what progress and metrics are.
     """
 
     def __init__(
@@ -43,18 +44,21 @@ class Recorder:
         *,
         keep_checkpoints: int,
         stopping: str,
+        exporter: RunObserver,
     ) -> None:
         self._directory, self._keep, self._stopping = directory, keep_checkpoints, stopping
-        self._progress, self._metrics, self._stop = progress, metrics, stop
+        self._progress, self._metrics, self._stop, self._exporter = progress, metrics, stop, exporter
         self._has_said_stop = False
 
     def on_status(self, status: Status) -> None:
         """See `cluster.run.observer.RunObserver`."""
         self._progress.update(status)
+        self._exporter.on_status(status)
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
         """See `cluster.run.observer.RunObserver`."""
         self._metrics.write(env_steps, scalars, histograms)
+        self._exporter.on_metrics(env_steps, scalars, histograms)
 
     def on_event(self, line: str) -> None:
         """See `cluster.run.observer.RunObserver`."""
@@ -95,7 +99,7 @@ class _LogFile(logging.FileHandler):
 @contextlib.contextmanager
 def logging_to(file: Path) -> Iterator[None]:
     """Send all logging of this process, warnings included, to `file`."""
-    handler = _LogFile(file)
+    handler = _LogFile(file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)

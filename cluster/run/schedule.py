@@ -11,7 +11,7 @@ Lag of a trajectory: learner updates between the weights that acted and the weig
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -76,21 +76,6 @@ class RoundOver:
     score: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """How units of work make up learner calls.
-
-    Attributes:
-        num_actors: actors, one unit under way each.
-        units_per_call: units that a learner call joins (1 where a trajectory is as large as a batch, or larger).
-        updates_per_call: updates that it makes.
-    """
-
-    num_actors: int
-    units_per_call: int
-    updates_per_call: int
-
-
 class Schedule(Protocol):
     """Decides; the loop carries out.
 
@@ -152,12 +137,17 @@ class Stream:
     learned from.
 
     Attributes:
+        num_actors: actors, one unit under way each.
+        units_per_call: units that a learner call joins (1 where a trajectory is as large as a batch, or larger).
+        updates_per_call: updates that it makes.
         lag: units an actor, beside the one under way, that may be finished and not yet learned from.
         max_lag: in updates; what is older is dropped.
         rounds: units that each actor began.
     """
 
-    shape: Shape
+    num_actors: int
+    units_per_call: int
+    updates_per_call: int
     lag: int
     max_lag: int
     version: int
@@ -176,17 +166,15 @@ class Stream:
 
     def __post_init__(self) -> None:
         self._scheduled = self.version
-        self.rounds = self.rounds + [0] * (
-            self.shape.num_actors - len(self.rounds)
-        )  # there may be more actors than before a resume
+        self.rounds = self.rounds + [0] * (self.num_actors - len(self.rounds))  # there may be more actors than before a resume
 
     @property
     def _max_unlearned(self) -> int:
         """How many units may be between their start and their last update; enough for a call, or none would ever be made."""
-        return max((1 + self.lag) * self.shape.num_actors, self.shape.units_per_call)
+        return max((1 + self.lag) * self.num_actors, self.units_per_call)
 
     def next_work(self, free: Sequence[int]) -> Assignment | None:
-        unlearned = len(self._versions) + len(self._done) + self._calls * self.shape.units_per_call
+        unlearned = len(self._versions) + len(self._done) + self._calls * self.units_per_call
         if not free or unlearned >= self._max_unlearned:
             return None
         actor = free[0]
@@ -201,12 +189,12 @@ class Stream:
         fresh = deque(done for done in self._done if self._lag(done) <= self.max_lag)
         self.dropped += len(self._done) - len(fresh)
         self._done = fresh
-        if len(fresh) < self.shape.units_per_call:
+        if len(fresh) < self.units_per_call:
             return None
-        done = tuple(fresh.popleft() for _ in range(self.shape.units_per_call))
+        done = tuple(fresh.popleft() for _ in range(self.units_per_call))
         call = Call(done=done, lags=tuple(self._lag(one) for one in done), progress=self.progress)
         self._calls += 1
-        self._scheduled += self.shape.updates_per_call
+        self._scheduled += self.updates_per_call
         return call
 
     def _lag(self, done: Done) -> int:
@@ -234,7 +222,7 @@ class Stream:
     def call_lost(self, call: Call) -> None:
         """Go on without these trajectories."""
         self._calls -= 1
-        self._scheduled -= self.shape.updates_per_call
+        self._scheduled -= self.updates_per_call
         self.dropped += len(call.done)
 
     def hold(self, on: bool) -> None:
@@ -250,8 +238,3 @@ class Stream:
 
     def checkpoint(self) -> dict[str, Any]:
         return {"rounds": list(self.rounds)}
-
-
-def resumed_rounds(checkpoint: Mapping[str, Any] | None) -> list[int]:
-    """The units that each actor of a stream began before a checkpoint; empty for a new run."""
-    return [] if checkpoint is None else [int(count) for count in checkpoint["rounds"]]

@@ -114,19 +114,19 @@ def _assembled(
     place = run.where.in_words if assembly.in_threads else run.where.with_actors(config.num_actors)
     progress = make_progress(run.row, title, str(directory.path), place, quiet=run.quiet)
     try:
-        with stop.installed(), assembly.parts(directory, config, payload) as (make_schedule, keeper):
-            recorder: RunObserver = Recorder(
-                directory, progress, metrics, stop, keep_checkpoints=config.keep_checkpoints, stopping=assembly.stopping
-            )
+        with stop.installed(), assembly.keeper(directory, config, payload) as keeper:
+            exporter = RunObserver()
             if not run.where.is_local:
                 from cluster.backends.ray.metrics import RayMetricsObserver
 
-                recorder = RayMetricsObserver(recorder, run.where.run_name, run.row)
+                exporter = RayMetricsObserver(run.where.run_name, run.row)
+            kept, stopping = config.keep_checkpoints, assembly.stopping
+            recorder = Recorder(directory, progress, metrics, stop, keep_checkpoints=kept, stopping=stopping, exporter=exporter)
             line = assembly.schedule_line(config, assembly.length_done(directory))
             for one in (*run.changes, *([] if line is None else [line])):
                 recorder.on_event(one)
             backend = backend_of(run.row, assembly, keeper.sized(config), run.where)
-            yield Loop(config, backend, recorder, make_schedule, keeper, payload)
+            yield Loop(config, backend, recorder, keeper, payload)
     finally:
         progress.close()
 

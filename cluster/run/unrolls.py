@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from actors.messages import Collector, Report, Work
+from actors.messages import Collector, Work
 from actors.rollout import RolloutActor, RolloutSpec
 from cluster import overrides
 from cluster.backends.base import Handle
@@ -20,11 +20,10 @@ from cluster.backends.memory import keep_freed_memory
 from cluster.config import UnrollConfig
 from cluster.run.assembly import ALWAYS, Assembly, Payload
 from cluster.run.keeper import Keeper
-from cluster.run.loop import MakeSchedule
 from cluster.run.plan import RoundPlan
 from cluster.run.recorder import warn
 from cluster.run.rounds import Rounds
-from cluster.run.schedule import Schedule, Shape, Stream, resumed_rounds
+from cluster.run.schedule import Schedule, Stream
 from cluster.store import checkpoint as checkpoints
 from cluster.store.run_directory import RunDirectory
 from envs.registry import resolve
@@ -68,77 +67,66 @@ def check_learner(config: UnrollConfig, is_local: bool) -> None:
         device_of(config.learner_device)
 
 
-class UnrollPlan:
-    """Rounds of one unroll an actor. See `cluster.run.plan.Plan`."""
+class Unrolls(Keeper):
+    """Keeps nothing: a stream, or rounds of one unroll an actor.
 
-    is_journalled = False
-    max_failures = 1
+    Args:
+        config: the run.
+        payload: of the checkpoint to go on from.
+    """
 
-    def __init__(self, config: UnrollConfig) -> None:
-        self._config = config
+    def __init__(self, config: Any, payload: Payload | None) -> None:
+        super().__init__(checkpoint_every_s=config.checkpoint_every_s, checkpoint_every_rounds=config.checkpoint_rounds)
+        self._config, self._payload = config, payload
+
+    def schedule(
+        self, version: int, weights: Handle, put: Callable[[Snapshot], Handle], is_ending: Callable[[], bool]
+    ) -> Schedule:
+        """See `cluster.run.keeper.Keeper`; at a lag, rounds go on with the weights of earlier ones."""
+        config, payload = self._config, self._payload
+        if config.is_stream:
+            return Stream(
+                num_actors=config.num_actors,
+                units_per_call=config.units_per_call,
+                updates_per_call=config.updates_per_call,
+                lag=config.lag,
+                max_lag=config.max_lag,
+                version=version,
+                weights=weights,
+                progress=_progress(config, 0),
+                rounds=[] if payload is None else [int(count) for count in payload["rounds"]],
+            )
+        saved = payload or {"weights": {}, "actors": ()}
+        first_round = int(saved.get("first_round", 0))
+        kept = {
+            int(round_): (int(one["version"]), put(Snapshot(version=int(one["version"]), arrays=one["arrays"])))
+            for round_, one in saved["weights"].items()
+        }
+        return Rounds(
+            self,
+            lag=config.lag,
+            updates_per_call=config.updates_per_call,
+            version=version,
+            weights={first_round: (version, weights)} | kept,
+            first_round=first_round,
+            first_unit=int(saved.get("first_actor", 0)),
+            states=saved["actors"],
+            is_ending=is_ending,
+        )
 
     def train(self, number: int) -> RoundPlan:
-        works = tuple(Work(round=number, index=actor, actor=actor) for actor in range(self._config.num_actors))
-        return RoundPlan(works=works, progress=_progress(self._config, number), units_per_call=self._config.units_per_call)
-
-    def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
-        return None
-
-    def score(self, reports: Sequence[Report]) -> float:
-        return math.nan
+        """See `cluster.run.plan.Plan`."""
+        config = self._config
+        works = tuple(Work(round=number, index=actor, actor=actor) for actor in range(config.num_actors))
+        return RoundPlan(works=works, progress=_progress(config, number), units_per_call=config.units_per_call)
 
     def describe(self, work: Work) -> str:
+        """See `cluster.run.plan.Plan`."""
         return f"actor {work.index} round {work.round}"
 
 
 def _progress(config: UnrollConfig, round_: int) -> Progress:
     return Progress(round=round_, total=config.scheduled_env_steps, run_seed=config.seed)
-
-
-def _make_schedule(
-    config: Any,
-    payload: Payload | None,
-    version: int,
-    weights: Handle,
-    put: Callable[[Snapshot], Handle],
-    is_ending: Callable[[], bool],
-) -> Schedule:
-    if config.is_stream:
-        shape = Shape(
-            num_actors=config.num_actors, units_per_call=config.units_per_call, updates_per_call=config.updates_per_call
-        )
-        return Stream(
-            shape=shape,
-            lag=config.lag,
-            max_lag=config.max_lag,
-            version=version,
-            weights=weights,
-            progress=_progress(config, 0),
-            rounds=resumed_rounds(payload),
-        )
-    plan, saved = UnrollPlan(config), payload or {"weights": {}, "actors": ()}
-    first_round = int(saved.get("first_round", 0))
-    kept = {
-        int(round_): (int(one["version"]), put(Snapshot(version=int(one["version"]), arrays=one["arrays"])))
-        for round_, one in saved["weights"].items()
-    }
-    return Rounds(
-        plan,
-        lag=config.lag,
-        updates_per_call=config.updates_per_call,
-        version=version,
-        weights={first_round: (version, weights)} | kept,
-        first_round=first_round,
-        first_unit=int(saved.get("first_actor", 0)),
-        states=saved["actors"],
-        is_ending=is_ending,
-    )
-
-
-@contextlib.contextmanager
-def _parts(directory: RunDirectory, config: UnrollConfig, payload: Payload | None) -> Iterator[tuple[MakeSchedule, Keeper]]:
-    keeper = Keeper(checkpoint_every_s=config.checkpoint_every_s, checkpoint_every_rounds=config.checkpoint_rounds)
-    yield partial(_make_schedule, config, payload), keeper
 
 
 def _make_collector(config: UnrollConfig, actor: int) -> Collector:
@@ -237,7 +225,7 @@ ASSEMBLY = Assembly(
     num_cpus=lambda config: int(config.rollout.env_threads),
     store_bytes=store_bytes,
     restore=_restore,
-    parts=_parts,
+    keeper=lambda directory, config, payload: contextlib.nullcontext(Unrolls(config, payload)),
     may_change=may_change,
     length_done=lambda directory: checkpoints.newest_step(directory.checkpoints),
     schedule_line=schedule_line,

@@ -13,7 +13,7 @@ import pytest
 
 from cluster.backends.ray.backend import RayBackend
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.observer import SilentObserver, Status
+from cluster.run.observer import RunObserver, Status
 from learners.impala import ImpalaConfig
 from learners.networks.agent import NetworkConfig
 from tests.cluster.run.running import digest, on_ray, run
@@ -33,7 +33,7 @@ CONFIG = RunConfig(
 )
 
 
-class Saboteur(SilentObserver):
+class Saboteur(RunObserver):
     """Does `deed` once, when the run has made `at` steps, and keeps the events that follow."""
 
     def __init__(self, deed: Callable[[], None], at: int) -> None:

@@ -103,7 +103,7 @@ class RayWorker:
         return self._place or "not up yet"
 
 
-class RayBackend:
+class RayBackend(Fleet):
     """See `cluster.backends.base.Backend`.
 
     Args:
@@ -132,15 +132,14 @@ class RayBackend:
         store_bytes: Callable[[], int],
         learner_device: str | None,
     ) -> None:
-        self.num_actors, self._where, self._family = num_actors, where, family
+        super().__init__(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
+        self._where, self._family = where, family
         self._make_learner, self._make_collector = make_learner, make_collector
-        self._deadline_s, self._num_cpus, self._store_bytes = deadline_s, num_cpus, store_bytes
+        self._num_cpus, self._store_bytes = num_cpus, store_bytes
         self._device = learner_device
-        self._fleet = Fleet(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
         self._session: RaySession | None = None
         self._learner: RayLearner | LearnerThread | None = None
-        self._num_calls = 0
         self._resized = math.inf
 
     def _spawn(self, index: int) -> Worker:
@@ -166,14 +165,14 @@ class RayBackend:
             host = self._make_learner()
             report, snapshot = host.build(learner_state)
             self._learner, weights = LearnerThread(host, self._emitted.put, publish=self.put), self.put(snapshot)
-            self._fleet.start()
+            self.start_workers()
         else:
             from cluster.backends.ray.learner import RayLearner
 
             self._await_nodes()
             self._learner = RayLearner(self._make_learner, self._where.run_name, self._device, self._deadline_s)
             self._learner.await_place(PLACEMENT_WAIT_S)
-            self._fleet.start()  # after the learner, so that actors cannot take its place
+            self.start_workers()  # after the learner, so that actors cannot take its place
             report, weights = self._learner.build(learner_state)
         self._resized = time.monotonic()
         return report, weights
@@ -204,22 +203,10 @@ class RayBackend:
 
         return copied(fetch(weights, "the learner"))
 
-    def free(self) -> list[int]:
-        """See `cluster.backends.base.Backend`."""
-        return self._fleet.free()
-
-    def submit(self, work: Work, actor: int, weights: Handle) -> None:
-        """See `cluster.backends.base.Backend`."""
-        self._fleet.submit(work, actor, weights)
-
     def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
         """See `cluster.backends.base.Backend`."""
         assert self._learner is not None
-        if isinstance(self._learner, LearnerThread):
-            self._num_calls += 1
-            self._learner.inbox.put((call, experience))
-        else:
-            self._learner.learn(call, experience)
+        self._learner.learn(call, experience)
 
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`.
@@ -229,22 +216,24 @@ class RayBackend:
         """
         from cluster.backends.ray.calls import first_ready
 
-        if self._num_calls and not self._fleet.is_busy:  # the driver's own thread is all there is to wait for
-            return self._from_thread(timeout_s)
-        workers = [one.worker for one in self._fleet.watched()]
-        owners: dict[Any, RayWorker] = {ref: one for one in workers if isinstance(one, RayWorker) for ref in one.watched()}
+        thread = self._learner if isinstance(self._learner, LearnerThread) else None
         learner = None if isinstance(self._learner, LearnerThread) else self._learner
+        is_learning = thread is not None and thread.num_calls > 0
+        if is_learning and not self.is_busy:  # the driver's own thread is all there is to wait for
+            return self._from_thread(timeout_s)
+        workers = [one.worker for one in self.watched()]
+        owners: dict[Any, RayWorker] = {ref: one for one in workers if isinstance(one, RayWorker) for ref in one.watched()}
         of_learner = [] if learner is None else learner.watched()
         events: list[Event] = []
-        for ref in first_ready([*owners, *of_learner], THREAD_POLL_S if self._num_calls else timeout_s):
+        for ref in first_ready([*owners, *of_learner], THREAD_POLL_S if is_learning else timeout_s):
             if learner is not None and ref in of_learner:
                 event = learner.take_in(ref)
             else:
-                event = self._fleet.take_in(owners[ref].signal())
+                event = self.take_in(owners[ref].signal())
             events += [] if event is None else [event]
         if learner is not None:
             learner.overdue()
-        return [*events, *self._from_thread(0.0), *self._fleet.overdue(), *self._pending_notice()]
+        return [*events, *self._from_thread(0.0), *self.overdue(), *self._pending_notice()]
 
     def _from_thread(self, timeout_s: float) -> list[Event]:
         """What a learner on the driver's thread says."""
@@ -254,15 +243,15 @@ class RayBackend:
             return []
         if isinstance(emitted, BaseException):
             raise emitted
-        assert isinstance(emitted, Learned)
-        self._num_calls -= 1
+        assert isinstance(emitted, Learned) and isinstance(self._learner, LearnerThread)
+        self._learner.num_calls -= 1
         return [emitted]
 
     def _pending_notice(self) -> list[Event]:
         if time.monotonic() - self._resized < PENDING_NOTICE_S:
             return []
         self._resized = math.inf  # once
-        pending = self._fleet.num("pending")
+        pending = self.num("pending")
         if not pending:
             return []
         from cluster.backends.ray.calls import pending_line
@@ -271,26 +260,17 @@ class RayBackend:
 
     def resize(self, num_actors: int) -> list[Event]:
         """See `cluster.backends.base.Backend`."""
-        self.num_actors, self._resized = num_actors, time.monotonic()
-        return self._fleet.resize(num_actors)
+        self._resized = time.monotonic()
+        return super().resize(num_actors)
 
     def learner_state(self) -> dict[str, Any]:
         """See `cluster.backends.base.Backend`."""
         assert self._learner is not None
-        return self._learner.host.state() if isinstance(self._learner, LearnerThread) else self._learner.state()
-
-    def num_alive(self) -> int:
-        """See `cluster.backends.base.Backend`."""
-        return self._fleet.num("up")
-
-    @property
-    def must_drain(self) -> bool:
-        """See `cluster.backends.base.Backend`: processes can be ended."""
-        return False
+        return self._learner.state()
 
     def close(self) -> None:
         """See `cluster.backends.base.Backend`: ends the run's processes, and the cluster if it was started for the run."""
-        self._fleet.close()
+        super().close()
         if self._learner is not None:
             self._learner.close()
             self._learner = None

@@ -25,7 +25,7 @@ from typing import Any
 from cluster.backends.ray import auth
 from cluster.rooms import ROOMS
 from cluster.run.preflight import check_ray, cluster_on_this_machine, ray_address
-from envs.errors import InvalidInputError
+from envs.errors import InvalidInputError, described
 from envs.registry import module_of
 
 log = logging.getLogger("metaray")
@@ -86,27 +86,21 @@ class RaySession:
             _init(**options)
         except Exception as error:  # Ray gives its own processes 30 s, which a machine full of other work may not keep
             log.warning("Ray did not start (%s); once more", error)
-            _init(**options)
+            try:
+                _init(**options)
+            except Exception as again:
+                raise InvalidInputError(f"Ray cannot start a cluster on this machine: {described(again)}") from again
 
     def _attach(self, address: str, insecure: bool, family: str) -> None:
         check_ray(address)
-        if address.startswith("ray://"):
-            raise InvalidInputError(
-                f"{address} is the address of Ray Client, which hands every object through a proxy: run metaray on a node of the cluster "
-                "with --ray auto, or hand it in with `ray job submit --working-dir . -- metaray train ...`"
-            )
         auth.prepare_attaching(cluster_on_this_machine() if address == "auto" else address, insecure=insecure)
         try:
             _init(address=address, runtime_env=_what_travels(family) or None)
-        except InvalidInputError:
-            raise
         except Exception as error:  # Ray raises RuntimeError, ConnectionError, ValueError and its own for one and the same
             reason = " ".join(str(error).split())
-            if "Version mismatch" not in reason:
-                reason += (
-                    f" (a driver has to run on a node of the cluster: `ray start --address={address}` makes this machine one)"
-                )
-            raise InvalidInputError(f"cannot attach to the Ray cluster at {address}: {reason}") from error
+            raise InvalidInputError(
+                f"cannot attach to the Ray cluster at {address}: {reason}{_what_to_do(reason, address, family)}"
+            ) from error
 
     def close(self) -> None:
         """End the connection, and with it the cluster if this session started it."""
@@ -172,6 +166,18 @@ def _what_travels(family: str) -> dict[str, Any]:
             path = path.parent if spec.submodule_search_locations else path
             modules += [] if _is_installed(path) else [str(path)]
     return {"py_modules": modules} if modules else {}
+
+
+def _what_to_do(reason: str, address: str, family: str) -> str:
+    """What a person can do about a failure to attach; nothing where Ray's own words say it."""
+    if "Version mismatch" in reason:
+        return ""
+    if "exceeds the maximum size" in reason:
+        return (
+            f" (the package of {family} is sent to the cluster whole: move its large files out of it, or install it on every node, where "
+            "it is found without being sent)"
+        )
+    return f" (a driver has to run on a node of the cluster: `ray start --address={address}` makes this machine one)"
 
 
 def _is_installed(path: Path) -> bool:

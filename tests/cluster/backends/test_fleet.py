@@ -50,7 +50,7 @@ class Crew:
         self.can_be_ended, self.has_place = can_be_ended, has_place
         self.now = 1000.0
         self.fleet = Fleet(self.spawn, num_actors, unit="an unroll", deadline_s=10.0)
-        self.fleet.start()
+        self.fleet.start_workers()
 
     def spawn(self, index: int) -> Fake:
         self.made.append(Fake(index, can_be_ended=self.can_be_ended, has_place=self.has_place))
@@ -278,7 +278,8 @@ def test_whom_the_backend_does_not_keep_is_replaced_by_one_of_another_kind(crew:
     one.up(0)
     work, thread = one.submit(0), one.worker(0)
     one.can_be_ended = True
-    assert one.fleet.resize(2, keeps=lambda worker: worker.can_be_ended) == []
+    one.fleet.stays = lambda worker: worker.can_be_ended  # type: ignore[method-assign]
+    assert one.fleet.resize(2) == []
     assert [worker.can_be_ended for worker in one.made] == [False, True, True]
     one.up(0, 1)
     other = one.submit(0, round_=1)

@@ -18,7 +18,7 @@ from cluster.epg.config import EpgRunConfig
 from cluster.run import lifetimes
 from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver, Status
+from cluster.run.observer import LoopResult, RunObserver, Status
 from cluster.run.replay import begin_journal, resume
 from cluster.run.where import Where
 from cluster.store.run_directory import RunDirectory
@@ -51,7 +51,7 @@ def small_init(config: EpgRunConfig, spec: Any, tasks: Any, network: NetworkConf
     return None, evolution.init(config.evolution, first_phi(config))
 
 
-class Watcher(SilentObserver):
+class Watcher(RunObserver):
     """Keeps what it is told, and does `deed` once, when `when` says so of a status."""
 
     def __init__(self, deed: Callable[[], None] | None = None, when: Callable[[Status], bool] = lambda status: True) -> None:
@@ -115,7 +115,7 @@ def evolve(
     *,
     backend: Backend | None = None,
     recipe: Sleeping | None = None,
-    observer: SilentObserver | None = None,
+    observer: RunObserver | None = None,
     checkpoint: Any | None = None,
 ) -> LoopResult:
     """Run the loop in `folder`; a journal that is there is gone on from."""
@@ -126,9 +126,9 @@ def evolve(
             begin_journal(directory.journal_file, config)
         resumption = resume(directory.journal_file, checkpoint)
         payload = resumption.payload | {lifetimes.EPOCH: resumption.epoch}
-        with lifetimes.ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
+        with lifetimes.ASSEMBLY.keeper(directory, config, payload) as keeper:
             backend = backend or local(keeper.sized(config), recipe)
-            return Loop(config, backend, observer or SilentObserver(), make_schedule, keeper, payload).run()
+            return Loop(config, backend, observer or RunObserver(), keeper, payload).run()
 
 
 def no_files(config: EpgRunConfig, directory: RunDirectory) -> Callable[[Any], None]:

@@ -208,7 +208,7 @@ def test_worker_processes_end_with_their_backend() -> None:
     backend.start(None)
     while len(backend.free()) < 2:
         backend.wait(0.25)
-    processes = [one.worker._process for one in backend._fleet.watched()]  # type: ignore[attr-defined]
+    processes = [one.worker._process for one in backend.watched()]  # type: ignore[attr-defined]
     os.kill(processes[0].pid, signal.SIGINT)  # as the terminal of a person who presses Ctrl-C sends it to all
     backend.wait(0.2)
     assert backend.num_alive() == 2 and processes[0].is_alive()
@@ -224,7 +224,7 @@ def test_a_worker_process_that_dies_while_it_has_nothing_to_do_is_missed_with_th
     _, weights = backend.start(None)
     while len(backend.free()) < 2:
         backend.wait(0.25)
-    process = backend._fleet.supervisors[1].worker._process  # type: ignore[attr-defined]
+    process = backend.supervisors[1].worker._process  # type: ignore[attr-defined]
     process.kill()
     process.join(10)
     work = Work(round=0, index=0, request=chunks_of("perturbed", 0, 4, 2, 4, 0.0)[0])

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cluster.algorithms import find
 from cluster.run import display
-from cluster.run.display import Drawing, LivePanel, PlainLines, Progress, Quiet, Terminal, clock, make_progress, short, sparkline
+from cluster.run.display import Drawing, LivePanel, PlainLines, Progress, Terminal, clock, make_progress, short, sparkline
 from cluster.run.observer import Status, WallShares
 
 STATUS = Status(
@@ -226,7 +226,7 @@ def test_quiet_shows_events_only_and_a_dumb_terminal_no_panel(monkeypatch: pytes
     progress.update(STATUS)
     progress.event("lost")
     progress.close()
-    assert type(progress) is Quiet
+    assert type(progress) is Progress
     assert printed(target) == "lost\n"
     monkeypatch.setenv("TERM", "dumb")
     assert type(progress_on(console(terminal=True))) is PlainLines
