@@ -235,7 +235,7 @@ def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
         config.num_actors,
         where=Where(is_local=False, run_name="epg-driver"),
         family=config.family,
-        unit="a chunk",
+        unit="chunk",
         deadline_s=config.chunk_deadline_s,
         num_cpus=1,
         store_bytes=lambda: lifetimes.STORE_BYTES,

@@ -28,7 +28,7 @@ BUILD_DEADLINE_S = 300.0
 """For making a worker's environments, beside other workers that do the same on the same cores."""
 
 
-class HopelessWorkerError(RuntimeError):
+class RepeatedLossError(RuntimeError):
     """The workers of one place are lost before they finish anything, time and again."""
 
 
@@ -97,7 +97,7 @@ class Supervisor:
 
     Attributes:
         index: of the actor.
-        stage: see the module's docstring.
+        state: see the module's docstring.
         work: what the worker is at; None when nothing.
         since: when it was last heard of or given work, on the monotonic clock.
         is_leaving: it gets nothing else to do, and goes when it is done.
@@ -111,7 +111,7 @@ class Supervisor:
     def begin(self) -> None:
         """Start a worker."""
         self.worker = self._spawn(self.index)
-        self.stage: Literal["pending", "building", "up"] = "building" if self.worker.has_place else "pending"
+        self.state: Literal["pending", "building", "up"] = "building" if self.worker.has_place else "pending"
         self.work: Work | None = None
         self.since = time.monotonic()
 
@@ -121,21 +121,21 @@ class Supervisor:
     @property
     def is_free(self) -> bool:
         """Whether it is up and has nothing to do."""
-        return self.stage == "up" and self.work is None and not self.is_leaving
+        return self.state == "up" and self.work is None and not self.is_leaving
 
     def submit(self, work: Work, weights: Handle) -> None:
         """Give its worker something to do."""
         self.work, self.since = work, time.monotonic()
         self.worker.collect(work, weights)
 
-    def take_in(self, signal: Placed | Ready | Answered | Raised) -> Event | None:
+    def handle(self, signal: Placed | Ready | Answered | Raised) -> Event | None:
         """Take in what a worker says that is well."""
         self.since = time.monotonic()
         if isinstance(signal, Placed):
-            self.stage = "building"
+            self.state = "building"
             return None
         if isinstance(signal, Ready):
-            self.stage = "up"
+            self.state = "up"
             log.info("%s is up", self)
             return None
         work, self.work = self.work, None
@@ -148,7 +148,7 @@ class Supervisor:
     def overdue(self, now: float, deadline_s: float) -> str | None:
         """Say that its worker does not answer in time; one that waits for a place has all the time there is."""
         limits = {"building": max(BUILD_DEADLINE_S, deadline_s), "up": deadline_s}
-        if self.stage == "pending" or (self.stage == "up" and self.work is None) or now - self.since <= limits[self.stage]:
+        if self.state == "pending" or (self.state == "up" and self.work is None) or now - self.since <= limits[self.state]:
             return None
         return f"hung: no answer for {now - self.since:.0f} s"
 
@@ -156,13 +156,13 @@ class Supervisor:
         """Put a new worker into the place of one that is lost.
 
         Raises:
-            HopelessWorkerError: it is of no use.
+            RepeatedLossError: it is of no use.
         """
         who, work = str(self), self.work
         self._lost_in_a_row += 1
         if self._lost_in_a_row >= MAX_LOST_IN_A_ROW:
-            raise HopelessWorkerError(
-                f"{who}: {MAX_LOST_IN_A_ROW} workers in a row were lost without finishing {unit}; the last one {reason}"
+            raise RepeatedLossError(
+                f"{who}: {MAX_LOST_IN_A_ROW} workers in a row were lost without finishing a single {unit}; the last one {reason}"
             )
         self.worker.end()
         self.begin()
@@ -175,7 +175,7 @@ class Fleet:
     Args:
         spawn: starts the worker of an actor.
         num_actors: how many.
-        unit: what a worker is asked for, in words: `an unroll`.
+        unit: what a worker is asked for, in words: `unroll`.
         deadline_s: seconds after which a worker that was given work counts as hung.
     """
 
@@ -203,11 +203,11 @@ class Fleet:
         """See `cluster.backends.base.Backend`."""
         self.supervisors[actor].submit(work, weights)
 
-    def take_in(self, signal: Signal) -> Event | None:
+    def handle(self, signal: Signal) -> Event | None:
         """Take in what a worker says, or what is said of it; nothing comes of one that is replaced by now.
 
         Raises:
-            HopelessWorkerError: see `Supervisor.replace`.
+            RepeatedLossError: see `Supervisor.replace`.
         """
         supervisor = self._by_worker.get(signal.worker)
         if supervisor is None:
@@ -216,7 +216,7 @@ class Fleet:
             self._forget(supervisor)
             if isinstance(signal, Gone):
                 return Lost(actor=supervisor.index, work=supervisor.work, reason=f"{supervisor} {signal.reason}", is_wanted=True)
-        return self._replace(supervisor, signal.reason) if isinstance(signal, Gone) else supervisor.take_in(signal)
+        return self._replace(supervisor, signal.reason) if isinstance(signal, Gone) else supervisor.handle(signal)
 
     def overdue(self) -> list[Event]:
         """Replace every worker that does not answer in time; a second thread beside one that hangs would only take its core away."""
@@ -262,9 +262,9 @@ class Fleet:
         """Every place with a worker, those that leave included."""
         return [*self.supervisors.values(), *self._leaving]
 
-    def num(self, stage: str) -> int:
-        """How many actors are at a stage."""
-        return sum(one.stage == stage for one in self.supervisors.values())
+    def num(self, state: str) -> int:
+        """How many actors are in a state."""
+        return sum(one.state == state for one in self.supervisors.values())
 
     def num_alive(self) -> int:
         """See `cluster.backends.base.Backend`."""

@@ -125,7 +125,7 @@ class LocalBackend(Fleet):
             while True:
                 if isinstance(emitted, BaseException):
                     raise emitted
-                events.append(emitted if isinstance(emitted, Learned) else self.take_in(emitted))
+                events.append(emitted if isinstance(emitted, Learned) else self.handle(emitted))
                 emitted = self._emitted.get_nowait()
         except queue.Empty:
             pass

@@ -121,7 +121,7 @@ def store_bytes(config: Any) -> int:
 ASSEMBLY: Assembly = replace(
     unrolls.ASSEMBLY,
     in_threads=False,
-    unit="a unit of tasks",
+    unit="task group",
     preflight=check_adaptation,
     collector=lambda config: partial(_make_collector, config),
     store_bytes=store_bytes,

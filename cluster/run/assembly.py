@@ -37,7 +37,7 @@ class Assembly:
         schedule: the setting of the length that schedules are laid over; null for that of the run.
         in_threads: on one machine its actors are threads; else more than one are processes.
         learner_on_driver: its learner takes so little that on Ray it is a thread of the driver.
-        unit: what an actor is asked for, in words: `an unroll`.
+        unit: what an actor is asked for, in words: `unroll`.
         stopping, stopped: what a stop does and did, in words.
         preflight: (config, is local) -> nothing: checks the config against the family and the machine, before any process starts.
         collector: config -> what makes the collectors.

@@ -50,7 +50,9 @@ class Terminal(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end would fail again
 
 
-def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, console: Console | None = None) -> Progress:
+def make_progress(
+    row: Row, title: str, run: str, place: str, *, unit: str, quiet: bool, console: Console | None = None
+) -> Progress:
     """Return the progress display that suits where the output goes.
 
     Args:
@@ -58,11 +60,12 @@ def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, co
         title: what is trained, for the panel's head.
         run: path of the run directory, for its foot.
         place: where it runs, for the first line: starting may take a while.
+        unit: a unit of work, in words: `chunk`.
         quiet: show events only.
         console: where to; the process's standard output when None.
     """
     console = console or Terminal(highlight=False)
-    drawing = Drawing(row, title, run)
+    drawing = Drawing(row, title, run, unit)
     if quiet:
         return Progress(console)
     if console.is_terminal and not console.is_dumb_terminal:
@@ -149,10 +152,11 @@ class Drawing:
         row: the algorithm.
         title: what is trained.
         run: path of the run directory.
+        unit: a unit of work, in words.
     """
 
-    def __init__(self, row: Row, title: str, run: str) -> None:
-        self._row, self._title, self._run = row, title, run
+    def __init__(self, row: Row, title: str, run: str, unit: str) -> None:
+        self._row, self._title, self._run, self._unit = row, title, run, unit
         self._course: list[float] = []
 
     def line(self, status: Status) -> str:
@@ -168,7 +172,11 @@ class Drawing:
         if not self._row.round_name:
             return f"{status.env_steps:>12,} steps {status.share:4.0%}"
         rounds = f"{self._row.round_name} {status.rounds:>5}/{status.total_rounds} {status.share:4.0%}"
-        return rounds + (f"  {PARTS[status.part]} {status.done}/{status.total}" if status.part else "")
+        return rounds + (f"  {self._units(status)} {status.done}/{status.total}" if status.part else "")
+
+    def _units(self, status: Status) -> str:
+        """What the units under way are: those of a round, or of its evaluation."""
+        return f"evaluation {self._unit}s" if status.part == "evaluate" else f"{self._unit}s"
 
     def panel(self, status: Status) -> Panel:
         """A panel of a status, with the course of its first headline."""
@@ -191,14 +199,11 @@ class Drawing:
         lost = f", {status.lost_actors} lost and replaced" if status.lost_actors else ""
         at_work = f"actors {status.waiting.actors:.0%}, learner {status.waiting.learner:.0%}"
         rows.add_row("actors", f"{missing}{status.actors_alive} of {status.num_actors}{lost}", "at work", at_work)
-        units = f"{PARTS[status.part]} {status.done} of {status.total}" if status.part else ""
+        units = f"{self._units(status)} {status.done} of {status.total}" if status.part else ""
         rows.add_row("waiting", status.waiting.in_words(), "under way" if units else "", units)
         if tuned := tuned_in_words(figures):
             rows.add_row("tuned", tuned)
         return framed(head, rows, status.last_event, self._title, f"{self._run} - Ctrl-C saves and stops")
-
-
-PARTS = {"train": "units", "evaluate": "evaluation", "": ""}
 
 
 def speed(figures: Mapping[str, float]) -> str:

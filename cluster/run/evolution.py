@@ -16,7 +16,7 @@ from actors.messages import Part, Report, Work
 from cluster.epg.config import EpgRunConfig, check
 from cluster.epg.loss_files import LossFiles
 from cluster.run.keeper import Keeper
-from cluster.run.life_checks import LifeChecks
+from cluster.run.lifetime_checks import LifetimeChecks
 from cluster.run.observer import Status
 from cluster.run.plan import RoundPlan
 from cluster.run.schedule import RoundOver
@@ -61,7 +61,7 @@ class Evolution(Keeper):
         self._config, self._journal, self._scale, self._keep_losses = config, journal, scale, keep_losses
         self._record, self._done = record, dict(done or {})
         self._problem: str | None = None
-        self._checks = LifeChecks(config.family, config.life.max_episode_steps)
+        self._checks = LifetimeChecks(config.family, config.life.max_episode_steps)
 
     def train(self, number: int) -> RoundPlan:
         """The next epoch, of the size that is wanted by now."""

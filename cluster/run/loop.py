@@ -80,10 +80,10 @@ class Loop:
         try:
             self._begin()
             while (reason := self._reached_end()) is None:
-                self._follow_wishes()
+                self._resize_if_asked()
                 self._submit()
-                self._take_in(self._backend.wait(WAIT_S))
-                self._end_if_failed()
+                self._handle(self._backend.wait(WAIT_S))
+                self._raise_failure()
                 if time.perf_counter() >= self._next_status:
                     self._report()
             # a sliver of an interval would show a rate that never was; but a run shorter than one interval has this line of metrics only
@@ -114,7 +114,7 @@ class Loop:
                     if isinstance(event, Failed):
                         raise event.error
                     if isinstance(event, Lost | Notice):
-                        self._say(event.reason if isinstance(event, Lost) else event.line)
+                        self._report_event(event.reason if isinstance(event, Lost) else event.line)
             return started
         except EnvFaultError as error:
             raise InvalidInputError(str(error)) from error
@@ -132,15 +132,17 @@ class Loop:
             self._schedule.hold(reason is not None)
             return reason
         if time.perf_counter() >= self._stop_by and self._backend.num_alive() < self._backend.num_actors:
-            self._say("the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint")
+            self._report_event(
+                "the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint"
+            )
             raise KeyboardInterrupt
         return None
 
-    def _end_if_failed(self) -> None:
+    def _raise_failure(self) -> None:
         """Raise what an actor failed with, the learner saved first."""
         if self._failure is not None:
             if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else it never began
-                self._save_what_there_is()
+                self._save_before_failing()
             raise self._failure
 
     def _reason_to_stop(self) -> StopReason | None:
@@ -156,14 +158,14 @@ class Loop:
             return time.perf_counter() >= self._next_checkpoint
         return self._schedule.rounds_begun >= self._saved_rounds + self._keeper.checkpoint_every_rounds
 
-    def _follow_wishes(self) -> None:
+    def _resize_if_asked(self) -> None:
         """Grow or shrink where a person wants another number of actors."""
         wanted, problem = self._keeper.wanted_actors(self._backend.num_actors)
         if problem:
-            self._say(problem)
+            self._report_event(problem)
         if wanted != self._backend.num_actors:
-            self._say(f"{wanted} actors from now on, {self._backend.num_actors} before")
-            self._take_in(self._backend.resize(wanted))
+            self._report_event(f"{wanted} actors from now on, {self._backend.num_actors} before")
+            self._handle(self._backend.resize(wanted))
         self._statistics.tick(self._backend.num_alive())
 
     def _submit(self) -> None:
@@ -173,7 +175,7 @@ class Loop:
             self._calls.append(call)
             part = call.done[0].work.part
             for line in self._keeper.complete(part, [one.work for one in call.done], [one.report for one in call.done]):
-                self._say(line)
+                self._report_event(line)
             self._backend.learn(
                 LearnCall(part=part, progress=call.progress, score=call.score), [one.experience for one in call.done]
             )
@@ -183,7 +185,7 @@ class Loop:
             self._statistics.submitted(assignment.work)
             self._backend.submit(assignment.work, assignment.actor, assignment.weights)
 
-    def _take_in(self, events: Sequence[Event]) -> None:
+    def _handle(self, events: Sequence[Event]) -> None:
         """Take in what happened: first what was collected, which is journalled before anything depends on it."""
         counted: list[Report] = []
         for event in events:
@@ -194,9 +196,9 @@ class Loop:
                     counted.append(event.report)
         self._keeper.collected(counted)
         for event in events:
-            self._take_in_one(event)
+            self._handle_one(event)
 
-    def _take_in_one(self, event: Event) -> None:
+    def _handle_one(self, event: Event) -> None:
         match event:
             case Learned(report=report, weights=weights):
                 self._calls.popleft()
@@ -207,17 +209,17 @@ class Loop:
                     self._end_round(over)
             case Lost(actor=actor, work=work, reason=reason, is_wanted=is_wanted):
                 self._statistics.lost(work, is_wanted=is_wanted)
-                self._say(reason)
+                self._report_event(reason)
                 self._guarded(lambda: self._schedule.lost(actor, work, None if is_wanted else reason))
             case Failed(work=work, error=error, worker=worker):
                 self._failed(work, error, worker)
             case CallLost(reason=reason):
-                self._say(reason)
+                self._report_event(reason)
                 call = self._calls.popleft()
                 self._schedule.call_lost(call)
                 self._statistics.call_lost(call)
             case Notice(line=line):
-                self._say(line)
+                self._report_event(line)
 
     def _failed(self, work: Any, error: Exception, worker: str) -> None:
         if work is None:  # its collector cannot be made
@@ -228,7 +230,7 @@ class Loop:
             log.warning("work failed", exc_info=error)
         self._guarded(lambda: self._schedule.failed(work, error))
         if self._failure is None:
-            self._say(f"{worker}: {self._keeper.describe(work)} failed: {type(error).__name__}: {error}")
+            self._report_event(f"{worker}: {self._keeper.describe(work)} failed: {type(error).__name__}: {error}")
 
     def _guarded(self, decide: Callable[[], None]) -> None:
         """Let the schedule take work back; what it raises ends the run, after the learner is saved."""
@@ -243,7 +245,7 @@ class Loop:
         if self._keeper.logs_rounds:
             self._log()
 
-    def _say(self, line: str) -> None:
+    def _report_event(self, line: str) -> None:
         self._last_event = line
         self._observer.on_event(line)
 
@@ -261,22 +263,22 @@ class Loop:
         self._keeper.seen(status)
         reading = self._statistics.reading()
         if reading is not None and (line := self._collapse.look(reading)) is not None:
-            self._say(line)
+            self._report_event(line)
 
     def _drain(self) -> None:
         """Give work that cannot be ended a moment; what comes of it is kept."""
         until = time.monotonic() + DRAIN_PATIENCE_S
         while self._backend.must_drain and time.monotonic() < until:
-            self._take_in(self._backend.wait(WAIT_S))
+            self._handle(self._backend.wait(WAIT_S))
 
-    def _save_what_there_is(self) -> None:
+    def _save_before_failing(self) -> None:
         """Save the learner of a run that fails, once its calls are over; what fails in here as well is not why the run does."""
         try:
             while self._calls:
-                self._take_in(self._backend.wait(WAIT_S))
+                self._handle(self._backend.wait(WAIT_S))
             self._save()
         except Exception as error:
-            self._say(f"the learner could not be saved: {described(error)}")
+            self._report_event(f"the learner could not be saved: {described(error)}")
 
     def _save(self) -> None:
         payload: dict[str, Any] = {"learner": self._backend.learner_state(), "statistics": self._statistics.state()}

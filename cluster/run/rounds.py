@@ -20,8 +20,8 @@ from typing import Any
 from actors.messages import Work
 from cluster.backends.base import Collected, Handle, LearnReport
 from cluster.run.plan import Plan
+from cluster.run.round_units import Pace, RoundUnits
 from cluster.run.schedule import Assignment, Call, Done, RoundOver
-from cluster.run.stage import Pace, Stage
 
 
 class WorkLostError(RuntimeError):
@@ -62,8 +62,8 @@ class Rounds:
         self.dropped = self.reissued = 0
         self.stops_at_once = plan.is_journalled
         self._pace = Pace()
-        self._stages: dict[int, Stage] = {}
-        self._evaluation: Stage | None = None
+        self._open_rounds: dict[int, RoundUnits] = {}
+        self._evaluation: RoundUnits | None = None
         self._is_evaluation_handed = False
         self._next_round, self._first_unit = first_round, first_unit
         self._take = self._learned = (first_round, first_unit)
@@ -87,16 +87,16 @@ class Rounds:
         if not free:
             return None
         self._open()
-        stages = [self._evaluation] if self._evaluation is not None else []
-        stages += [stage for _, stage in sorted(self._stages.items())]
-        for stage in stages:
-            if (taken := stage.take(free)) is not None:
+        open_units = [self._evaluation] if self._evaluation is not None else []
+        open_units += [units for _, units in sorted(self._open_rounds.items())]
+        for units in open_units:
+            if (taken := units.take(free)) is not None:
                 work, actor = taken
-                return Assignment(work=self._stateful(work), actor=actor, weights=stage.weights)
-        for stage in stages:
-            if (late := stage.straggler(self._pace)) is not None:
+                return Assignment(work=self._stateful(work), actor=actor, weights=units.weights)
+        for units in open_units:
+            if (late := units.straggler(self._pace)) is not None:
                 self.reissued += 1
-                return Assignment(work=late, actor=free[0], weights=stage.weights)
+                return Assignment(work=late, actor=free[0], weights=units.weights)
         return None
 
     def _open(self) -> None:
@@ -104,10 +104,10 @@ class Rounds:
         while not self._held and self._evaluation is None and self._next_round - self._lag <= self.rounds_learned:
             round_ = self._next_round
             version, weights = self._weights[max(0, round_ - self._lag)]
-            stage = Stage(self._plan.train(round_), version, weights)
+            units = RoundUnits(self._plan.train(round_), version, weights)
             if round_ == self._take[0]:  # of a round that was learned from in part
-                stage.waiting = deque(work for work in stage.waiting if work.index >= self._first_unit)
-            self._stages[round_], self._next_round = stage, round_ + 1
+                units.waiting = deque(work for work in units.waiting if work.index >= self._first_unit)
+            self._open_rounds[round_], self._next_round = units, round_ + 1
 
     def _stateful(self, work: Work) -> Work:
         """The work with the state that its actor goes on from, where that is not at hand over there."""
@@ -123,40 +123,40 @@ class Rounds:
         if self._evaluation is not None:
             return self._judging(self._evaluation)
         round_, unit = self._take
-        stage = self._stages.get(round_)
-        if stage is None or (self._held and unit == 0 and not self._plan.is_journalled):
+        units = self._open_rounds.get(round_)
+        if units is None or (self._held and unit == 0 and not self._plan.is_journalled):
             return None
-        done = stage.in_order(unit, self._plan_call(stage))
+        done = units.in_order(unit, self._plan_call(units))
         if done is None:
             return None
-        call = Call(done=done, lags=tuple(self._scheduled - one.version for one in done), progress=stage.plan.progress)
+        call = Call(done=done, lags=tuple(self._scheduled - one.version for one in done), progress=units.plan.progress)
         self._scheduled += self._updates_per_call
-        self._take = self._after(self._take, stage)
+        self._take = self._after(self._take, units)
         return call
 
-    def _judging(self, stage: Stage) -> Call | None:
-        done = stage.in_order()
+    def _judging(self, units: RoundUnits) -> Call | None:
+        done = units.in_order()
         if done is None or self._is_evaluation_handed:
             return None
         self._is_evaluation_handed = True
         score = self._plan.score([one.report for one in done])
-        return Call(done=done, lags=(0,) * len(done), progress=stage.plan.progress, score=score)
+        return Call(done=done, lags=(0,) * len(done), progress=units.plan.progress, score=score)
 
     @staticmethod
-    def _plan_call(stage: Stage) -> int:
-        return stage.plan.units_per_call or len(stage.plan.works)
+    def _plan_call(units: RoundUnits) -> int:
+        return units.plan.units_per_call or len(units.plan.works)
 
-    def _after(self, at: tuple[int, int], stage: Stage) -> tuple[int, int]:
-        round_, unit = at[0], at[1] + self._plan_call(stage)
-        return (round_ + 1, 0) if unit >= len(stage.plan.works) else (round_, unit)
+    def _after(self, at: tuple[int, int], units: RoundUnits) -> tuple[int, int]:
+        round_, unit = at[0], at[1] + self._plan_call(units)
+        return (round_ + 1, 0) if unit >= len(units.plan.works) else (round_, unit)
 
     def collected(self, event: Collected) -> bool:
         work = event.work
-        stage = self._stage_of(work)
-        if stage is None:
+        units = self._units_of(work)
+        if units is None:
             return False
-        done = Done(work=work, version=stage.version, report=event.report, payload=event.payload)
-        if not stage.take_in(done, self._pace):
+        done = Done(work=work, version=units.version, report=event.report, payload=event.payload)
+        if not units.add(done, self._pace):
             return False
         if work.actor is not None:
             states = self._states.setdefault(work.actor, {})
@@ -165,18 +165,18 @@ class Rounds:
                 del states[old]
         return True
 
-    def _stage_of(self, work: Work) -> Stage | None:
-        stage = self._evaluation if work.part == "evaluate" else self._stages.get(work.round)
-        return stage if stage is not None and stage.plan.works[0].round == work.round else None
+    def _units_of(self, work: Work) -> RoundUnits | None:
+        units = self._evaluation if work.part == "evaluate" else self._open_rounds.get(work.round)
+        return units if units is not None and units.plan.works[0].round == work.round else None
 
     def learned(self, report: LearnReport, weights: Handle) -> RoundOver | None:
         if self._evaluation is not None:
             return self._over(report, weights, self._evaluation)
         before = self._learned[0]
-        self._learned = self._after(self._learned, self._stages[before])
+        self._learned = self._after(self._learned, self._open_rounds[before])
         if self._learned[0] == before:
             return None
-        del self._stages[before]
+        del self._open_rounds[before]
         self._last_report, self._first_unit = report, 0
         self._weights[before + 1] = (report.version, weights)
         for old in [kept for kept in self._weights if kept < before + 1 - self._lag]:
@@ -184,10 +184,10 @@ class Rounds:
         plan = self._plan.evaluation(before + 1, is_last=self._is_ending())
         if plan is None:
             return RoundOver(round=before + 1, report=report)
-        self._evaluation, self._is_evaluation_handed = Stage(plan, report.version, weights), False
+        self._evaluation, self._is_evaluation_handed = RoundUnits(plan, report.version, weights), False
         return None
 
-    def _over(self, report: LearnReport, weights: Handle, evaluation: Stage) -> RoundOver:
+    def _over(self, report: LearnReport, weights: Handle, evaluation: RoundUnits) -> RoundOver:
         assert self._last_report is not None
         self._evaluation = None
         self._weights[self.rounds_learned] = (report.version, weights)
@@ -195,40 +195,40 @@ class Rounds:
         return RoundOver(round=self.rounds_learned, report=self._last_report, score=score)
 
     def failed(self, work: Work, error: Exception) -> None:
-        stage, times = self._counted(work)
-        if stage is None:
+        units, times = self._counted(work)
+        if units is None:
             return
         if times >= self._plan.max_failures:
             if self._plan.max_failures > 1:
                 error.add_note(f"{self._plan.describe(work)} failed {_times(times)}")
             raise error
-        self._give_back(stage, work)
+        self._give_back(units, work)
 
     def lost(self, actor: int, work: Work | None, reason: str | None) -> None:
         self._restoring.add(actor)
         if work is None:
             return
         if reason is None:
-            stage = self._stage_of(work)
+            units = self._units_of(work)
         else:
-            stage, times = self._counted(work)
-            if stage is not None and times >= self._plan.max_failures > 1:
+            units, times = self._counted(work)
+            if units is not None and times >= self._plan.max_failures > 1:
                 what = self._plan.describe(work)
                 raise WorkLostError(f"{what} failed {_times(times)}, the last time because {reason}")
-        if stage is not None:
-            self._give_back(stage, work)
+        if units is not None:
+            self._give_back(units, work)
 
-    def _counted(self, work: Work) -> tuple[Stage | None, int]:
-        """The stage of work that failed, unless it is done by now, and how often it has failed."""
-        stage = self._stage_of(work)
-        if stage is None or work.index in stage.done:
+    def _counted(self, work: Work) -> tuple[RoundUnits | None, int]:
+        """The units of work that failed, unless it is done by now, and how often it has failed."""
+        units = self._units_of(work)
+        if units is None or work.index in units.done:
             return None, 0
-        stage.failures[work.index] += 1
-        return stage, stage.failures[work.index]
+        units.failures[work.index] += 1
+        return units, units.failures[work.index]
 
-    def _give_back(self, stage: Stage, work: Work) -> None:
-        if work.index not in stage.done:
-            stage.give_back(work)
+    def _give_back(self, units: RoundUnits, work: Work) -> None:
+        if work.index not in units.done:
+            units.give_back(work)
         if work.actor is not None:
             self._restoring.add(work.actor)
 
@@ -254,13 +254,13 @@ class Rounds:
         What is journalled already of a round that has begun is not thrown away: it is finished first.
         """
         is_border = self._take == self._learned and self._take[1] == 0 and self._evaluation is None
-        return is_border and not (self._plan.is_journalled and self._stages)
+        return is_border and not (self._plan.is_journalled and self._open_rounds)
 
-    def stage(self) -> tuple[str, int, int]:
-        stage = self._evaluation or self._stages.get(self.rounds_learned)
-        if stage is None:
+    def round_progress(self) -> tuple[str, int, int]:
+        units = self._evaluation or self._open_rounds.get(self.rounds_learned)
+        if units is None:
             return "train", 0, 0
-        return stage.plan.works[0].part, len(stage.done), len(stage.plan.works)
+        return units.plan.works[0].part, len(units.done), len(units.plan.works)
 
     def checkpoint(self) -> dict[str, Any]:
         """With no call under way it may also be asked for in the middle of a round: a run that fails there is saved as far as it came."""

@@ -121,7 +121,7 @@ class Schedule(Protocol):
     def rounds_begun(self) -> int:
         """Rounds whose learner calls have all been handed out; of a stream, 0."""
 
-    def stage(self) -> tuple[str, int, int]:
+    def round_progress(self) -> tuple[str, int, int]:
         """Part of the round under way, units done and units in all; of a stream, nothing."""
 
     def checkpoint(self) -> dict[str, Any]:
@@ -233,7 +233,7 @@ class Stream:
         """At any time: environments start anew after a resume."""
         return True
 
-    def stage(self) -> tuple[str, int, int]:
+    def round_progress(self) -> tuple[str, int, int]:
         return "", 0, 0
 
     def checkpoint(self) -> dict[str, Any]:

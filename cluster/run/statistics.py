@@ -246,7 +246,7 @@ class Statistics:
 
     def status(self, schedule: Schedule, backend: Backend, *, last_event: str) -> Status:
         """Where the run stands."""
-        part, done, total = schedule.stage()
+        part, done, total = schedule.round_progress()
         share, left = self._share_and_seconds_left(done / total if total and part == "train" else 0.0)
         return Status(
             env_steps=self.env_steps,

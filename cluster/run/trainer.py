@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cluster.backends.fleet import HopelessWorkerError
+from cluster.backends.fleet import RepeatedLossError
 from cluster.run.assembly import Assembly, backend_of
 from cluster.run.display import make_progress
-from cluster.run.last_lines import print_last_lines
-from cluster.run.life_checks import NotFiniteError
+from cluster.run.lifetime_checks import NotFiniteError
 from cluster.run.loop import Loop
 from cluster.run.observer import RunObserver
+from cluster.run.printed_summary import print_summary
 from cluster.run.recorder import Recorder, logging_to
 from cluster.run.stop_flag import StopFlag
 from cluster.run.where import Where
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("metaray")
 
-NO_TRACEBACK = (FloatingPointError, EnvFaultError, HopelessWorkerError)
+NO_TRACEBACK = (FloatingPointError, EnvFaultError, RepeatedLossError)
 """What is not finite, not in our code, or another process's end: where in the program it was seen helps nobody."""
 
 
@@ -100,7 +100,7 @@ def train(run: Run, *, is_resumed: bool) -> int:
         except Exception as error:
             return _failed(directory, error)
         log.info("end: %s, %d environment steps", summary["reason"], summary["env_steps"])
-        print_last_lines(run.row, directory, summary, is_local=run.where.is_local)
+        print_summary(run.row, directory, summary, is_local=run.where.is_local)
         return stop.exit_code
 
 
@@ -112,7 +112,7 @@ def _assembled(
     config, directory = run.config, run.directory
     title = " - ".join(dict.fromkeys((config.algorithm, config.preset, config.family, f"seed {config.seed}")))
     place = run.where.in_words if assembly.in_threads else run.where.with_actors(config.num_actors)
-    progress = make_progress(run.row, title, str(directory.path), place, quiet=run.quiet)
+    progress = make_progress(run.row, title, str(directory.path), place, unit=assembly.unit, quiet=run.quiet)
     try:
         with stop.installed(), assembly.keeper(directory, config, payload) as keeper:
             exporter = RunObserver()

@@ -157,7 +157,7 @@ def wait_for(backend: RayBackend, seconds: float) -> None:
 def test_workers_that_never_come_to_anything_end_the_run(ray_local: Any) -> None:
     """A deadline that no unroll can meet must not replace workers for ever."""
     config = replace(CONFIG, num_actors=1, actor_deadline_s=1e-6)
-    with pytest.raises(RuntimeError, match="5 workers in a row were lost without finishing an unroll; the last one hung"):
+    with pytest.raises(RuntimeError, match="5 workers in a row were lost without finishing a single unroll; the last one hung"):
         run(config, backend=on_ray(config, "never"))
 
 

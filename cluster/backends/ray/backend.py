@@ -227,9 +227,9 @@ class RayBackend(Fleet):
         events: list[Event] = []
         for ref in first_ready([*owners, *of_learner], THREAD_POLL_S if is_learning else timeout_s):
             if learner is not None and ref in of_learner:
-                event = learner.take_in(ref)
+                event = learner.handle(ref)
             else:
-                event = self.take_in(owners[ref].signal())
+                event = self.handle(owners[ref].signal())
             events += [] if event is None else [event]
         if learner is not None:
             learner.overdue()

@@ -100,7 +100,7 @@ class RayLearner:
             self._ping, self._since = self._worker.place.remote(), now
         return [] if self._ping is None else [self._ping]
 
-    def take_in(self, ref: Any) -> Event | None:
+    def handle(self, ref: Any) -> Event | None:
         """Take in a reference that is ready.
 
         Raises:

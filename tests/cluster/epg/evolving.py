@@ -81,27 +81,27 @@ class Watcher(RunObserver):
         return self.wants_stop
 
 
-def local(config: EpgRunConfig, recipe: Sleeping | None = None) -> LocalBackend:
+def local(config: EpgRunConfig, collector: Sleeping | None = None) -> LocalBackend:
     """The backend of this machine."""
     return LocalBackend(
         lambda: make_learner(find("epg"), config),
-        recipe or Sleeping(),
+        collector or Sleeping(),
         config.num_actors,
         in_threads=False,
-        unit="a chunk",
+        unit="chunk",
         deadline_s=config.chunk_deadline_s,
     )
 
 
-def on_ray(config: EpgRunConfig, recipe: Sleeping, run_name: str) -> RayBackend:
+def on_ray(config: EpgRunConfig, collector: Sleeping, run_name: str) -> RayBackend:
     """The backend of a run on the Ray that there is."""
     return RayBackend(
         lambda: make_learner(find("epg"), config),
-        recipe,
+        collector,
         config.num_actors,
         where=Where(is_local=False, run_name=run_name),
         family=config.family,
-        unit="a chunk",
+        unit="chunk",
         deadline_s=config.chunk_deadline_s,
         num_cpus=1,
         store_bytes=lambda: lifetimes.STORE_BYTES,
@@ -114,7 +114,7 @@ def evolve(
     config: EpgRunConfig = CONFIG,
     *,
     backend: Backend | None = None,
-    recipe: Sleeping | None = None,
+    collector: Sleeping | None = None,
     observer: RunObserver | None = None,
     checkpoint: Any | None = None,
 ) -> LoopResult:
@@ -127,7 +127,7 @@ def evolve(
         resumption = resume(directory.journal_file, checkpoint)
         payload = resumption.payload | {lifetimes.EPOCH: resumption.epoch}
         with lifetimes.ASSEMBLY.keeper(directory, config, payload) as keeper:
-            backend = backend or local(keeper.sized(config), recipe)
+            backend = backend or local(keeper.sized(config), collector)
             return Loop(config, backend, observer or RunObserver(), keeper, payload).run()
 
 

@@ -65,7 +65,7 @@ def test_a_longer_run_is_the_shorter_one_and_more(tmp_path: Path, stopped_at: in
     whole = [record for record in read(tmp_path / "whole" / "journal.jsonl") if isinstance(record, EpochRecord)]
     watcher = Watcher(when=lambda status: status.rounds == stopped_at)
     watcher._deed = lambda: setattr(watcher, "wants_stop", True)
-    evolve(tmp_path / "run", config, observer=watcher, recipe=Sleeping(sleep_s=0.005))
+    evolve(tmp_path / "run", config, observer=watcher, collector=Sleeping(sleep_s=0.005))
     longer = extended(tmp_path / "run", config, "12")
     again = Watcher()
     result = evolve(tmp_path / "run", longer, observer=again)

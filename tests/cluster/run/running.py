@@ -32,7 +32,7 @@ class Local(LocalBackend):
             unrolls.ASSEMBLY.collector(config),
             config.num_actors,
             in_threads=True,
-            unit="an unroll",
+            unit="unroll",
             deadline_s=config.actor_deadline_s,
         )
 

@@ -146,4 +146,4 @@ def test_a_stream_that_is_held_makes_no_call_and_may_be_saved_at_any_time() -> N
     assert schedule.checkpoint() == {"rounds": [1]}
     schedule.hold(False)
     assert schedule.next_call() is not None
-    assert (schedule.stage(), schedule.rounds_begun, schedule.stops_at_once) == (("", 0, 0), 0, False)
+    assert (schedule.round_progress(), schedule.rounds_begun, schedule.stops_at_once) == (("", 0, 0), 0, False)

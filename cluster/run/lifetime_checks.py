@@ -26,7 +26,7 @@ class NotFiniteError(FloatingPointError):
     """Most lives were NaN or infinite."""
 
 
-class LifeChecks:
+class LifetimeChecks:
     """Looks at every round of a run.
 
     Args:

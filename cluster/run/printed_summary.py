@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cluster.algorithms import Row
 
 
-def print_last_lines(
+def print_summary(
     row: Row, directory: RunDirectory, summary: Mapping[str, Any], *, is_local: bool, console: Console | None = None
 ) -> None:
     """Draw the picture of a run and print its last lines."""

@@ -60,7 +60,7 @@ class _UnderWay:
     copies: int = 1
 
 
-class Stage:
+class RoundUnits:
     """The units of one round, or of its evaluation: which wait, which are under way, which are done."""
 
     def __init__(self, plan: RoundPlan, version: int, weights: Handle) -> None:
@@ -71,11 +71,6 @@ class Stage:
             index: Done(work=plan.works[index], version=version, report=report) for index, report in plan.done.items()
         }
         self.failures: Counter[int] = Counter()
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every unit is done."""
-        return len(self.done) == len(self.plan.works)
 
     def in_order(self, start: int = 0, count: int | None = None) -> tuple[Done, ...] | None:
         """Units from `start` on, by index and never by arrival; None while one of them is missing."""
@@ -106,7 +101,7 @@ class Stage:
         oldest.copies += 1
         return oldest.work
 
-    def take_in(self, done: Done, pace: Pace) -> bool:
+    def add(self, done: Done, pace: Pace) -> bool:
         """Take in a finished unit; False when it is the second of its kind."""
         index = done.work.index
         if index in self.done:
