@@ -1,4 +1,4 @@
-"""The command `metaray`: the way in, and the way out with an exit code.
+"""The command `metaray`: its entry point and exit codes.
 
     0 done    1 a failure of the run    2 wrong input    130 stopped by Ctrl-C (143: by SIGTERM), after a checkpoint
 
@@ -27,10 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if problem is not None:
         print(f"metaray: {problem}", file=sys.stderr)
         return 2
-    # So that `--family my_module:MyFamily` finds a file in the working folder; at the end, where it can hide nothing.
+    # So that `--family my_module:MyFamily` finds a file in the working folder; at the end, where it hides no other module.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    # One thread per process: the parallelism is in processes and in the simulators' own pools, and torch's would only fight them.
+    # One thread per process: processes and the thread pools of simulators run in parallel, and threads of torch would compete with them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from cluster.commands.command_line import parse
     from envs.errors import EnvFaultError, InvalidInputError

@@ -1,4 +1,4 @@
-"""From what a person types, or a file holds, to a checked config: `--set learner.gamma=0.95`.
+"""From text on the command line, or a file, to a checked config: `--set learner.gamma=0.95`.
 
 The keys, types, ranges and docs all come from the config's own dataclasses (`cluster.config`), so nothing is declared twice.
 """
@@ -143,7 +143,7 @@ def find(config_type: type, name: str) -> Key:
     inside = [candidate for candidate in known if candidate.startswith(name + ".")]
     if inside:
         raise InvalidInputError(f"{name} is a group of settings: name one of {', '.join(inside)}")
-    # a person may forget the group, so the last part counts as much as the whole
+    # the group may be missing, so the last part counts as much as the whole
     scores = {
         candidate: max(_likeness(name, candidate), _likeness(_last_part(name), _last_part(candidate))) for candidate in known
     }

@@ -1,8 +1,7 @@
 """The backend of one machine without Ray: the learner is a thread of this process, actors are threads or processes.
 
-Simulators and tensor kernels release the interpreter lock, so threads fill as many cores as there are, and what is sent is never copied.
-Collectors that compute in Python get processes (`Row.actors`), but for a single one, which is a thread beside the driver.
-This path imports no Ray.
+Simulators and tensor kernels release the interpreter lock, so threads fill as many cores as there are, and payloads are never copied.
+Collectors that compute in Python run in processes, except a single one, which is a thread. This module imports no Ray.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class LearnerThread:
         publish: makes the handle of new weights.
 
     Attributes:
-        num_calls: under way; its owner counts them down as they end.
+        num_calls: running and queued; the backend decrements it when a call ends.
     """
 
     def __init__(self, host: LearnerHost, emit: Callable[[Emitted], None], publish: Callable[[Snapshot], Handle]) -> None:
@@ -45,7 +44,7 @@ class LearnerThread:
             try:
                 report, snapshot = self.host.learn(*asked)
                 self._emit(Learned(report=report, weights=self._publish(snapshot)))
-            except BaseException as error:  # handed to the loop's thread, which raises it
+            except BaseException as error:  # raised in the thread of the loop
                 self._emit(error)
                 return
 
@@ -55,7 +54,7 @@ class LearnerThread:
         self._inbox.put((call, experience))
 
     def state(self) -> dict[str, Any]:
-        """The learner's whole state; asked for while no call is under way."""
+        """The learner's whole state; called while no learner call is running."""
         return self.host.state()
 
     def close(self) -> None:
@@ -91,8 +90,8 @@ class LocalBackend(Fleet):
         self._learner: LearnerThread | None = None
 
     def _spawn(self, index: int) -> Worker:
-        kind = ThreadWorker if self._in_threads or self.num_actors == 1 else ProcessWorker
-        return kind(self._make_collector, index, self._emitted.put)
+        worker = ThreadWorker if self._in_threads or self.num_actors == 1 else ProcessWorker
+        return worker(self._make_collector, index, self._emitted.put)
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
         """See `cluster.backends.base.Backend`."""
@@ -132,7 +131,7 @@ class LocalBackend(Fleet):
         return [event for event in (*events, *self.overdue()) if event is not None]
 
     def stays(self, worker: Worker) -> bool:
-        """See `cluster.backends.fleet.Fleet`: a thread beside processes would hold up the driver, and goes when its work is done."""
+        """See `cluster.backends.fleet.Fleet`: a thread beside processes would slow the driver down, so it is removed."""
         return self._in_threads or self.num_actors == 1 or worker.can_be_ended
 
     def learner_state(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`metaray scale`: how large a running outer loop is, and how large it shall be."""
+"""`metaray scale`: the size of a running outer loop: show it or change it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Scale:
     """Change the size of a run of epg while it runs: actors at once, W and V from the next epoch on. Without options, show it."""
 
     run_directory: Annotated[Positional[str], option("RUN", "run directory")]
-    actors: Annotated[str, option("N", "processes that live")] = ""
-    workers: Annotated[str, option("W", "lives of an epoch")] = ""
+    actors: Annotated[str, option("N", "processes that train lifetimes")] = ""
+    workers: Annotated[str, option("W", "lifetimes of an epoch")] = ""
     vectors: Annotated[str, option("V", "perturbations of an epoch")] = ""
 
     def run(self, command: str) -> int:
-        """Write down what is wanted, or print what is."""
+        """Store the size asked for, or print the present one."""
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
         given = {name: value for name in ("actors", "workers", "vectors") if (value := getattr(self, name))}

@@ -72,7 +72,7 @@ class TrainBase(RunOptions):
         return run_directory.default_path(config.preset, family, config.seed)
 
     def _check_paths(self) -> None:
-        """What can be told without reading the config, which loads torch."""
+        """Check what needs no config, since reading one loads torch."""
         if self.preset:
             algorithms.find_preset(self.preset, self.algorithm)
         elif not Path(self.config).is_file():

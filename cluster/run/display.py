@@ -1,6 +1,6 @@
-"""What a person sees of a run while it trains: a live panel on a terminal, plain lines in a pipe, or nothing.
+"""The progress display of a run: a live panel on a terminal, plain lines in a pipe, or events only.
 
-    terminal   a panel redrawn in place: bar, speed, return with its recent course, lag, and who waits for whom
+    terminal   a panel redrawn in place: bar, speed, return with its recent curve, lag, and which side waits
     pipe       a line every few seconds, so that a log file stays readable
     quiet      events only
 
@@ -37,17 +37,19 @@ PLAIN_EVERY_S = 5.0
 PIPED_TABLE_WIDTH = 240
 
 SPARK_WIDTH = 28
+COUNTED = {"lives": "lifetimes"}
+"""What the stored name of a count stands for, where that is another word."""
 LABEL_STYLE = "dim"
 
 
 class Terminal(Console):
-    """Standard output, whose reader may go away (`| head -1`): that ends no run, and from then on nothing is printed."""
+    """Standard output, whose reader may close it (`| head -1`): the run goes on, and nothing more is printed."""
 
     def on_broken_pipe(self) -> None:
-        """Go on without it; rich itself would end the program."""
-        log.warning("whoever read the output has gone; the run goes on without telling")
+        """Print nothing more; rich itself would end the program."""
+        log.warning("the reader of standard output has closed it; the run continues without progress")
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit would fail again
 
 
 def make_progress(
@@ -56,13 +58,13 @@ def make_progress(
     """Return the progress display that suits where the output goes.
 
     Args:
-        row: the algorithm, which says what of its figures is shown.
-        title: what is trained, for the panel's head.
-        run: path of the run directory, for its foot.
-        place: where it runs, for the first line: starting may take a while.
+        row: of the algorithm; names the figures that are shown.
+        title: what is trained, for the title.
+        run: path of the run directory.
+        place: where it runs, for the first line, since a start may take a while.
         unit: a unit of work, in words: `chunk`.
         quiet: show events only.
-        console: where to; the process's standard output when None.
+        console: where to print; standard output when None.
     """
     console = console or Terminal(highlight=False)
     drawing = Drawing(row, title, run, unit)
@@ -90,14 +92,14 @@ class Progress:
         self._console = console
 
     def update(self, status: Status) -> None:
-        """Show where the run stands."""
+        """Show the status."""
 
     def event(self, line: str) -> None:
-        """Show one line that stays."""
+        """Show a line that stays on the screen."""
         self._console.print(escape(line), soft_wrap=True)
 
     def close(self) -> None:
-        """Leave the terminal as a program should: cursor shown, the last state above it."""
+        """Show the cursor again, with the last state above it."""
 
 
 class PlainLines(Progress):
@@ -146,7 +148,7 @@ class LivePanel(Progress):
 
 
 class Drawing:
-    """How the status of a run looks, as a line and as a panel; keeps the course of its headline.
+    """Draws the status of a run as a line or a panel; keeps the curve of its headline figure.
 
     Args:
         row: the algorithm.
@@ -175,11 +177,11 @@ class Drawing:
         return rounds + (f"  {self._units(status)} {status.done}/{status.total}" if status.part else "")
 
     def _units(self, status: Status) -> str:
-        """What the units under way are: those of a round, or of its evaluation."""
+        """The name of the units in progress: of a round, or of its evaluation."""
         return f"evaluation {self._unit}s" if status.part == "evaluate" else f"{self._unit}s"
 
     def panel(self, status: Status) -> Panel:
-        """A panel of a status, with the course of its first headline."""
+        """A panel of a status, with the curve of its first headline figure."""
         row, figures = self._row, status.figures
         if row.headline[0].figure in figures:
             self._course.append(figures[row.headline[0].figure])
@@ -191,7 +193,7 @@ class Drawing:
         rows.add_row("speed", speed(figures), "time", clock(status.elapsed_s) + left)
         course = Text(sparkline(self._course, SPARK_WIDTH), style="green")
         first, *others = (*row.headline, *row.shown)
-        rows.add_row(first.label, f"[bold green]{escape(first.text(figures))}[/]", "course", course)
+        rows.add_row(first.label, f"[bold green]{escape(first.text(figures))}[/]", "curve", course)
         for one, other in zip(others[::2], [*others[1::2], None], strict=False):
             second = ("", "") if other is None else (other.label, other.text(figures))
             rows.add_row(one.label, one.text(figures), *second)
@@ -207,10 +209,10 @@ class Drawing:
 
 
 def speed(figures: Mapping[str, float]) -> str:
-    """What is done a second: `3.2 lives/s, 28,968 steps/s`."""
+    """Rates: `3.2 lifetimes/s, 28,968 steps/s`."""
     rates = {name[11:-6]: value for name, value in figures.items() if name.startswith("throughput/") and name.endswith("_per_s")}
     steps = f"{rates.pop('env_steps', 0.0):,.0f} steps/s"
-    return ", ".join([*(f"{value:,.2f} {name}/s" for name, value in rates.items()), steps])
+    return ", ".join([*(f"{value:,.2f} {COUNTED.get(name, name)}/s" for name, value in rates.items()), steps])
 
 
 def tuned_in_words(figures: Mapping[str, float]) -> str:
@@ -252,7 +254,7 @@ def framed(head: Table, rows: Table, last_event: str, title: str, foot: str) -> 
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Draw the course of `values` in at most `width` characters, from their smallest to their largest."""
+    """Draw `values` in at most `width` characters, from their smallest to their largest."""
     if not values:
         return ""
     groups = min(width, len(values))
@@ -267,7 +269,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Write a time as people read it: `0:41`, `12:05`, `1:02:03`."""
+    """Write a time: `0:41`, `12:05`, `1:02:03`."""
     minutes, second = divmod(int(max(0.0, seconds)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

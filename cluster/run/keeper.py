@@ -1,4 +1,4 @@
-"""What a run keeps between events, besides its checkpoints: its schedule, a journal, its size, the best weights."""
+"""What depends on how a run collects: its schedule, and what it stores besides checkpoints (journal, size asked for, best weights)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from learners.trajectory import Snapshot
 
 
 class Keeper:
-    """Keeps nothing, in rounds that nothing evaluates; each way of collecting has one of its own.
+    """Base: stores nothing, and evaluates nothing. Each way of collecting has a subclass; it is the plan of its rounds as well.
 
     Args:
         first_round: the round to begin with.
@@ -25,7 +25,7 @@ class Keeper:
         is_journalled, max_failures: see `cluster.run.plan.Plan`.
         checkpoint_every_s: seconds between checkpoints of a stream.
         checkpoint_every_rounds: rounds between those of rounds; None for a stream.
-        logs_rounds: a line of metrics for each round, and not by the clock.
+        logs_rounds: write metrics after each round, not by the clock.
     """
 
     logs_rounds = False
@@ -65,29 +65,29 @@ class Keeper:
         return math.nan
 
     def sized(self, config: Any) -> Any:
-        """The config with the size that is wanted at the start."""
+        """The config with the size that was asked for."""
         return config
 
     def wanted_actors(self, num_actors: int) -> tuple[int, str | None]:
-        """How many actors a person wants by now, and a line to say."""
+        """The number of actors that was asked for, and a warning to show, if any."""
         return num_actors, None
 
     def collected(self, reports: Sequence[Report]) -> None:
-        """Keep what was collected, before anything is done that depends on it."""
+        """Store results, before anything uses them."""
 
     def complete(self, part: Part, works: Sequence[Work], reports: Sequence[Report]) -> list[str]:
-        """Look at what a learner call is about to learn from; return lines to say, or raise what ends the run."""
+        """Check what a learner call is about to learn from; return warnings, or raise to end the run."""
         return []
 
     def round_over(self, over: RoundOver, train_s: float, learner_state: Callable[[], dict[str, Any]]) -> None:
-        """Keep how a round ended."""
+        """Store the end of a round."""
 
     def seen(self, status: Status) -> None:
-        """Note where the run stands, for others to see."""
+        """Store the status of the run, for other processes."""
 
     def describe(self, work: Work) -> str:
-        """A unit of work in words, for a person."""
+        """A unit of work in words."""
         return f"unroll {work.round} of actor {work.index}"
 
     def close(self, learner_state: Callable[[], dict[str, Any]]) -> None:
-        """The run has ended well, or was stopped."""
+        """The run has reached a goal, or was stopped."""

@@ -1,13 +1,13 @@
-"""The main loop: actors collect, the learner learns, and everything that a run does happens between two events.
+"""The main loop: actors collect, the learner learns, and the loop handles one event after another.
 
              +---------------------- weights ----------------------+
              v                                                     |
     actors: collect  --experience-->  schedule: ready  --call-->  learner: update
              ^                            |
-             +---------- work ------------+          loop: submit -> wait -> take in -> report -> checkpoint
+             +---------- work ------------+          loop: submit -> wait -> handle events -> report -> checkpoint
 
-The loop holds handles, never data, and is the same for every algorithm, for threads, processes and Ray (`cluster.backends.base`). What may
-start when is the schedule's to say (`cluster.run.schedule`); who sees what of it is the observer's (`cluster.run.observer`).
+The loop holds handles, never data, and is the same for every algorithm, for threads, processes and Ray (`cluster.backends.base`). The
+schedule decides what may start (`cluster.run.schedule`); the observer shows and writes (`cluster.run.observer`).
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from envs.errors import EnvFaultError, InvalidInputError, described
 log = logging.getLogger("metaray")
 
 WAIT_S = 0.25
-"""Longest wait for an event before the clocks (status, checkpoint, wishes, Ctrl-C) are looked at again."""
+"""Longest wait for an event before the clocks (status, checkpoint, size, Ctrl-C) are checked again."""
 ACTOR_GRACE_S = 10.0
-"""How long training waits for all actors to be up, so that its clock does not count their start; for one of them it waits for ever."""
+"""Seconds that training waits for all actors, so that its clock does not include their start; for the first one it waits without limit."""
 STOP_PATIENCE_S = 20.0
-"""A stop waits so long for the last actors of a round where some have no place in the cluster."""
+"""Seconds that a stop waits for the end of a round where some actors have no place in the cluster."""
 DRAIN_PATIENCE_S = 2.0
-"""A stop that throws nothing away gives work that cannot be ended so long to finish; a chunk of long lifetimes takes minutes."""
+"""Seconds that a journalled run gives work that cannot be interrupted to finish; a chunk of long lifetimes takes minutes."""
 
 
 class Loop:
-    """One run of training, or what is left of one.
+    """One run of training, from its start or a checkpoint.
 
     Args:
-        config: the run; the fields that every algorithm has.
-        backend: where the work goes; the loop starts and closes it.
-        observer: who watches.
-        keeper: what is kept between events: schedule, journal, size, best weights.
-        checkpoint: what `on_checkpoint` was given, to go on from there.
+        config: of the run; only fields that every algorithm has are read.
+        backend: runs the work; the loop starts and closes it.
+        observer: shows and writes.
+        keeper: schedule, journal, size, best weights.
+        checkpoint: a payload that `on_checkpoint` was given, to continue from.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Loop:
         self._collapse = CollapseWatch()
 
     def run(self) -> LoopResult:
-        """Train until a goal of the config is reached or a stop is asked for; checkpoint, and return how it went.
+        """Train until a goal of the config is reached or a stop is requested; checkpoint, and return the result.
 
         Raises:
             InvalidInputError: an environment failed before training began.
             EnvFaultError: one failed later; the learner is saved.
-            KeyboardInterrupt: a stop was asked for, and no checkpoint can be made for want of actors that have no place.
+            KeyboardInterrupt: a stop was requested, and no checkpoint can be made because actors have no place in the cluster.
         """
         try:
             self._begin()
@@ -86,7 +86,7 @@ class Loop:
                 self._raise_failure()
                 if time.perf_counter() >= self._next_status:
                     self._report()
-            # a sliver of an interval would show a rate that never was; but a run shorter than one interval has this line of metrics only
+            # the rates of a short last interval mean nothing; but a run shorter than one interval has this line of metrics only
             self._report(logs=not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2)
             self._keeper.close(self._backend.learner_state)
             return self._statistics.result(reason, self._backend.get(self._weights).arrays, self._schedule)
@@ -94,7 +94,7 @@ class Loop:
             self._backend.close()
 
     def _begin(self) -> None:
-        """Start everything; the clocks of training run from here on."""
+        """Start everything; the clock of training starts here."""
         report, self._weights = self._start()
         saved = None if self._checkpoint is None else self._checkpoint["statistics"]
         self._statistics = Statistics(self._config, saved, version=report.version)
@@ -120,7 +120,7 @@ class Loop:
             raise InvalidInputError(str(error)) from error
 
     def _reached_end(self) -> StopReason | None:
-        """Checkpoint where that is due and may be done; return why the run ends, once everything is saved."""
+        """Checkpoint if that is due and possible; return why the run ends, once everything is saved."""
         reason = self._reason_to_stop()
         if reason == "stopped by signal" and self._schedule.stops_at_once:
             self._drain()
@@ -139,9 +139,9 @@ class Loop:
         return None
 
     def _raise_failure(self) -> None:
-        """Raise what an actor failed with, the learner saved first."""
+        """Save the learner and raise the error of an actor, if there is one."""
         if self._failure is not None:
-            if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else it never began
+            if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else nothing was trained
                 self._save_before_failing()
             raise self._failure
 
@@ -159,7 +159,7 @@ class Loop:
         return self._schedule.rounds_begun >= self._saved_rounds + self._keeper.checkpoint_every_rounds
 
     def _resize_if_asked(self) -> None:
-        """Grow or shrink where a person wants another number of actors."""
+        """Change the number of actors if another one was asked for."""
         wanted, problem = self._keeper.wanted_actors(self._backend.num_actors)
         if problem:
             self._report_event(problem)
@@ -179,14 +179,14 @@ class Loop:
             self._backend.learn(
                 LearnCall(part=part, progress=call.progress, score=call.score), [one.experience for one in call.done]
             )
-            # looked at after each call, so that where a run stops does not depend on which call the clock found it at
+            # checked after each call, so that where a run stops does not depend on timing
             self._schedule.hold(self._stopped or self._statistics.goal_reached() is not None or self._checkpoint_due())
         while (assignment := self._schedule.next_work(self._backend.free())) is not None:
             self._statistics.submitted(assignment.work)
             self._backend.submit(assignment.work, assignment.actor, assignment.weights)
 
     def _handle(self, events: Sequence[Event]) -> None:
-        """Take in what happened: first what was collected, which is journalled before anything depends on it."""
+        """Handle events: results first, which are journalled before anything uses them."""
         counted: list[Report] = []
         for event in events:
             if isinstance(event, Collected):
@@ -222,7 +222,7 @@ class Loop:
                 self._report_event(line)
 
     def _failed(self, work: Any, error: Exception, worker: str) -> None:
-        if work is None:  # its collector cannot be made
+        if work is None:  # its collector could not be made
             self._failure = self._failure or error
             return
         self._statistics.returned(work, None)
@@ -233,7 +233,7 @@ class Loop:
             self._report_event(f"{worker}: {self._keeper.describe(work)} failed: {type(error).__name__}: {error}")
 
     def _guarded(self, decide: Callable[[], None]) -> None:
-        """Let the schedule take work back; what it raises ends the run, after the learner is saved."""
+        """Let the schedule queue work again; what it raises ends the run, after the learner is saved."""
         try:
             decide()
         except Exception as error:
@@ -266,13 +266,13 @@ class Loop:
             self._report_event(line)
 
     def _drain(self) -> None:
-        """Give work that cannot be ended a moment; what comes of it is kept."""
+        """Wait a moment for work that cannot be interrupted; its results are journalled."""
         until = time.monotonic() + DRAIN_PATIENCE_S
         while self._backend.must_drain and time.monotonic() < until:
             self._handle(self._backend.wait(WAIT_S))
 
     def _save_before_failing(self) -> None:
-        """Save the learner of a run that fails, once its calls are over; what fails in here as well is not why the run does."""
+        """Save the learner of a run that fails, after its calls; a second failure in here is only reported."""
         try:
             while self._calls:
                 self._handle(self._backend.wait(WAIT_S))

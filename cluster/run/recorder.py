@@ -27,12 +27,12 @@ class Recorder(RunObserver):
 
     Args:
         directory: of the run.
-        progress: what a person sees.
-        metrics: where they go.
-        stop: the signals.
+        progress: the display.
+        metrics: the files of metrics.
+        stop: set by signals.
         keep_checkpoints: how many.
         stopping: what a stop does, in words: `saving a checkpoint and stopping`.
-        exporter: is shown what progress and metrics are.
+        exporter: gets status and metrics as well.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Recorder(RunObserver):
         log.info("checkpoint %s", path.name)
 
     def stop_requested(self) -> bool:
-        """See `cluster.run.observer.RunObserver`; says so once."""
-        self._stop.has_begun = True  # the loop asks only once it is under way
+        """See `cluster.run.observer.RunObserver`; announces a stop once."""
+        self._stop.has_begun = True  # the loop asks once training has started
         if self._stop.signal_number is None:
             return False
         if not self._has_said_stop:
@@ -83,17 +83,17 @@ class Recorder(RunObserver):
 
 
 def warn(line: str) -> None:
-    """Tell a person one line, on the terminal and in the log if there is one."""
-    if log.hasHandlers():  # else logging itself would print it too
+    """Print one line on standard error, and write it to the log if there is one."""
+    if log.hasHandlers():  # else logging would print it as well
         log.warning(line)
     print(f"metaray: {line}", file=sys.stderr)
 
 
 class _LogFile(logging.FileHandler):
-    """A log that does not complain on the terminal when its disk is full: what made the run fail is said there already."""
+    """A log that prints nothing when its disk is full: the run fails with that reason anyway."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, named by the standard library
-        """Go on without this line."""
+        """Drop the line."""
 
 
 @contextlib.contextmanager

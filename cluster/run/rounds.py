@@ -1,13 +1,13 @@
-"""The synchronous schedule: a round's units in a fixed order, gathered by index, then an update; the same bits for any number of workers.
+"""The synchronous schedule: the units of a round are gathered by index, then learned from; bit-identical for any number of workers.
 
-    round:    opened --> [ unit 0 .. n-1 done ] --> learner calls, in order --> [ evaluation, where one is due ] --> over
-    unit:     waiting --next--> under way --done------> done
+    round:    started --> [ unit 0 .. n-1 done ] --> learner calls, in order --> [ evaluation, where one is due ] --> complete
+    unit:     waiting --next--> running --------result--> done
                  ^                  |
                  +-- failed, lost --+                   `max_failures` times: the run ends with it
 
-Round r is opened once the weights of round r - lag are there, and acts with them. A unit that names an actor goes on from that actor's last
-accepted state. One that names nobody is a pure function of its request and the weights, so it may be done twice: where nothing waits, a
-straggler is given to a free worker as well, and the first answer counts. What makes up a round is the plan's to say (`Plan`).
+Round r starts once the weights of round r - lag exist, and acts with them. A unit with an actor continues from that actor's last accepted
+state. A unit without one is a pure function of its request and the weights, so it may run twice: where nothing is waiting, a straggler is
+also given to a free worker, and the first result counts. `cluster.run.plan.Plan` makes the rounds.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from cluster.run.schedule import Assignment, Call, Done, RoundOver
 
 
 class WorkLostError(RuntimeError):
-    """A unit of work was lost time and again, with its worker each time."""
+    """A unit of work was lost repeatedly, each time with its worker."""
 
 
 class Rounds:
     """See the module's docstring and `cluster.run.schedule.Schedule`.
 
     Args:
-        plan: what rounds are made of.
+        plan: makes the rounds.
         lag: rounds by which acting runs ahead of learning.
-        updates_per_call: updates that a learner call makes.
+        updates_per_call: updates per learner call.
         version: of the learner's weights.
-        weights: by round r, version and weights after r rounds were learned; holds `first_round - lag .. first_round` at the start.
-        first_round: the round to begin with (after a resume, the one after the checkpoint's).
-        first_unit: units of that round before it have been learned from already.
-        states: by actor, its state after the last unit that was learned from; for actors that have one.
+        weights: version and weights after r learned rounds, by r; for `first_round - lag .. first_round` at the start.
+        first_round: the round to start with (after a resume, the one after the checkpoint).
+        first_unit: its units before this one have been learned from already.
+        states: state of each actor after its last unit that was learned from; empty for actors without one.
         is_ending: whether a goal of the run is reached, so that its last evaluation is due.
     """
 
@@ -100,17 +100,17 @@ class Rounds:
         return None
 
     def _open(self) -> None:
-        """Begin every round whose weights are there."""
+        """Start every round whose weights exist."""
         while not self._held and self._evaluation is None and self._next_round - self._lag <= self.rounds_learned:
             round_ = self._next_round
             version, weights = self._weights[max(0, round_ - self._lag)]
             units = RoundUnits(self._plan.train(round_), version, weights)
-            if round_ == self._take[0]:  # of a round that was learned from in part
+            if round_ == self._take[0]:  # the rest was learned from before the resume
                 units.waiting = deque(work for work in units.waiting if work.index >= self._first_unit)
             self._open_rounds[round_], self._next_round = units, round_ + 1
 
     def _stateful(self, work: Work) -> Work:
-        """The work with the state that its actor goes on from, where that is not at hand over there."""
+        """The work, with the state that its actor continues from where the worker does not have it."""
         if work.actor is None:
             return work
         if work.actor not in self._restoring:
@@ -121,7 +121,7 @@ class Rounds:
 
     def next_call(self) -> Call | None:
         if self._evaluation is not None:
-            return self._judging(self._evaluation)
+            return self._evaluation_call(self._evaluation)
         round_, unit = self._take
         units = self._open_rounds.get(round_)
         if units is None or (self._held and unit == 0 and not self._plan.is_journalled):
@@ -134,7 +134,7 @@ class Rounds:
         self._take = self._after(self._take, units)
         return call
 
-    def _judging(self, units: RoundUnits) -> Call | None:
+    def _evaluation_call(self, units: RoundUnits) -> Call | None:
         done = units.in_order()
         if done is None or self._is_evaluation_handed:
             return None
@@ -233,7 +233,7 @@ class Rounds:
             self._restoring.add(work.actor)
 
     def call_lost(self, call: Call) -> None:
-        """Give up: the calls behind it may have been worked off already, on other weights than the seed's run had.
+        """Raise: calls queued behind it may have run already, on other weights than they should have.
 
         Raises:
             RuntimeError: says how to go on.
@@ -249,9 +249,9 @@ class Rounds:
 
     @property
     def may_checkpoint(self) -> bool:
-        """At the end of a round, with nothing of the next one learned: the states and weights kept here belong to it.
+        """At the end of a round, with nothing of the next one learned: the states and weights stored here are of that point.
 
-        What is journalled already of a round that has begun is not thrown away: it is finished first.
+        A journalled round that has started is finished first, so that its results are not lost.
         """
         is_border = self._take == self._learned and self._take[1] == 0 and self._evaluation is None
         return is_border and not (self._plan.is_journalled and self._open_rounds)
@@ -263,7 +263,7 @@ class Rounds:
         return units.plan.works[0].part, len(units.done), len(units.plan.works)
 
     def checkpoint(self) -> dict[str, Any]:
-        """With no call under way it may also be asked for in the middle of a round: a run that fails there is saved as far as it came."""
+        """Also possible in the middle of a round while no call is running: a run that fails there is saved as far as it got."""
         round_, unit = self._learned
         count = max(self._states, default=-1) + 1
         actors = [dict(self._states.get(actor, {}).get(round_ - 1 + (actor < unit), {})) for actor in range(count)]

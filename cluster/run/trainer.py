@@ -1,8 +1,8 @@
-"""A run from its config to its summary and exit code, whatever it trains.
+"""A run from its config to its summary and exit code, for every algorithm.
 
-    train:  log.txt on --> restore --> loop, under StopFlag and Recorder --> summary.json --> picture and last lines
+    train:  log.txt --> restore --> loop, with StopFlag and Recorder --> summary.json --> picture and printed summary
 
-What is an algorithm's own comes from its row (`cluster.algorithms`) and from how its experience is collected (`cluster.run.assembly`).
+What differs between algorithms comes from the row (`cluster.algorithms`) and from how experience is collected (`cluster.run.assembly`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("metaray")
 
 NO_TRACEBACK = (FloatingPointError, EnvFaultError, RepeatedLossError)
-"""What is not finite, not in our code, or another process's end: where in the program it was seen helps nobody."""
+"""Errors whose traceback in this process does not help: numbers that are not finite, faults of an environment, workers that were lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,12 @@ class Run:
 
     Attributes:
         row: its algorithm.
-        config: what it was asked to do.
+        config: of the run.
         directory: its folder, made already, and locked by the caller.
-        where: on this machine alone or on Ray.
-        command: what was typed, for log and summary.
+        where: on this machine or on Ray.
+        command: the command line, for log and summary.
         quiet: show no progress.
-        changes: a line for each setting that is another than at the last start.
+        changes: a line for each setting that has changed since the last start.
     """
 
     row: Row
@@ -64,24 +64,24 @@ class Run:
 
 
 def train(run: Run, *, is_resumed: bool) -> int:
-    """Train until a goal or a signal, and leave everything that the run directory promises.
+    """Train until a goal is reached or a signal arrives, and write every file of the run directory.
 
     Args:
-        run: what to do.
-        is_resumed: go on with it.
+        run: the run.
+        is_resumed: continue it.
 
     Returns:
         The exit code: 0, 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, or 1 when the run failed.
 
     Raises:
-        InvalidInputError: there is nothing to go on from, or what the run needs cannot be had (a wrong token, say).
+        InvalidInputError: there is nothing to continue from, or something that the run needs is missing (such as the token).
     """
     directory, assembly = run.directory, run.row.assembly()
     with logging_to(directory.log_file):
         log.info("%s: %s", "resume" if is_resumed else "start", run.command)
         payload = assembly.restore(directory, run.config, is_resumed)
         said = read_summary(directory)
-        directory.summary_file.unlink(missing_ok=True)  # what it said is about to become untrue
+        directory.summary_file.unlink(missing_ok=True)  # it is out of date from here on
         resumed_at = None if payload is None or not is_resumed else int(payload["statistics"]["env_steps"])
         metrics = MetricsLog(directory.metrics_file, directory.tensorboard, resumed_at=resumed_at)
         stop = StopFlag()
@@ -89,7 +89,7 @@ def train(run: Run, *, is_resumed: bool) -> int:
             with contextlib.closing(metrics), _assembled(run, assembly, metrics, stop, payload) as loop:
                 result = loop.run()
             summary = write_summary(directory, run.config, result, metrics.wall_s, run.command)
-        except InvalidInputError:  # it did not begin, so what was said of it holds
+        except InvalidInputError:  # training did not start, so the old summary holds
             if said is not None:
                 write_json(directory.summary_file, said)
             raise
@@ -108,7 +108,7 @@ def train(run: Run, *, is_resumed: bool) -> int:
 def _assembled(
     run: Run, assembly: Assembly, metrics: MetricsLog, stop: StopFlag, payload: dict[str, Any] | None
 ) -> Iterator[Loop]:
-    """The loop of a run, under a progress display that is closed however it ends."""
+    """The loop of a run, with a progress display that is always closed."""
     config, directory = run.config, run.directory
     title = " - ".join(dict.fromkeys((config.algorithm, config.preset, config.family, f"seed {config.seed}")))
     place = run.where.in_words if assembly.in_threads else run.where.with_actors(config.num_actors)
@@ -136,7 +136,7 @@ def _failed(directory: RunDirectory, error: Exception) -> int:
     if not isinstance(error, NO_TRACEBACK):
         traceback.print_exception(error)
     line = str(error) if isinstance(error, EnvFaultError) else f"the run failed: {type(error).__name__}: {error}"
-    hint = "" if isinstance(error, NotFiniteError) else _resume_hint(directory)  # the journal has what it ended with
+    hint = "" if isinstance(error, NotFiniteError) else _resume_hint(directory)  # a resume would end in the same way
     print(f"metaray: {line} (details in {directory.log_file}){hint}", file=sys.stderr)
     return 1
 

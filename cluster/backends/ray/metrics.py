@@ -1,7 +1,7 @@
-"""A run's figures for Prometheus, by way of Ray: each process hands its own to `ray.util.metrics`, and every node exports them.
+"""A run's figures for Prometheus, through Ray: each process gives its own to `ray.util.metrics`, and every node exports them.
 
     actor     ray_metaray_env_steps_total, ray_metaray_episodes_total, ray_metaray_work_seconds (histogram), and one counter for each
-              thing that its reports count, such as ray_metaray_lives_total
+              count of its reports, such as ray_metaray_lives_total
     learner   ray_metaray_learner_updates_total, ray_metaray_learner_busy_seconds_total
     driver    ray_metaray_lag (histogram, learner updates), ray_metaray_env_steps_per_second, ray_metaray_utilisation (by `role`),
               ray_metaray_actors_alive, ray_metaray_lost_actors, ray_metaray_round, and a gauge for each headline of the algorithm:

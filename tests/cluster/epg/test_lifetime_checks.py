@@ -61,12 +61,12 @@ def test_lives_are_named_at_first_and_again_when_their_share_has_doubled() -> No
     assert checks.look(*looked_at(40, 0)) == []
     (line,) = checks.look(*looked_at(40, 7))
     assert line == (
-        "epoch 4: 7 of 40 lives in hopper are not finite (action: life 0; reward: lives 1, 2, 3, 4, 5 and 1 more, the first in "
+        "epoch 4: 7 of 40 lifetimes in hopper are not finite (action: lifetime 0; reward: lifetimes 1, 2, 3, 4, 5 and 1 more, the first in "
         "hopper(gravity=0)); a fitness that is not finite ranks last and is left out of all figures"
     )
     assert [len(checks.look(*looked_at(40, bad))) for bad in (7, 1, 13, 14, 20)] == [0, 0, 0, 1, 0]
     (line,) = checks.look(*looked_at(8, 1, "evaluation"))
-    assert line.startswith("evaluation after epoch 3: 1 of 8 lives in hopper are not finite (action: life 0")
+    assert line.startswith("evaluation after epoch 3: 1 of 8 lifetimes in hopper are not finite (action: lifetime 0")
 
 
 @pytest.mark.parametrize("kind", ["perturbed", "evaluation"])
@@ -74,7 +74,7 @@ def test_a_round_of_which_most_lives_are_not_finite_ends_the_run(kind: str) -> N
     checks = LifetimeChecks("hopper", 500)
     assert checks.look(*looked_at(8, 4, kind))
     with pytest.raises(
-        NotFiniteError, match=r"5 of 8 lives in hopper are not finite .*; look for NaN or infinity in what the env"
+        NotFiniteError, match=r"5 of 8 lifetimes in hopper are not finite .*; look for NaN or infinity in what the env"
     ) as caught:
         checks.look(*looked_at(8, 5, kind))
     assert "\n" not in str(caught.value)
@@ -90,7 +90,7 @@ def test_cut_episodes_are_said_once() -> None:
 def test_a_journal_of_an_older_version_names_no_lives_and_they_are_found_by_their_fitness() -> None:
     chunks, results = looked_at(8, 2)
     (line,) = LifetimeChecks("hopper", 500).look(chunks, {0: replace(results[0], not_finite=())})
-    assert "2 of 8 lives in hopper are not finite (fitness: lives 0, 1)" in line
+    assert "2 of 8 lifetimes in hopper are not finite (fitness: lifetimes 0, 1)" in line
     assert replace(results[0], not_finite=()).counts["lives/not_finite"] == 2
 
 
@@ -185,9 +185,9 @@ def test_a_run_says_it_and_ends_well(tmp_path: Path, sick: Callable[[Sick], None
     sick(Sick(perturbed=(3,), evaluation=(0,)))
     assert main([*RUN, "--out", str(run)]) == 0
     out = capsys.readouterr().out
-    assert "epoch 1: 1 of 16 lives in cartpole are not finite (observation: life 3)" in out
+    assert "epoch 1: 1 of 16 lifetimes in cartpole are not finite (observation: lifetime 3)" in out
     assert "no evaluation yet" not in out and "(best evaluation)" in out
-    assert f"lives    6 of 70 not finite (see {run}/log.txt)" in out
+    assert f"lifetimes 6 of 70 not finite (see {run}/log.txt)" in out
     assert (run / "log.txt").read_text().count("are not finite") == 2
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["counts"]["lives/not_finite"], summary["counts"]["lives"]) == (4 + 2, 4 * 16 + 2 * 3)
@@ -201,8 +201,8 @@ def test_a_run_says_it_and_ends_well(tmp_path: Path, sick: Callable[[Sick], None
 @pytest.mark.parametrize(
     ("collector", "where"),
     [
-        (Sick(perturbed=tuple(range(9))), "epoch 1: 9 of 16 lives in cartpole"),
-        (Sick(evaluation=(0, 1)), "evaluation after epoch 2: 2 of 3 lives in cartpole"),
+        (Sick(perturbed=tuple(range(9))), "epoch 1: 9 of 16 lifetimes in cartpole"),
+        (Sick(evaluation=(0, 1)), "evaluation after epoch 2: 2 of 3 lifetimes in cartpole"),
     ],
     ids=["perturbed", "evaluation"],
 )
@@ -213,6 +213,6 @@ def test_a_run_of_which_most_lives_are_not_finite_fails_in_one_line(
     sick(collector)
     assert main([*RUN, "--out", str(run)]) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"metaray: the run failed: NotFiniteError: {where} are not finite (observation: lives 0, 1")
+    assert err.startswith(f"metaray: the run failed: NotFiniteError: {where} are not finite (observation: lifetimes 0, 1")
     assert err.endswith(f"look for NaN or infinity in what the environment returns (details in {run}/log.txt)\n")
     assert err.count("\n") == 1

@@ -121,7 +121,8 @@ def test_a_reader_that_goes_away_ends_no_run(monkeypatch: pytest.MonkeyPatch, ca
         progress.event("and on it goes")
         progress.close()
     assert instead == [17]
-    assert [record.message for record in caplog.records] == ["whoever read the output has gone; the run goes on without telling"]
+    (record,) = caplog.records
+    assert record.message == ("the reader of standard output has closed it; the run continues without progress")
 
 
 def test_what_is_tuned_is_shown_where_anything_is() -> None:
@@ -153,7 +154,7 @@ def test_a_plain_line_of_rounds_has_everything_that_a_log_needs() -> None:
     for part in (
         "epoch    12/200   6%",
         "chunks 5/8",
-        "1.75 lives/s, 14,336 steps/s",
+        "1.75 lifetimes/s, 14,336 steps/s",
         "fitness 123.4 ± 56.7",
         "score      151",
         "newest      130",

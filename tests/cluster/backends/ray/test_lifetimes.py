@@ -53,7 +53,7 @@ def test_a_chunk_that_fails_three_times_stops_the_run_with_its_error(ray_local: 
     with pytest.raises(ArithmeticError, match="this chunk cannot be lived") as caught:
         on_ray(tmp_path / "run", "thrice", Sleeping(deeds=str(deeds)), num_actors=2)
     notes = "".join(caught.value.__notes__)
-    assert "chunk 2 of epoch 1 (perturbed, lives 8 to 11) failed 3 times" in notes
+    assert "chunk 2 of epoch 1 (perturbed, lifetimes 8 to 11) failed 3 times" in notes
     assert "in live" in notes  # the far side's traceback
 
 
