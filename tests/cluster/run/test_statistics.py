@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.episodes import SettledReturns
 from actors.messages import UnrollReport, Work
-from actors.settled import SettledReturns
 from cluster.backends.base import LearnReport
 from cluster.config import RunConfig
 from cluster.epg.config import EpgRunConfig
