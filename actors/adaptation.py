@@ -20,6 +20,7 @@ from torch import Tensor
 
 from actors.messages import UnrollReport, Work
 from actors.policy import Policy, State
+from actors.unroll import EnvLoop, unroll
 from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks
 from envs.family import TaskFamily
@@ -63,9 +64,9 @@ class StackedPolicy(Policy):
         """The network's skeleton."""
         return self._agent
 
-    def take(self, arrays: Mapping[str, Tensor]) -> None:
-        """Act with `arrays`, the tasks along their first axis, from now on."""
-        self._stack = arrays
+    def take(self, arrays: Mapping[str, Tensor], version: int) -> None:
+        """Act with `arrays`, the tasks along their first axis, from now on; they come of weights of this version."""
+        self._stack, self.version = arrays, version
 
     def _params(
         self, obs: Tensor, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor, state: State
@@ -135,7 +136,7 @@ class AdaptationCollector:
         self._family, self._spec, self._adapt, self._config = family, spec, adapt, config
         tasks = sample_tasks(family, 1, np.random.default_rng(0)) * (spec.num_tasks * spec.envs_per_task)
         self._env: BatchedEnv = make_env(family, tasks, num_threads=spec.env_threads)
-        self._checked = CheckedEnv(self._env, family.name)
+        self._loop = EnvLoop(CheckedEnv(self._env, family.name))
         self._policy = StackedPolicy(SpaceSpec.of(self._env), network, self._env.single_action_space)
 
     def collect(self, work: Work, weights: Snapshot) -> tuple[UnrollReport, tuple[Trajectory, ...]]:
@@ -146,7 +147,7 @@ class AdaptationCollector:
         started, draws = time.perf_counter(), _Draws(run_seed=self._spec.run_seed, work=work)
         tasks = draws.tasks(self._family, self._spec.num_tasks)
         for slot in range(self._env.num_envs):
-            self._checked.assign(slot, tasks[slot // self._spec.envs_per_task])
+            self._loop.env.assign(slot, tasks[slot // self._spec.envs_per_task])
         arrays = arrays_to_parameters(weights.arrays)
         trajectories = [self._unroll(stacked(arrays, self._spec.num_tasks), weights.version, draws, 0)]
         for step in range(1, self._spec.num_steps + 1):
@@ -156,28 +157,10 @@ class AdaptationCollector:
 
     def _unroll(self, arrays: Mapping[str, Tensor], version: int, draws: _Draws, step: int) -> Trajectory:
         """Act for T steps from new episodes on."""
-        env, policy, length = self._checked, self._policy, self._spec.unroll_length
-        policy.take(arrays)
-        policy.seed(draws.seed(Stream.ACTIONS, step))
-        obs, is_first = env.reset(seed=draws.seed(Stream.RESETS, step)), np.ones(env.num_envs, dtype=bool)
-        action, reward = policy.no_action(env.num_envs), np.zeros(env.num_envs, dtype=np.float32)
-        history, before = policy.frame_history(obs), (action, reward)
-        buffers = policy.buffers(length, self._env)
-        for t in range(length):
-            action, log_prob, _ = policy.act(obs, is_first, action, reward, ())
-            buffers.before_step(t, obs, is_first, action, log_prob)
-            obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
-            is_first, reward = info["is_first"], step_reward.astype(np.float32)
-            buffers.after_step(t, reward, terminated, truncated)
-        buffers.last(obs, is_first)
-        return buffers.trajectory(
-            history=history,
-            previous_action=before[0],
-            previous_reward=before[1],
-            initial_state=(),
-            policy_version=version,
-            tasks=tuple(self._env.tasks),
-        )
+        self._policy.take(arrays, version)
+        self._policy.seed(draws.seed(Stream.ACTIONS, step))
+        self._loop.reset(self._policy, draws.seed(Stream.RESETS, step))
+        return unroll(self._policy, self._loop, self._spec.unroll_length)
 
     def _report(self, work: Work, trajectories: Sequence[Trajectory], started: float) -> UnrollReport:
         """The returns before the first inner step and after the last; the run's episodes are those after it."""

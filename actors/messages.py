@@ -63,7 +63,7 @@ class Report(Protocol):
 
     @property
     def settled(self) -> tuple[float, ...]:
-        """Returns in order of their episodes' starts (see `actors.settled`): what a mean may be taken of."""
+        """Returns in order of their episodes' starts (see `actors.episodes`): what a mean may be taken of."""
 
     @property
     def counts(self) -> Mapping[str, int]:

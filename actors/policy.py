@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from actors.bounds import ActionBounds
-from actors.buffers import UnrollBuffers
 from envs.batched import BatchedEnv
 from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
 from learners.trajectory import Snapshot
@@ -23,12 +22,13 @@ class Policy:
 
     Attributes:
         version: of the weights that it acts with.
+        obs_dtype: type of the observations that it reads, and that travel to the learner.
     """
 
     def __init__(
         self, spec: SpaceSpec, network: NetworkConfig, action_space: Any, conditioning: Conditioning | None = None
     ) -> None:
-        self._spec, self._obs_dtype = spec, np.dtype(spec.sent_dtype)
+        self._spec, self.obs_dtype = spec, np.dtype(spec.sent_dtype)
         self._bounds = ActionBounds(action_space)
         self._agent = Agent(spec, network, conditioning).eval()
         self._arrays: dict[str, Tensor] = dict(self._agent.named_parameters()) | dict(self._agent.named_buffers())
@@ -93,7 +93,7 @@ class Policy:
         return self._bounds.apply(action)
 
     def _cast(self, obs: np.ndarray) -> np.ndarray:
-        return obs.astype(self._obs_dtype, copy=False)
+        return obs.astype(self.obs_dtype, copy=False)
 
     def initial_state(self, num_envs: int) -> State:
         """The recurrent state at the start; empty for a feed-forward network."""
@@ -118,9 +118,5 @@ class Policy:
     def frame_history(self, obs: np.ndarray) -> np.ndarray:
         """The older frames of a stack, [S-1, B, *O], oldest first; no rows where nothing is stacked."""
         if self._spec.frame_stack > 1:
-            return np.ascontiguousarray(np.moveaxis(obs[:, :-1], 1, 0), dtype=self._obs_dtype)
+            return np.ascontiguousarray(np.moveaxis(obs[:, :-1], 1, 0), dtype=self.obs_dtype)
         return np.empty((0, *obs.shape), dtype=np.uint8)
-
-    def buffers(self, unroll_length: int, env: BatchedEnv) -> UnrollBuffers:
-        """Fresh arrays for one unroll of `env`."""
-        return UnrollBuffers(unroll_length, env.num_envs, self._spec.frame_shape, self._obs_dtype, self.no_action(env.num_envs))

@@ -23,7 +23,7 @@ from runs import ends, parser_of, print_line
 from actors.fresh_policies import AdaptationSetup, chunks_for
 from cluster.overrides import apply, parse_assignments
 from cluster.reports.adaptation.config import AdaptConfig
-from cluster.reports.adaptation.pool import live_all
+from cluster.reports.adaptation.workers import adapt_all
 from cluster.reports.bootstrap import mean_estimate
 from learners.learned_loss.ppo_baseline import BaselineConfig
 from learners.learned_loss.ppo_loss import PpoConfig
@@ -51,7 +51,7 @@ def fitness_of(options: argparse.Namespace, config: AdaptConfig, baseline: Basel
     """Fitness of each life under PPO with these settings."""
     setup = AdaptationSetup(family=options.family, seed=seed, life=config.life, loss=config.loss, baseline=baseline, phi=None)
     chunks = chunks_for("ppo", "train", options.seeds, config.lives_per_chunk)
-    lived = live_all(setup, chunks, num_actors=options.actors, on_progress=lambda _: None)
+    lived = adapt_all(setup, chunks, num_actors=options.actors, on_progress=lambda _: None)
     return [life.fitness for chunk in lived for life in chunk.lives]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.overrides import apply, from_tree
-from cluster.presets import Preset, epg, impala, maml, ppo
+from cluster.presets import Preset, presets_of
 from cluster.reports.panels import ADAPTATION, EVOLUTION, UNROLLS, Panels
 from cluster.run.display import number
 from cluster.store.former import DEFAULT_ALGORITHM, completed
@@ -129,9 +129,8 @@ class Row:
 
     def check(self, config: Any) -> Any:
         """Check a config's fields against each other, and return it."""
-        if self.config:
-            return _named(f"{self.config.partition(':')[0]}:check")(config)
         self.learner().check(config)
+        config.check()
         return config
 
     def assembly(self) -> Assembly:
@@ -159,7 +158,7 @@ ALGORITHMS: dict[str, Row] = {
             shows="V-trace actor-critic",
             module="learners.impala",
             config="cluster.config:RunConfig",
-            presets=impala.PRESETS,
+            presets=presets_of("impala"),
             headline=(RETURN,),
             shown=(Shown(label="lag", figure="lag/mean"), Shown(label="max lag", figure="lag/max")),
             next_commands=PLAYS,
@@ -168,7 +167,7 @@ ALGORITHMS: dict[str, Row] = {
             name="ppo",
             shows="proximal policy optimisation with GAE, a baseline",
             module="learners.ppo",
-            presets=ppo.PRESETS,
+            presets=presets_of("ppo"),
             headline=(RETURN,),
             shown=(Shown(label="kl", figure="policy/kl"), Shown(label="entropy", figure="policy/entropy")),
             next_commands=PLAYS,
@@ -179,7 +178,7 @@ ALGORITHMS: dict[str, Row] = {
             module="learners.maml",
             collect="cluster.run.adaptation",
             panels=ADAPTATION,
-            presets=maml.PRESETS,
+            presets=presets_of("maml"),
             headline=(
                 Shown(label="adapted", figure="return/post_update", about="mean return after the inner steps, newest round"),
                 Shown(label="before", figure="return/pre_update", about="mean return before them"),
@@ -191,10 +190,10 @@ ALGORITHMS: dict[str, Row] = {
             name="epg",
             shows="evolved policy gradients: evolves a loss that agents learn from",
             module="learners.epg",
-            config="cluster.epg.config:EpgRunConfig",
+            config="cluster.config:EpgRunConfig",
             collect="cluster.run.lifetimes",
             panels=EVOLUTION,
-            presets=epg.PRESETS,
+            presets=presets_of("epg"),
             options=(
                 ACTORS,
                 Option(name="workers", setting="num_workers", metavar="W", help="lives of an epoch"),

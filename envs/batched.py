@@ -29,7 +29,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs.slots import SlotGenerators, SlotSeed
+from envs.slots import SlotSeed
 from envs.task import Task
 
 Saved = dict[str, Any]
@@ -60,9 +60,6 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
         self.single_action_space = action_space
         self.observation_space = gymnasium.vector.utils.batch_space(observation_space, self.num_envs)
         self.action_space = gymnasium.vector.utils.batch_space(action_space, self.num_envs)
-        self._slot_generators: SlotGenerators | None = None  # one for all slots, the engine's own, until `seed_slots`
-        self._is_resting = np.zeros(self.num_envs, np.bool_)
-        self._has_resting = False
 
     @abc.abstractmethod
     def assign(self, slot: int, task: Task) -> None:
@@ -132,11 +129,6 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
             InvalidInputError: a slot is out of range or named twice.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot leave slots out of a step (can_restart is false)")
-
-    def _set_resting(self, slots: np.ndarray, is_resting: bool | np.ndarray) -> None:
-        """Note whether `slots` rest."""
-        self._is_resting[slots] = is_resting
-        self._has_resting = bool(self._is_resting.any())
 
     def save(self) -> Saved:
         """Return everything that the future of this environment depends on (simulators, tasks, generators, counters)."""

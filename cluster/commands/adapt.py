@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from cluster.commands.arguments import check_range, check_seed, option
 from cluster.overrides import parse_assignments, to_tree
 from cluster.reports.adaptation.source import find_source
 from cluster.reports.results import AGAIN, is_again, own_name
@@ -20,7 +21,7 @@ from cluster.run.display import table_console
 from cluster.run.episodes_bar import episodes_bar
 from cluster.store.run_directory import write_json
 from cluster.store.versions import library_versions
-from envs.errors import InvalidInputError, out_of_range
+from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from actors.fresh_policies import AdaptedChunk
@@ -45,30 +46,27 @@ class Adapt:
 
     run_directory: Annotated[
         Positional[str],
-        arg(metavar="RUN", help="run directory of `metaray train epg`, or a loss file (.safetensors)", help_behavior_hint=""),
+        option("run directory of `metaray train epg`, or a loss file (.safetensors)", "RUN"),
     ]
     tasks: Annotated[
         Literal["test", "train", "both"], arg(help="tasks held out from training, tasks as in training, or both in one picture")
     ] = "test"
     seeds: Annotated[int, arg(metavar="N", help="fresh policies on each side, each on a task of its own")] = 8
-    family: Annotated[str, arg(metavar="FAMILY", help="task family (default: that of the loss)", help_behavior_hint="")] = ""
+    family: Annotated[str, option("task family (default: that of the loss)", "FAMILY")] = ""
     baseline: Annotated[Literal["ppo", "none"], arg(help="what the learned loss is compared with")] = "ppo"
-    updates: Annotated[
-        str, arg(metavar="N", help="updates of a life (default: as many as the loss was evolved for)", help_behavior_hint="")
-    ] = ""
+    updates: Annotated[str, option("updates of a life (default: as many as the loss was evolved for)", "N")] = ""
     phi: Annotated[Literal["best", "last"], arg(help="the loss with the best evaluation of the run, or its newest")] = "best"
     actors: Annotated[int, arg(metavar="N", help="processes that the lives are spread over; changes nothing but the time")] = 1
     seed: Annotated[int, arg(metavar="N", help="root of tasks, first weights and noise")] = 0
     set: Annotated[
         UseAppendAction[tuple[tuple[str, ...], ...]],
-        arg(
-            metavar="KEY=VALUE",
-            help="change a setting of the lives or of PPO: --set life.hidden_sizes=32,32 baseline.passes=4 baseline.ppo.gamma=0.9",
-            help_behavior_hint="",
+        option(
+            "change a setting of the lives or of PPO: --set life.hidden_sizes=32,32 baseline.passes=4 baseline.ppo.gamma=0.9",
+            "KEY=VALUE",
         ),
     ] = ()
-    out: Annotated[str, arg(metavar="DIR", help="folder to write to (default: RUN)", help_behavior_hint="")] = ""
-    no_progress: Annotated[bool, arg(help="show no bar", help_behavior_hint="")] = False
+    out: Annotated[str, option("folder to write to (default: RUN)", "DIR")] = ""
+    no_progress: Annotated[bool, option("show no bar")] = False
 
     def run(self, command: str) -> int:
         """Check everything, live, print and write."""
@@ -80,24 +78,21 @@ class Adapt:
 
         check_environment(source.family)
         loss, config = self._settings(source)
-        from cluster.reports.adaptation.pool import LostProcessError
+        from cluster.reports.adaptation.workers import LostWorkerError
 
         head, file = self._head(source, loss, config), folder / f"{self._name()}.json"
         again = AGAIN if is_again(file, head) else ""
         try:
             chunks = self._live(source, loss, config)
-        except LostProcessError as error:
+        except LostWorkerError as error:
             print(f"metaray: the adaptation failed: {error}", file=sys.stderr)
             return 1
         return self._report(head | {"command": command}, config, chunks, file, again)
 
     def _check_numbers(self) -> None:
-        if not 2 <= self.seeds <= MAX_SEEDS:
-            raise out_of_range("--seeds", self.seeds, f"[2, {MAX_SEEDS:,}]: an interval needs two policies")
-        if not 1 <= self.actors <= 10_000:
-            raise out_of_range("--actors", self.actors, "[1, 10,000]")
-        if not 0 <= self.seed < 2**53:
-            raise out_of_range("--seed", self.seed, "[0, 2^53)")
+        check_range("--seeds", self.seeds, 2, MAX_SEEDS, ": an interval needs two policies")
+        check_range("--actors", self.actors, 1, 10_000)
+        check_seed(self.seed)
 
     def _settings(self, source: Source) -> tuple[LearnedLoss, AdaptConfig]:
         """The loss, and the checked settings; this loads torch."""
@@ -131,7 +126,7 @@ class Adapt:
     def _live(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> list[AdaptedChunk]:
 
         from actors.fresh_policies import AdaptationSetup, Learner, chunks_for
-        from cluster.reports.adaptation.pool import live_all
+        from cluster.reports.adaptation.workers import adapt_all
 
         setup = AdaptationSetup(
             family=source.family,
@@ -152,7 +147,7 @@ class Adapt:
         total = len(sides) * len(learners) * self.seeds * config.life.num_updates
         bar = contextlib.nullcontext(lambda _: None) if self.no_progress else episodes_bar(total, "adapt", "updates")
         with bar as on_progress:
-            return live_all(setup, chunks, num_actors=self.actors, on_progress=on_progress)
+            return adapt_all(setup, chunks, num_actors=self.actors, on_progress=on_progress)
 
     def _report(self, head: dict[str, Any], config: AdaptConfig, chunks: list[AdaptedChunk], file: Path, again: str) -> int:
         """Write and print what came of it; return the exit code, which is 1 where most lives of a group are not finite."""

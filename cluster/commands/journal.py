@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from tyro.conf import Positional, arg
 
+from cluster.commands.arguments import RunArgument, option
 from cluster.run.display import number, table_console
 from cluster.store import run_directory
 from envs.errors import InvalidInputError
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Journal:
     """List the epochs of a run's journal; with --verify, make phi again from it alone and compare every epoch."""
 
-    run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
-    verify: Annotated[bool, arg(help="replay every update and compare its phi with the digest", help_behavior_hint="")] = False
+    run_directory: RunArgument
+    verify: Annotated[bool, option("replay every update and compare its phi with the digest")] = False
 
     def run(self, command: str) -> int:
         """Read, and print a table or a verdict."""

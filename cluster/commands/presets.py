@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from cluster.algorithms import ALGORITHMS, config_of, find_preset
+from cluster.commands.arguments import option
 from cluster.overrides import keys, to_tree
 from cluster.run.display import table_console
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Presets:
     """List the presets, or with a NAME every setting that it stands for, with ranges."""
 
-    name: Annotated[Positional[str], arg(metavar="[NAME]", help="show every setting of this preset", help_behavior_hint="")] = ""
+    name: Annotated[Positional[str], option("show every setting of this preset", "[NAME]")] = ""
 
     def run(self, command: str) -> int:
         """Print a table."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from cluster.commands.arguments import RunArguments, check_any, option
 from cluster.run.display import table_console
 from envs.atari.protocols import find_protocol
 from envs.errors import InvalidInputError
@@ -22,15 +23,14 @@ class Report:
     evaluations that `metaray evaluate RUN --protocol ...` left in the runs. Each median stands with the number of games it is of.
     """
 
-    table: Annotated[Positional[Literal["atari"]], arg(help="which table", help_behavior_hint="")]
-    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help="run directories", help_behavior_hint="")]
+    table: Annotated[Positional[Literal["atari"]], option("which table")]
+    runs: RunArguments
     protocol: Annotated[str, arg(metavar="NAME", help="use the evaluations under this protocol: no-op or sticky")] = "no-op"
     out: Annotated[str, arg(metavar="FILE", help="Markdown to write, .md; the same as .json goes beside it")] = "report-atari.md"
 
     def run(self, command: str) -> int:
         """Read, print and write."""
-        if not self.runs:
-            raise InvalidInputError("give at least one run directory: metaray report atari RUN...")
+        check_any(self.runs, "metaray report atari")
         protocol = find_protocol(self.protocol).name
         file = Path(self.out)
         _check_out(file)

@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
+from cluster.commands.arguments import check_range, check_seed, option
 from cluster.run.display import number, table_console
-from envs.errors import EnvFaultError, InvalidInputError, out_of_range
+from envs.errors import EnvFaultError, InvalidInputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,21 +32,17 @@ class Tasks:
 
     family: Annotated[
         Positional[str],
-        arg(metavar="[FAMILY]", help="show this family: a name, gym:<id> or module:object", help_behavior_hint=""),
+        option("show this family: a name, gym:<id> or module:object", "[FAMILY]"),
     ] = ""
     sample: Annotated[int, arg(metavar="N", help="show N sampled tasks of the family")] = 0
     split: Annotated[Literal["train", "test"], arg(help="sample tasks of training, or those held out from it")] = "train"
     seed: Annotated[int, arg(metavar="N", help="root of the draw")] = 0
-    check: Annotated[
-        bool, arg(help="play some episodes of the family and say whether all is as training relies on", help_behavior_hint="")
-    ] = False
+    check: Annotated[bool, option("play some episodes of the family and say whether all is as training relies on")] = False
 
     def run(self, command: str) -> int:
         """Print a table."""
-        if not 0 <= self.sample <= MAX_SAMPLE:
-            raise out_of_range("--sample", self.sample, f"[0, {MAX_SAMPLE:,}]")
-        if not 0 <= self.seed < 2**53:
-            raise out_of_range("--seed", self.seed, "[0, 2^53)")
+        check_range("--sample", self.sample, 0, MAX_SAMPLE)
+        check_seed(self.seed)
         from envs.registry import resolve
 
         console = table_console()

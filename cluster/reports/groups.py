@@ -6,10 +6,11 @@ Groups are named by the settings in which they differ, and stand in the order of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.overrides import flattened
 from cluster.reports.panels import Panels
 
 MAX_NAMED = 4
@@ -52,20 +53,12 @@ class Group:
 
 def settings_of(tree: Mapping[str, Any], panels: Panels) -> dict[str, Any]:
     """Return the settings of a config, as nested dicts, that change the course of a run."""
-    settings = dict(_flat(tree, ""))
+    settings = dict(flattened(tree))
     length, schedule, switch = panels.length
     total, over = settings.pop(length, None), settings.pop(schedule, None)
     if not switch or settings.get(switch):
         settings[length] = total if over is None else over
     return {name: value for name, value in settings.items() if name not in panels.idle}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:

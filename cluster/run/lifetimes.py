@@ -11,10 +11,10 @@ from typing import Any
 from actors.chunks import LifeRunner, LifeSetup, spaces_of
 from actors.messages import Collector
 from cluster import overrides
+from cluster.algorithms import find
 from cluster.backends.base import Handle
 from cluster.backends.memory import keep_freed_memory
-from cluster.epg.config import EpgRunConfig, check, schedule_line
-from cluster.epg.loss_files import LossFiles
+from cluster.config import EpgRunConfig
 from cluster.run.assembly import Assembly, Payload
 from cluster.run.evolution import Evolution
 from cluster.run.keeper import Keeper
@@ -28,10 +28,12 @@ from cluster.store import journal as journals
 from cluster.store import scaling
 from cluster.store.checkpoint import CorruptCheckpointError
 from cluster.store.journal import Journal
+from cluster.store.loss_files import LossFiles
 from cluster.store.run_directory import RunDirectory
 from cluster.store.scaling import Scale
 from cluster.store.summary import read_summary
 from envs.errors import InvalidInputError
+from learners.evolution import guidance_alpha, learning_rate
 from learners.learned_loss.network import LossShape
 from learners.trajectory import Snapshot
 
@@ -153,8 +155,28 @@ def wanted(directory: RunDirectory, config: EpgRunConfig, options: Mapping[str, 
     changes: dict[str, Any] = {SIZES[name]: value for name, value in options.items() if name in SIZES}
     if not changes:
         return {}
-    after = check(overrides.apply(scaling.desired(directory).upon(config), changes))
+    after = find(config.algorithm).check(overrides.apply(scaling.desired(directory).upon(config), changes))
     return {name: getattr(after, name) for name in changes}
+
+
+def schedule_line(config: EpgRunConfig, epoch: int) -> str | None:
+    """Say what the schedules come to in a run that is longer or shorter than them; None where they are as long.
+
+    Args:
+        config: the run.
+        epoch: epochs finished.
+    """
+    over, total = config.scheduled_epochs, config.num_epochs
+    if over == total:
+        return None
+    now, end = (
+        f"alpha {guidance_alpha(config.evolution, at, over):.2g}, lr {learning_rate(config.evolution, at, over):.2g}"
+        for at in (epoch, total)
+    )
+    return (
+        f"guidance and step size are laid over {over:,} epochs (schedule_epochs in config.json; null lays them over all {total:,}): "
+        f"{now} at epoch {epoch:,}, {end} at the end"
+    )
 
 
 ASSEMBLY = Assembly(

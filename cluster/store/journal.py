@@ -10,7 +10,7 @@ in front the CRC-32 of the bytes that follow the comma's blank, up to the closin
     run                              the config, the size and digest of the first phi, versions
     epoch, chunk, chunk, ..., update one epoch; its chunks in the order in which they came, an evaluation's among them
 
-Phi is not in it: it follows from the first phi, which the config makes, and the fitness of every life (`cluster.epg.replay`). Records are
+Phi is not in it: it follows from the first phi, which the config makes, and the fitness of every life (`cluster.run.replay`). Records are
 synced to disk before anything is done that depends on them. A killed driver may leave half a line; a disk may lose one: what follows the
 last good record is cut off, and is lived again.
 """
@@ -27,8 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.chunks import ChunkResult, Kind, NotFinite
-from cluster.store.run_directory import RunDirectory
+from actors.chunks import ChunkResult, NotFinite
 from envs.errors import InvalidInputError
 
 
@@ -71,48 +70,6 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChunkRecord:
-    """A chunk was lived. See `actors.chunks.ChunkResult`; the scalars of a chunk are for metrics and are not kept."""
-
-    kind: Kind
-    epoch: int
-    index: int
-    fitness: tuple[float, ...]
-    env_steps: int
-    busy_s: float
-    not_finite: tuple[NotFinite, ...] = ()
-    cut_episodes: int = 0
-
-    @staticmethod
-    def of(result: ChunkResult) -> ChunkRecord:
-        """The record of a result."""
-        return ChunkRecord(
-            kind=result.kind,
-            epoch=result.epoch,
-            index=result.index,
-            fitness=result.fitness,
-            env_steps=result.env_steps,
-            busy_s=result.busy_s,
-            not_finite=result.not_finite,
-            cut_episodes=result.cut_episodes,
-        )
-
-    @property
-    def result(self) -> ChunkResult:
-        """The result that it is of."""
-        return ChunkResult(
-            kind=self.kind,
-            epoch=self.epoch,
-            index=self.index,
-            fitness=self.fitness,
-            env_steps=self.env_steps,
-            busy_s=self.busy_s,
-            not_finite=self.not_finite,
-            cut_episodes=self.cut_episodes,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class UpdateRecord:
     """An epoch is over.
 
@@ -129,11 +86,13 @@ class UpdateRecord:
     train_s: float
 
 
-Record = RunRecord | EpochRecord | ChunkRecord | UpdateRecord
+Record = RunRecord | EpochRecord | ChunkResult | UpdateRecord
 
-_TYPES: dict[str, type[Any]] = {"run": RunRecord, "epoch": EpochRecord, "chunk": ChunkRecord, "update": UpdateRecord}
-_SELDOM = ("not_finite", "cut_episodes")
-"""Fields of a chunk that are left out of its line where there is nothing to say."""
+_TYPES: dict[str, type[Any]] = {"run": RunRecord, "epoch": EpochRecord, "chunk": ChunkResult, "update": UpdateRecord}
+_NOT_KEPT = ("figures", "episodes", "settled", "state")
+"""Fields of a chunk that are for metrics only."""
+_OPTIONAL = ("not_finite", "cut_episodes")
+"""Fields of a chunk that are left out of its line where they are empty."""
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
@@ -144,10 +103,10 @@ class DamagedError(Exception):
 def encode(record: Record) -> bytes:
     """Write a record as a line."""
     fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    if isinstance(record, ChunkRecord):
+    if isinstance(record, ChunkResult):
         fields |= {"fitness": [value if math.isfinite(value) else str(value) for value in record.fitness]}
         fields |= {"not_finite": [dataclasses.asdict(one) for one in record.not_finite]}
-        fields = {name: value for name, value in fields.items() if value or name not in _SELDOM}
+        fields = {name: value for name, value in fields.items() if name not in _NOT_KEPT and (value or name not in _OPTIONAL)}
     body = json.dumps({"record": _NAMES[type(record)], **fields}, allow_nan=False).encode()
     return b'["%08x", %s]\n' % (zlib.crc32(body), body)
 
@@ -169,11 +128,6 @@ def decode(line: bytes) -> Record:
         fields["not_finite"] = tuple(NotFinite(**one) for one in fields.get("not_finite", ()))
     record: Record = _TYPES[fields.pop("record")](**fields)
     return record
-
-
-def path_of(directory: RunDirectory) -> Path:
-    """The journal of a run."""
-    return directory.journal_file
 
 
 def read(path: Path) -> Iterator[Record]:

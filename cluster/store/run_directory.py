@@ -36,7 +36,7 @@ LOCK = "lock"
 
 @dataclass(frozen=True, kw_only=True)
 class RunDirectory:
-    """The paths of a run. Made by `create` for a new run and by `open_run` for one that exists."""
+    """The paths of a run. Made by `claimed` for a new run and by `open_run` for one that exists."""
 
     path: Path
 
@@ -252,14 +252,6 @@ def claimed(path: Path, *, is_default: bool = False) -> Iterator[Claim]:
         except InvalidInputError:
             claim.discard()
             raise
-
-
-def create(path: Path, config: object, launch: dict[str, Any]) -> RunDirectory:
-    """Make the folder of a run, with its config in it, without holding it."""
-    check_free(path)
-    directory = RunDirectory(path=path)
-    directory.begin(config, launch)
-    return directory
 
 
 def _made(path: Path) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig
 from cluster.store.run_directory import RunDirectory, read_json, write_json
 
 DESIRED, OBSERVED = "desired.json", "observed.json"

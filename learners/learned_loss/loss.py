@@ -40,6 +40,8 @@ from learners.networks.spaces import SpaceSpec
 
 FILE_NAME = "loss.safetensors"
 FORMAT, OLD_FORMAT = "metaray learned loss 2", "metaray learned loss 1"
+EVOLVED = ("algorithm", "family", "lives_per_chunk", "life", "loss")
+"""Settings of the run that a file carries; those of an older file are read from the config.json of the run directory that it lies in."""
 
 log = logging.getLogger("metaray")
 
@@ -65,7 +67,7 @@ class LearnedLoss(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LearnedLoss:
-        """Read an evolved loss; one line is logged where the file does not say what it was evolved for.
+        """Read an evolved loss; one line is logged where neither the file nor its run directory says what it was evolved for.
 
         Args:
             path: its file, or a run directory that has one.
@@ -77,7 +79,8 @@ class LearnedLoss(nn.Module):
         try:
             with safe_open(file, framework="numpy") as stored:
                 content = _content(file, stored.metadata() or {})
-                loss = cls(LossShape(**content["shape"]), stored.get_tensor("phi"), content.get("evolved"))
+                evolved = content.get("evolved") or _evolved_of_run(file.parent)
+                loss = cls(LossShape(**content["shape"]), stored.get_tensor("phi"), evolved)
         except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
             if isinstance(error, InvalidInputError):
                 raise
@@ -215,6 +218,15 @@ def _constant(log_std: Tensor | None, memory: Tensor) -> Tensor:
 
 def _actions(is_discrete: bool, size: int) -> str:
     return f"{size} {'named actions' if is_discrete else 'action components'}"
+
+
+def _evolved_of_run(folder: Path) -> dict[str, Any]:
+    """What the run in `folder` evolves its loss for; empty where there is no run of EPG."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text()) if file.is_file() else None
+    if not isinstance(config, dict) or config.get("algorithm") != "epg":
+        return {}
+    return {name: config[name] for name in EVOLVED if name in config}
 
 
 def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

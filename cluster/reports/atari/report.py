@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.overrides import flattened
 from cluster.reports.atari.evaluation import Evaluation, newest
 from cluster.reports.atari.scores import Aggregate, aggregate
 from cluster.store.run_directory import open_run, read_json
 from envs.atari.families import ATARI_FAMILIES
-from envs.atari.games import GAMES, SUFFIX_STICKY, human_normalised
+from envs.atari.games import GAMES, IMPALA, SUFFIX_STICKY, human_normalised
 from envs.atari.protocols import ACTION_REPEAT, PROTOCOLS
-from envs.atari.published import GAMMA_BARS, IMPALA, METAGRADIENT_MEDIANS
+from envs.atari.published import GAMMA_BARS, METAGRADIENT_MEDIANS
 from envs.errors import InvalidInputError
 
 PUBLISHED_FRAMES = 200_000_000
@@ -146,18 +147,10 @@ def read_run(path: Path, protocol: str) -> ScoredRun:
         raise InvalidInputError(f"the run {path} was trained on {family}: the report is for runs on atari:<game> or atari57")
     sticky = family.endswith(SUFFIX_STICKY)
     row = Row(is_multi_task=family.startswith("atari57"), is_sticky=sticky, torso=torso, eta=eta)
-    settings = {key: value for key, value in _flatten(tree) if key.startswith(_SETTINGS)}
+    settings = {key: value for key, value in flattened(tree) if key.startswith(_SETTINGS)}
     return ScoredRun(
         path=path, row=row, gamma_bar=gamma_bar, seed=seed, settings=settings, evaluation=newest(directory.path, protocol)
     )
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def make_report(runs: Sequence[ScoredRun], protocol: str) -> Report:

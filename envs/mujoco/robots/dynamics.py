@@ -100,9 +100,11 @@ class RandomisedHopper(RandomisedRobot, Hopper):
     """Hopper with its task's masses, friction, thickness and gravity."""
 
     limbs = HOPPER_LIMBS
+    parameters = dynamics_parameters(HOPPER_LIMBS)
 
 
 class RandomisedWalker2d(RandomisedRobot, Walker2d):
     """Walker2d with its task's masses, friction, thickness and gravity."""
 
     limbs = WALKER_LIMBS
+    parameters = dynamics_parameters(WALKER_LIMBS)

@@ -41,10 +41,6 @@ class PaidBySpeed(UprightRobot):
         """Return reward and terminated; see `Robot.outcome`."""
         return self.progress(self.x_velocity()), ~self.healthy()
 
-    def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
-        """Return what moving at `x_velocity` (m/s) is worth."""
-        return x_velocity
-
 
 class RandomHopper(PaidBySpeed, RandomisedHopper):
     """Hopper with its task's masses, friction, thickness and gravity, that runs forward."""

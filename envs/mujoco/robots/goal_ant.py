@@ -32,15 +32,13 @@ GOALS = GoalRing(near=2.0, far=5.0, has_halves=True)
 class GoalAnt(AntBody):
     """Ant that is paid for coming nearer to its task's goal."""
 
+    parameters = GOALS.parameters
+    goals = GOALS
+
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         self._goal = np.zeros((batch.nsim, 2))
         self._distance_before = np.zeros(batch.nsim)
-
-    @property
-    def observation_size(self) -> int:
-        """O, the length of an observation."""
-        return int(self.qpos.shape[1] + self.qvel.shape[1])
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
         """Make `slots` play `tasks` from now on."""
@@ -59,9 +57,3 @@ class GoalAnt(AntBody):
     def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
         """Return reward and terminated; see `Robot.outcome`."""
         return (self._distance_before - self.distance()) / self.dt, ~self.healthy()
-
-    def observe(self, out: Float[np.ndarray, "B O"]) -> None:
-        """Write every observation to `out`."""
-        num_positions = self.qpos.shape[1]
-        out[:, :num_positions] = self.qpos
-        out[:, num_positions:] = self.qvel

@@ -39,6 +39,8 @@ DIRECTION = Parameter(name="direction", doc="way along x to run", choices=(FORWA
 class VelocityGoal(Robot):
     """A robot whose progress is `bonus - |v - v*|`."""
 
+    parameters = (VELOCITY,)
+    max_episode_steps = EPISODE_STEPS
     bonus: float = 0.0
 
     def __init__(self, batch: Batch) -> None:
@@ -50,13 +52,15 @@ class VelocityGoal(Robot):
         self._goal[slots] = [task.number(VELOCITY.name) for task in tasks]
 
     def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
-        """Return what moving at `x_velocity` (m/s) is worth."""
+        """Return the reward of moving at `x_velocity` (m/s)."""
         worth: Float[np.ndarray, " B"] = self.bonus - np.abs(x_velocity - self._goal)
         return worth
 
 
 class DirectionGoal(Robot):
     """A robot whose progress is its speed in its task's direction."""
+
+    parameters = (DIRECTION,)
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
@@ -81,6 +85,7 @@ class HalfCheetahVelocity(VelocityGoal, HalfCheetah):
 class HalfCheetahDirection(DirectionGoal, HalfCheetah):
     """HalfCheetah that runs in its task's direction."""
 
+    max_episode_steps = EPISODE_STEPS
     ctrl_cost_weight = 0.05
 
 
@@ -95,5 +100,6 @@ class AntVelocity(VelocityGoal, Ant):
 class AntDirection(DirectionGoal, Ant):
     """Ant that runs in its task's direction."""
 
+    max_episode_steps = EPISODE_STEPS
     ctrl_cost_weight = 0.005
     healthy_reward = 0.05

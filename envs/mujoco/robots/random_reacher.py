@@ -40,6 +40,8 @@ _DENSITY = 1000.0
 class RandomReacher(Reacher):
     """Reacher with its task's link lengths."""
 
+    parameters = LENGTHS
+
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         model = batch.model

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.chunks import ChunkResult
 from cluster.main import main
-from cluster.store.journal import ChunkRecord, read
+from cluster.store.journal import read
 from cluster.store.metrics import read_metrics
 from tests.cluster.epg.sleeping import Sleeping
 
@@ -44,9 +45,9 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def chunks(run: Path) -> list[ChunkRecord]:
+def chunks(run: Path) -> list[ChunkResult]:
     path = run / "journal.jsonl"
-    return [record for record in read(path) if isinstance(record, ChunkRecord)] if path.exists() else []
+    return [record for record in read(path) if isinstance(record, ChunkResult)] if path.exists() else []
 
 
 def sha256(run: Path) -> str:

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actors.chunks import ChunkResult
 from cluster.run.replay import ReplayError, epochs, last_epoch, phi_sha256, rebuild, resume
 from cluster.store import journal as journals
-from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord, decode, encode, mend, read
+from cluster.store.journal import EpochRecord, Journal, UpdateRecord, decode, encode, mend, read
 from envs.errors import InvalidInputError
 from learners import epg
 from tests.cluster.epg.evolving import Watcher, evolve, sized
 
-CHUNK = ChunkRecord(kind="perturbed", epoch=3, index=1, fitness=(0.1, -1e300, 1 / 3), env_steps=300, busy_s=0.5)
+CHUNK = ChunkResult(kind="perturbed", epoch=3, index=1, fitness=(0.1, -1e300, 1 / 3), env_steps=300, busy_s=0.5)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_a_record_comes_back_as_it_was_and_every_line_is_json() -> None:
     assert len(checksum) == 8
     assert fields["record"] == "chunk"
     odd = decode(encode(replace(CHUNK, fitness=(float("nan"), float("inf")))))
-    assert isinstance(odd, ChunkRecord)
+    assert isinstance(odd, ChunkResult)
     assert np.isnan(odd.fitness[0]) and odd.fitness[1] == np.inf
 
 
@@ -157,7 +158,7 @@ def test_another_numpy_is_named_where_phi_differs(path: Path, monkeypatch: pytes
 
 def test_an_epoch_that_is_not_whole_cannot_be_rebuilt(path: Path) -> None:
     records = [
-        record for record in read(path) if not (isinstance(record, ChunkRecord) and (record.epoch, record.index) == (1, 2))
+        record for record in read(path) if not (isinstance(record, ChunkResult) and (record.epoch, record.index) == (1, 2))
     ]
     path.unlink()
     journal = Journal(path)

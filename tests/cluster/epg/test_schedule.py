@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.epg.config import EpgRunConfig, schedule_line
+from cluster.config import EpgRunConfig
 from cluster.main import main
-from cluster.run.lifetimes import extend
+from cluster.run.lifetimes import extend, schedule_line
 from cluster.run.replay import rebuild
 from cluster.store.journal import EpochRecord, read
 from cluster.store.run_directory import RunDirectory

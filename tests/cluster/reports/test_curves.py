@@ -13,13 +13,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from cluster.config import RunConfig
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig, RunConfig
 from cluster.overrides import apply
 from cluster.reports import curves
 from cluster.reports.atari.scores import interquartile_mean
 from cluster.reports.bootstrap import mean_intervals
-from cluster.store import run_directory
 from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 
@@ -30,7 +28,8 @@ def run_of(path: Path, records: list[dict[str, Any]] | None = None, base: Any = 
     """A run of 50 records, whose return rises by 10 from one to the next and begins at its seed; `__` stands for the dot of a setting."""
     changes = {name.replace("__", "."): value for name, value in settings.items()}
     config = apply(base or RunConfig(preset="cartpole"), changes)
-    directory = run_directory.create(path, config, {})
+    directory = RunDirectory(path=path)
+    directory.begin(config, {})
     rng = np.random.default_rng(config.seed)
     usual = [
         {
@@ -44,7 +43,7 @@ def run_of(path: Path, records: list[dict[str, Any]] | None = None, base: Any = 
         }
         for i in range(50)
     ]
-    directory.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in records or usual))
+    directory.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in (usual if records is None else records)))
     return directory
 
 
@@ -215,7 +214,7 @@ def test_a_run_without_a_finished_episode_is_drawn_and_says_so(tmp_path: Path, d
 
 def test_nothing_to_plot_and_nowhere_to_put_it_are_lines(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="has no metrics yet"):
-        curves.draw_runs([run_directory.create(tmp_path / "empty", RunConfig(), {})], tmp_path / "a.png")
+        curves.draw_runs([run_of(tmp_path / "empty", [])], tmp_path / "a.png")
     run = run_of(tmp_path / "a")
     for file in (tmp_path / "nowhere" / "a.png", tmp_path / "a.docx"):
         with pytest.raises(InvalidInputError, match="cannot write the picture"):

@@ -141,7 +141,7 @@ def test_a_step_makes_as_many_python_calls_whatever_the_number_of_simulations() 
         rng = np.random.default_rng(0)
         action = draw(env, rng)
         env.step(action)
-        env._has_ended[:] = np.arange(num_envs) % 2 == 0  # half of the slots are reset by the step
+        env._is_over[:] = np.arange(num_envs) % 2 == 0  # half of the slots are reset by the step
         calls = 0
 
         def on_event(frame: Any, event: str, argument: Any) -> None:

@@ -132,6 +132,22 @@ def test_a_file_of_an_older_version_loads_and_one_line_says_what_it_lacks(
     ]
 
 
+def test_a_file_of_an_older_version_in_a_run_directory_has_the_settings_of_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loss, file = a_loss(NAMED), tmp_path / FILE_NAME
+    metadata = {"format": "metaray learned loss 1", "shape": json.dumps(dataclasses.asdict(loss.shape))}
+    file.write_bytes(safetensors.numpy.save({"phi": loss.phi.numpy()}, metadata))
+    kept = {"algorithm": "epg", "family": "pendulum", "life": {"buffer_rows": 64}}
+    (tmp_path / "config.json").write_text(json.dumps({**kept, "seed": 3}))
+    for path in (tmp_path, file):
+        again = LearnedLoss.load(path)
+        assert (again.evolved, again.history().num_rows) == (kept, 64)
+    assert not caplog.records
+    (tmp_path / "config.json").write_text(json.dumps({"algorithm": "impala", "family": "cartpole"}))
+    assert LearnedLoss.load(file).evolved == {}
+
+
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="no such file"):
         LearnedLoss.load(tmp_path)

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.chunks import spaces_of
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig
 from cluster.overrides import to_tree
 from cluster.store.run_directory import RunDirectory
 from cluster.store.versions import library_versions
-from learners.learned_loss.loss import FILE_NAME, LearnedLoss
+from learners.learned_loss.loss import EVOLVED, FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossShape
 
 LAST_FILE_NAME = "loss-last.safetensors"
@@ -26,7 +26,7 @@ class LossFiles:
     def __init__(self, config: EpgRunConfig, directory: RunDirectory) -> None:
         self._folder, self._shape = directory.path, LossShape.of(config.loss, spaces_of(config.family))
         tree = to_tree(config)
-        self._evolved = {name: tree[name] for name in ("algorithm", "family", "lives_per_chunk", "life", "loss")}
+        self._evolved = {name: tree[name] for name in EVOLVED}
         self._evolved["metaray"] = library_versions()["metaray"]
 
     def __call__(self, state: Mapping[str, Any]) -> None:
