@@ -15,16 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import median, print_line
+from runs import ROOT, child_json, median, parser_of, print_line
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(ROOT))
 
 
 class TimedBatch:
@@ -84,19 +82,14 @@ def in_a_process(family: str, num_lives: int, num_updates: int, seed: int) -> di
     command = [sys.executable, __file__, "--child", "--family", family, "--updates", str(num_updates)]
     command += ["--lives", str(num_lives), "--seed", str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    return child_json(command, env=environment)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "rounds")
     parser.add_argument("--family", default="random-hopper")
     parser.add_argument("--lives", type=int, default=32)
     parser.add_argument("--updates", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

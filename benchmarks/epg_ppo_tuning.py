@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from runs import ends, print_line
+from runs import ends, parser_of, print_line
 
 from actors.fresh_policies import AdaptationSetup, chunks_for
 from cluster.overrides import apply, parse_assignments
@@ -71,7 +71,7 @@ def row(baseline: BaselineConfig, fitness: list[float]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--family", required=True, help="task family; its training tasks are lived")
     parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2])
     parser.add_argument("--passes", type=int, nargs="+", default=[4, 16])
