@@ -150,7 +150,7 @@ def test_impala_game_by_game_has_the_published_median_and_nothing_to_note_but_it
     full = cell(report_of(*runs), Row())
     assert full.over is not None
     assert round(full.over.median.value, 1) == full.published == 191.8
-    assert full.notes == ("one seed a game: no interval",)
+    assert full.notes == ("one seed for each game: no interval",)
 
 
 def test_whatever_a_cell_falls_short_in_is_noted(tmp_path: Path) -> None:
