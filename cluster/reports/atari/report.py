@@ -228,7 +228,7 @@ def _notes(percents: Mapping[str, Sequence[float]], runs: Sequence[ScoredRun], p
         yield f"games have {span(min(counts), max(counts))} seeds, and those with more have more weight in the interquartile mean"
         if 1 in counts:
             single = sum(len(of_game) == 1 for of_game in percents.values())
-            yield f"{single} {'game has' if single == 1 else 'games have'} a single seed: the intervals lack their spread and are too narrow"
+            yield f"{single} {'game has' if single == 1 else 'games have'} a single seed: the intervals lack its spread, too narrow"
     fewest, most = episodes(runs)
     if fewest != PROTOCOLS[protocol].num_episodes or most != fewest:
         yield f"a score is the mean of {span(fewest, most)} episodes, not of {PROTOCOLS[protocol].num_episodes}"
