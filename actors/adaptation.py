@@ -1,11 +1,11 @@
-"""Where policies adapt: N tasks side by side, unrolled before and after each inner step, all environments of all tasks in one batch.
+"""Adaptation to tasks: N tasks side by side, unrolled before and after each inner step, all environments of all tasks in one batch.
 
     theta --stack--> unroll 0 --adapt--> theta'_i --> unroll 1 --adapt--> ... --> unroll K         N tasks x E environments, T steps each
 
-Every unroll begins with the first step of an episode, in the same tasks. The payload is the K + 1 trajectories, in order. What a unit comes
-to is a pure function of (spec, config, work, weights): tasks, resets and actions are drawn from the seed tree by (run, round, unit), so it
-does not matter who does it, when, or how often. How a round is cut into units belongs to the run, since the rounding of batched products
-may depend on how many tasks stand side by side.
+Every unroll begins with the first step of an episode, in the same tasks. The payload is the K + 1 trajectories, in order. The result of a
+unit is a pure function of (spec, config, work, weights): tasks, resets and actions are drawn from the seed tree by (run, round, unit), so
+it does not matter where, when or how often it is computed. How a round is cut into units belongs to the run, since the rounding of batched
+products may depend on how many tasks stand side by side.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Adapt = Callable[[Agent, Any, Mapping[str, Tensor], Sequence[Trajectory]], Mappi
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationSpec:
-    """What a collector is made of.
+    """Settings of an adaptation collector.
 
     Attributes:
         num_tasks: N, tasks of a unit of work.
@@ -142,7 +142,7 @@ class AdaptationCollector:
     def collect(self, work: Work, weights: Snapshot) -> tuple[UnrollReport, tuple[Trajectory, ...]]:
         """Adapt to the tasks of a unit of work; return its report and its K + 1 trajectories.
 
-        What an evaluation takes is no step of training, and is counted by a name of its own.
+        The environment steps of an evaluation are no training steps and have a counter of their own.
         """
         started, draws = time.perf_counter(), _Draws(run_seed=self._spec.run_seed, work=work)
         tasks = draws.tasks(self._family, self._spec.num_tasks)
@@ -164,21 +164,21 @@ class AdaptationCollector:
 
     def _report(self, work: Work, trajectories: Sequence[Trajectory], started: float) -> UnrollReport:
         """The returns before the first inner step and after the last; the run's episodes are those after it."""
-        stages = [first_episodes(trajectory) for trajectory in (trajectories[0], trajectories[-1])]
+        first, last = (first_episodes(trajectory) for trajectory in (trajectories[0], trajectories[-1]))
         is_training, env_steps = work.part == "train", sum(trajectory.env_steps for trajectory in trajectories)
         prefix = "return" if is_training else "evaluation"
         found = {
             f"{prefix}/{name}": mean
-            for name, stage in zip(("pre_update", "post_update"), stages, strict=True)
-            if (mean := mean_return(stage, self._spec.envs_per_task)) is not None
+            for name, episodes in (("pre_update", first), ("post_update", last))
+            if (mean := mean_return(episodes, self._spec.envs_per_task)) is not None
         }
-        episodes = tuple(episode for episode in stages[-1] if episode is not None) if is_training else ()
-        are_all_over = len(episodes) == self._env.num_envs
+        finished = tuple(episode for episode in last if episode is not None) if is_training else ()
+        are_all_over = len(finished) == self._env.num_envs
         return UnrollReport(
             env_steps=env_steps if is_training else 0,
             busy_s=time.perf_counter() - started,
-            episodes=episodes,
-            settled=tuple(episode.episode_return for episode in episodes) if are_all_over else (),
+            episodes=finished,
+            settled=tuple(episode.episode_return for episode in finished) if are_all_over else (),
             counts={} if is_training else {"evaluation/env_steps": env_steps},
             figures=found,
         )

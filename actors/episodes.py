@@ -1,11 +1,11 @@
-"""Returns and lengths of episodes, and returns in the order in which the episodes began, so that a mean of them favours no length.
+"""Returns and lengths of episodes, and returns in the order in which the episodes began, whose mean favours no length.
 
-Of episodes that run side by side the short ones end first, and of those that ended last many are short or many are long, as it happens: a
-mean over them is not that of the policy. What may be averaged is known from the start of an episode on and not from its end:
+Of episodes that run side by side the short ones end first, so a mean over those that ended last is biased. Episodes to average must be
+chosen by their starts and not by their ends:
 
     settled   an episode that has ended, and so has every one in the same actor that began before it
 
-An actor hands its settled returns on, in order of their start; the last 100 of them are 100 episodes that began one after the other.
+An actor reports its settled returns in order of their starts; the last 100 of them are 100 episodes that began one after the other.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class SettledReturns:
 
 
 class EpisodeRecord:
-    """Returns and lengths of the episodes under way in B environments, and the finished ones that nobody took yet.
+    """Returns and lengths of the current episodes of B environments, and the finished ones that were not taken yet.
 
     Attributes:
-        returns: undiscounted, of the episodes under way, [B] float64.
+        returns: undiscounted, of the current episodes so far, [B] float64.
         lengths: their steps, [B].
     """
 

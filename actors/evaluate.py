@@ -1,8 +1,8 @@
 """Evaluation: whole episodes of given tasks with fixed weights, each task the same number of episodes.
 
-Every slot plays its own task until it has finished its share, and only those episodes count: short episodes get no more weight
-than long ones. An episode that does not end is cut at a limit and counts with its return so far. As single slots cannot be reset in every
-environment, the slot then waits: until its episode ends after all, or until nobody else has anything left to do and all are reset.
+Every slot has its own task and stops counting once it has its number of episodes, so short episodes get no more weight than long ones. An
+episode that does not end is cut at a limit and counts with its return so far. As single slots cannot be reset in every environment, the
+slot then waits: until its episode ends after all, or until all other slots are done or wait and all are reset.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def evaluate(
     conditioning: Conditioning | None = None,
     max_episode_steps: int | None = None,
 ) -> list[Episode]:
-    """Play `episodes_per_task` episodes of each task, all tasks side by side.
+    """Run `episodes_per_task` episodes of each task, all tasks side by side.
 
     Args:
         family: the family that all `tasks` belong to.
@@ -49,8 +49,8 @@ def evaluate(
         num_threads: C++ threads that step the environments.
         greedy: take the likeliest action instead of sampling one.
         mode: `evaluate` for whole episodes under the family's evaluation protocol.
-        on_progress: told the number of episodes finished so far whenever it grows.
-        conditioning: what the network has besides, where its learner tunes meta-parameters.
+        on_progress: called with the number of finished episodes.
+        conditioning: inputs of the network for meta-parameters that the learner tunes.
         max_episode_steps: where an episode is cut; None for nowhere.
 
     Returns:

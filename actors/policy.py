@@ -22,7 +22,7 @@ class Policy:
 
     Attributes:
         version: of the weights that it acts with.
-        obs_dtype: type of the observations that it reads, and that travel to the learner.
+        obs_dtype: type of the observations as the network reads them and the learner gets them.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Policy:
         return cls(SpaceSpec.of(env), network, env.single_action_space, conditioning)
 
     def load(self, snapshot: Snapshot) -> None:
-        """Take up the weights of `snapshot`, unless it is the version already at hand."""
+        """Load the weights of `snapshot`, unless its version is loaded already."""
         if snapshot.version == self.version:
             return
         with torch.no_grad():
@@ -100,7 +100,7 @@ class Policy:
         return tuple(self._agent.initial_state(num_envs))
 
     def no_action(self, num_envs: int) -> np.ndarray:
-        """What stands for the action before the first one: zeros."""
+        """The previous action at the start: zeros."""
         return np.zeros((num_envs, *self._spec.action_shape), dtype=np.int64 if self._spec.is_discrete else np.float32)
 
     def state_arrays(self, state: State) -> tuple[np.ndarray, ...]:
@@ -112,7 +112,7 @@ class Policy:
         return tuple(torch.from_numpy(array.copy()) for array in arrays)
 
     def newest_frame(self, obs: np.ndarray) -> np.ndarray:
-        """What of an observation travels: all of it, or the newest frame of its stack."""
+        """The part of an observation that is sent to the learner: all of it, or the newest frame of its stack."""
         return obs[:, -1] if self._spec.frame_stack > 1 else obs
 
     def frame_history(self, obs: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ replaying its actions from there stays short: 200 rounds of 20 steps are a minut
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutSpec:
-    """What an actor is made of.
+    """Settings of a rollout actor.
 
     Attributes:
         num_envs: environments in lockstep, B.
@@ -45,7 +45,7 @@ class RolloutSpec:
         env_threads: C++ threads that step them.
         run_seed: the root of the seed tree.
         anchored: the actor's state may be asked for (deterministic runs), see `ANCHOR_ROUNDS`.
-        conditioning: what the network has besides, where the learner tunes meta-parameters.
+        conditioning: inputs of the network for meta-parameters that the learner tunes.
     """
 
     num_envs: int
@@ -57,7 +57,7 @@ class RolloutSpec:
 
 
 class RolloutActor:
-    """Acts in `num_envs` environments of a task family, a new task for each new episode."""
+    """Acts in `num_envs` environments of a task family, with a new task for each episode."""
 
     def __init__(self, family: TaskFamily, network: NetworkConfig, spec: RolloutSpec, actor: int) -> None:
         self._family, self._spec, self._actor = family, spec, actor
@@ -154,7 +154,7 @@ class RolloutActor:
 
     @contextlib.contextmanager
     def _naming_faults(self) -> Iterator[None]:
-        """Say of an environment that fails in the block whose it is."""
+        """Add the actor to the errors of its environments."""
         try:
             yield
         except EnvFaultError as error:

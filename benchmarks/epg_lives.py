@@ -2,7 +2,7 @@
 
     python benchmarks/epg_lives.py [--family random-hopper] [--lives 32] [--rounds 3] [--updates 128]
 
-    lockstep   `LifeRunner` on one thread, a chunk of so many lives
+    lockstep   `LifetimeCollector` on one thread, a chunk of so many lives
     single     the same code on a chunk of one life: what a worker per life would do
     physics    the time that the lockstep epoch spent inside `Batch.step`: the bare physics of the very same steps, in the same run
 
@@ -44,20 +44,20 @@ class TimedBatch:
 
 def live(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, float]:
     """Live one chunk on this process's thread."""
-    from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi
+    from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, initial_phi
     from learners.evolution import EvolutionConfig
     from learners.learned_loss.inner_loop import LifeConfig
     from learners.learned_loss.network import LossConfig
 
     life = LifeConfig(num_updates=num_updates)
-    setup = LifeSetup(family=family, run_seed=seed, life=life, loss=LossConfig(), evolution=EvolutionConfig())
-    runner, phi = LifeRunner(setup), initial_phi(setup)
-    stage = runner._stage(num_lives)
-    clocks = [_on_the_clock(env._env) for env in (stage.living, stage.final)]
+    setup = LifetimeSetup(family=family, run_seed=seed, life=life, loss=LossConfig(), evolution=EvolutionConfig())
+    runner, phi = LifetimeCollector(setup), initial_phi(setup)
+    envs = runner.envs_of(num_lives)
+    clocks = [_on_the_clock(env._env) for env in (envs.training, envs.final)]
     workers = max(2, num_lives)
     chunk = chunks_of("perturbed", 0, num_workers=workers, num_vectors=workers, lives_per_chunk=num_lives, alpha=0.0)[0]
     began = time.perf_counter()
-    result = runner.live(chunk, phi)
+    result = runner.run(chunk, phi)
     wall = time.perf_counter() - began
     physics = sum(clock.seconds for clock in clocks if clock is not None)
     return {
@@ -82,8 +82,8 @@ def in_a_process(family: str, num_lives: int, num_updates: int, seed: int) -> di
     command = [sys.executable, __file__, "--child", "--family", family, "--updates", str(num_updates)]
     command += ["--lives", str(num_lives), "--seed", str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    figures: dict[str, float] = child_json(command, env=environment)
-    return figures
+    timings: dict[str, float] = child_json(command, env=environment)
+    return timings
 
 
 def main() -> None:

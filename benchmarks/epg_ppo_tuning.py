@@ -52,7 +52,7 @@ def fitness_of(options: argparse.Namespace, config: AdaptConfig, baseline: Basel
     setup = AdaptationSetup(family=options.family, seed=seed, life=config.life, loss=config.loss, baseline=baseline, phi=None)
     chunks = chunks_for("ppo", "train", options.seeds, config.lives_per_chunk)
     lived = adapt_all(setup, chunks, num_actors=options.actors, on_progress=lambda _: None)
-    return [life.fitness for chunk in lived for life in chunk.lives]
+    return [life.fitness for chunk in lived for life in chunk.policies]
 
 
 def row(baseline: BaselineConfig, fitness: list[float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A family of tasks: draws them from a seeded generator, apart for training and for testing, and makes the environment that plays them."""
+"""A family of tasks: samples them from a seeded generator, separately for training and testing, and makes their environments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import abc
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -16,21 +16,19 @@ from envs.task import Mode, Parameter, Split, Task, Value
 
 
 class TaskFamily(abc.ABC):
-    """A distribution over tasks and the engine that plays them.
+    """A distribution over tasks, and the environments of its tasks.
 
     Attributes:
-        name: the registered name, as a person types it.
+        name: the registered name.
         doc: one line for `metaray tasks`.
-        parameters: in which numbers its tasks differ; empty for a family of a single task.
+        parameters: the parameters in which its tasks differ; empty for a family of a single task.
         is_endless: no task of it ever terminates: only a limit ends an episode. Such a task has no undiscounted value.
-        return_range: (random, expert) returns where the literature has them, for plots; None otherwise.
     """
 
     name: str
     doc: str
     parameters: tuple[Parameter, ...] = ()
     is_endless: bool = False
-    return_range: ClassVar[tuple[float, float] | None] = None
 
     @abc.abstractmethod
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:

@@ -61,7 +61,7 @@ class FetchReachFamily(TaskFamily):
         return uniform_tasks(self, num_tasks, split_generator(rng, split))
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
-        """Make one batched environment, stepped on the calling thread; both modes play the same episodes.
+        """Make one batched environment, stepped on the calling thread; both modes have the same episodes.
 
         Raises:
             InvalidInputError: gymnasium-robotics is not installed, or a task is none of this family.
@@ -104,11 +104,11 @@ class FetchReachEnv(GymnasiumEnv):
         super().__init__(ENV_ID, tasks, lambda env: FetchTask(env, is_visible=is_visible))
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it takes up at its next reset."""
+        """Set the task of `slot` from its next reset on."""
         super().assign(slot, self._check(task))
 
     def _take_up(self, tasks: dict[int, Task]) -> None:
-        """Let slots play `tasks` from now on."""
+        """Set the current tasks of slots."""
         super()._take_up(tasks)
         for slot, task in tasks.items():
             instance: Any = self._instances[slot]

@@ -1,7 +1,7 @@
 """`gym:<id>`: any registered Gymnasium environment as a family of one task.
 
-The slots are stepped one after the other in Python, so this is the slow road for what has no engine here; where the environment has
-what we accept (Box and Discrete spaces) nothing else is asked of it.
+The slots are stepped one after the other in Python, so this is slow, for environments without an engine here; nothing but
+Box and Discrete spaces is required of them.
 
 * Box, Discrete, MultiDiscrete and MultiBinary observations; what each becomes stands in `envs.observations`.
 * A bounded Box action is clipped to its box before the environment sees it, since a Gaussian policy knows no bounds.
@@ -54,7 +54,7 @@ class GymnasiumFamily(TaskFamily):
         return [Task(family=self.name)] * num_tasks
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
-        """Make one batched environment, stepped on the calling thread; both modes play the same episodes."""
+        """Make one batched environment, stepped on the calling thread; both modes have the same episodes."""
         return GymnasiumEnv(self.env_id, tasks)
 
 
@@ -93,13 +93,13 @@ class GymnasiumEnv(RestartingEnv):
                 self._instances.append(wrap(gymnasium.make(gymnasium.spec(env_id), disable_env_checker=True)))
         except InvalidInputError:
             raise
-        except (Exception, SystemExit) as error:  # whatever the environment's code raises, a person gets one line
+        except (Exception, SystemExit) as error:  # whatever the environment's code raises, the user gets one line
             is_missing = isinstance(error, (ImportError, gymnasium.error.Error))
             hint = suggestion(env_id, self._name.removesuffix(env_id)) if is_missing else ""
             raise InvalidInputError(f"environment {self._name} cannot be made: {described(error).rstrip('.')}{hint}") from error
 
     def _spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
-        """The observation and action spaces of the first instance; the network is told if one is of no use."""
+        """The observation and action spaces of the first instance; a network refuses one that it cannot use."""
         try:
             return self._instances[0].observation_space, self._instances[0].action_space
         except (Exception, SystemExit) as error:
@@ -161,11 +161,11 @@ class GymnasiumEnv(RestartingEnv):
         )
 
     def _observe(self) -> np.ndarray:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found by whoever looks at it
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the check of its caller finds
             return converted(self._observed, self._obs)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the instances; one that fails to close spoils nothing any more."""
+        """Close the instances; an error on closing is logged only."""
         for instance in self._instances:
             try:
                 instance.close()

@@ -48,7 +48,7 @@ class RestartingEnv(BatchedEnv):
         """Return every slot's observation in a new array."""
 
     def _take_up(self, tasks: dict[int, Task]) -> None:
-        """Let slots play `tasks` from now on."""
+        """Set the current tasks of slots."""
         for slot, task in tasks.items():
             self.tasks[slot] = task
 
@@ -60,7 +60,7 @@ class RestartingEnv(BatchedEnv):
             self._slot_generators = None
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it takes up at its next reset."""
+        """Set the task of `slot` from its next reset on."""
         self._pending[slot] = task
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -111,13 +111,13 @@ class RestartingEnv(BatchedEnv):
         return first
 
     def rest(self, slots: np.ndarray) -> None:
-        """Stop playing `slots`; see `BatchedEnv.rest`."""
+        """Leave out `slots`; see `BatchedEnv.rest`."""
         slots = checked_slots(slots, self.num_envs)
         self._is_over[slots] = False
         self._set_resting(slots, True)
 
     def _set_resting(self, slots: np.ndarray, is_resting: bool | np.ndarray) -> None:
-        """Note whether `slots` rest."""
+        """Record whether `slots` rest."""
         self._is_resting[slots] = is_resting
         self._has_resting = bool(self._is_resting.any())
 
@@ -138,7 +138,7 @@ class RestartingEnv(BatchedEnv):
         }
 
     def restore(self, saved: Saved) -> None:
-        """Go on from where `saved` was taken, bit for bit; tasks may differ from those now played."""
+        """Go on from where `saved` was taken, bit for bit; tasks may differ from the current ones."""
         if not self.can_save:
             super().restore(saved)
         saved = {_FORMER_KEYS.get(key, key): value for key, value in saved.items()}

@@ -1,4 +1,4 @@
-"""What is learned: a task, a value that is hashable, printable, and enough to rebuild its environment exactly, and its parameters."""
+"""Tasks as values: hashable, printable, and enough to rebuild their environments exactly; and their parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Split = Literal["train", "test"]
 """`train`: tasks to learn from. `test`: tasks held out from training."""
 
 Mode = Literal["train", "evaluate"]
-"""`train`: episodes as training wants them. `evaluate`: whole episodes under the family's published evaluation protocol."""
+"""`train`: episodes as in training. `evaluate`: whole episodes under the family's published evaluation protocol."""
 
 Value = float | int | str
 
@@ -33,7 +33,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """The range in words: `[0.5, 2]`, or the choices, or `any`."""
+        """The range as text: `[0.5, 2]`, or the choices, or `any`."""
         if self.choices:
             return ", ".join(self.choices)
         return "any" if self.low is None or self.high is None else f"[{self.low:g}, {self.high:g}]"

@@ -1,4 +1,4 @@
-"""`metaray evaluate`: whole episodes with the newest checkpoint of a run, of held-out tasks or under one of Atari's protocols."""
+"""`metaray evaluate`: whole episodes with the newest checkpoint of a run, on held-out tasks or under an Atari protocol."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 DEFAULT_EPISODES = 64
 DEFAULT_MAX_STEPS = 30_000
-"""More than half an hour of Atari at four frames a step (27,000), where the longest published episodes are cut."""
+"""More than half an hour of Atari at four frames a step (27,000), the limit of the longest published episodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Play whole episodes with the newest checkpoint of a run, by default on tasks held out from training.
+    """Evaluate the newest checkpoint of a run on whole episodes, by default on tasks held out from training.
 
-    Prints the mean return with its 95 % interval over tasks and writes every episode to RUN/evaluation-<tasks>-s<seed>-<steps>-steps.json,
+    Prints the mean return with its 95 % interval over tasks and writes all episodes to RUN/evaluation-<tasks>-s<seed>-<steps>-steps.json,
     with options that are not the default in the name. With --protocol an Atari run is scored as published: whole games, sampled actions,
-    half an hour of play at most, for a run on atari57 each of the games.
+    half an hour at most, and each of the games for a run on atari57.
     """
 
     run_directory: RunArgument
     episodes: Annotated[
         int | None,
         option(
-            f"episodes to play, spread over sampled tasks (default: {DEFAULT_EPISODES}; with --protocol 200 of each game)", "N"
+            f"number of episodes, spread over sampled tasks (default: {DEFAULT_EPISODES}; with --protocol 200 of each game)", "N"
         ),
     ] = None
     num_tasks: Annotated[
@@ -64,14 +64,14 @@ class Evaluate:
     max_episode_steps: Annotated[
         int | None,
         option(
-            f"cut an episode after N steps and count its return so far (default: {DEFAULT_MAX_STEPS:,}, over half an hour of Atari)",
+            f"truncate an episode after N steps and count its return so far (default: {DEFAULT_MAX_STEPS:,}, over half an hour of Atari)",
             "N",
         ),
     ] = None
-    tasks: Annotated[Literal["test", "train"], arg(help="tasks held out from training, or tasks as in training")] = "test"
-    seed: Annotated[int, arg(metavar="N", help="root of tasks, resets and actions")] = 0
-    greedy: Annotated[bool, option("take the likeliest action instead of sampling one")] = False
-    untrained: Annotated[bool, option("play with the weights before the first update, to compare with")] = False
+    tasks: Annotated[Literal["test", "train"], arg(help="tasks held out from training, or training tasks")] = "test"
+    seed: Annotated[int, arg(metavar="N", help="seed of tasks, resets and actions")] = 0
+    greedy: Annotated[bool, option("take the most likely action instead of sampling one")] = False
+    untrained: Annotated[bool, option("use the weights before the first update, for comparison")] = False
 
     def run(self, command: str) -> int:
         """Check everything, run the episodes, print and write."""
@@ -128,12 +128,12 @@ class Evaluate:
         return own_name("evaluation", self.tasks, f"s{self.seed}", *words, changed=changed)
 
     def _find_protocol(self) -> Protocol:
-        """The protocol that was named, with no option beside it that it settles itself."""
+        """The protocol, refusing options that it fixes itself."""
         protocol = find_protocol(self.protocol)
         for name, is_given, why in (
             ("--greedy", self.greedy, "samples actions"),
-            ("--tasks", self.tasks != "test", "plays every game of the run"),
-            ("--num-tasks", self.num_tasks is not None, "plays every game of the run"),
+            ("--tasks", self.tasks != "test", "runs every game of the run"),
+            ("--num-tasks", self.num_tasks is not None, "runs every game of the run"),
             ("--max-episode-steps", self.max_episode_steps is not None, "ends its games"),
         ):
             if is_given:
@@ -141,14 +141,14 @@ class Evaluate:
         return protocol
 
     def _weights(self, directory: RunDirectory, config: RunConfig) -> tuple[Snapshot, int]:
-        """The weights to play with, and the environment steps behind them."""
+        """The weights to evaluate, and the environment steps behind them."""
         import torch
 
         from cluster.run.assembly import make_learner
         from cluster.run.recorder import warn
 
         torch.set_num_threads(1)
-        # acting is done on the CPU, also with what a GPU on another machine learned
+        # on the CPU, also where a GPU on another machine learned
         host = make_learner(find(config.algorithm), replace(config, learner_device="cpu"))
         if self.untrained:
             return host.snapshot(), 0
@@ -180,7 +180,7 @@ class Evaluate:
 
 
 def _check_atari(directory: RunDirectory) -> None:
-    """Refuse a run on anything but Atari before torch is loaded."""
+    """Refuse a run on anything but Atari, before torch is loaded."""
     from envs.atari.families import ATARI_FAMILIES
 
     tree = read_json(directory.config_file)

@@ -1,4 +1,4 @@
-"""Atari as a batched environment: one task a slot, lives as episodes while training, whole games in evaluation.
+"""Atari as a batched environment: one task a slot; episodes are lives in training and whole games in evaluation.
 
     train     an episode ends with a life (terminated), the game (terminated) or the frame limit (truncated)
     evaluate  an episode ends with the game or the frame limit
@@ -83,7 +83,7 @@ class AtariEnv(BatchedEnv):
         self._is_final = np.zeros(self.num_envs, np.bool_)
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it plays when its present game is over (not when a life is)."""
+        """Set the task of `slot` from the end of its current game on (not of a life)."""
         self._game_of(task)
         self._pending[slot] = task
 
@@ -137,7 +137,7 @@ class AtariEnv(BatchedEnv):
         return _joined([fresh[slot] for slot in range(self.num_envs)])
 
     def _take_up_task(self, slot: int) -> bool:
-        """Make the assigned task of `slot` the one that it plays; true where that took another engine, which is to be reset."""
+        """Make the assigned task of `slot` its current one; true where that took another engine, which must be reset."""
         task = self.tasks[slot] = self._pending.pop(slot)
         game = self._game_of(task)
         if game == self._games[slot]:
@@ -159,7 +159,7 @@ class AtariEnv(BatchedEnv):
 
 
 def _joined(played: list[Played]) -> Played:
-    """What several engines gave, in order."""
+    """The steps of several engines as one, in order."""
     if len(played) == 1:
         return played[0]
     names = [field.name for field in fields(Played)]

@@ -1,6 +1,6 @@
 """The base of every environment whose dynamics are a few lines of numpy: next-step autoreset, time limit, tasks, save and restore.
 
-A subclass writes three pure functions over all slots at once (`initial_state`, `advance`, `observe`) and names the task parameters
+A subclass writes pure functions over all slots at once (`initial_state`, `advance`, `observe`) and names the task parameters
 that they read in `defaults`. There is no Python per slot in `step`; a slot costs Python only when it takes up a new task, and at its
 resets once slots are seeded one by one.
 """
@@ -56,17 +56,17 @@ class NumpyEnv(RestartingEnv):
         """Move every slot by one step, without writing to `state`. One that draws nothing may do without `rng`.
 
         Args:
-            state: [B, D]; the rows of slots that are about to be reset hold their final state, and what comes of them is dropped.
+            state: [B, D]; the rows of slots that are about to be reset hold their final state, and their result is dropped.
             actions: [B, *A].
-            rng: all chance comes from it, drawn with a row for each slot: `rng.normal(size=len(state))`.
+            rng: all randomness comes from it, drawn with a row for each slot: `rng.normal(size=len(state))`.
 
         Returns:
             The next states [B, D], a new array; reward [B]; terminated [B].
         """
 
-    @abc.abstractmethod
     def observe(self, state: np.ndarray) -> np.ndarray:
-        """Return the observations [B, *O] of states [B, D], a new array."""
+        """Return the observations [B, *O] of states [B, D], a new array: the states themselves, unless a subclass says otherwise."""
+        return state.astype(np.float32, order="C")
 
     def param(self, name: str) -> np.ndarray:
         """Return the task parameter `name` of every slot, [B]; do not write to it."""
@@ -74,7 +74,7 @@ class NumpyEnv(RestartingEnv):
         return values
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it takes up at its next reset."""
+        """Set the task of `slot` from its next reset on."""
         for name, _ in task.params:
             if name not in self._row:
                 raise unknown(f"parameter of {task.family}", name, self._row)
@@ -113,7 +113,7 @@ class NumpyEnv(RestartingEnv):
         return self.observe(self._state)
 
     def _take_up(self, tasks: dict[int, Task]) -> None:
-        """Let slots play `tasks` from now on."""
+        """Set the current tasks of slots."""
         super()._take_up(tasks)
         for slot, task in tasks.items():
             given = dict(task.params)

@@ -42,5 +42,5 @@ class NumpyFamily(TaskFamily):
         return uniform_tasks(self, num_tasks, own) if self.goals is None else self.goals.draw(self.name, num_tasks, own, split)
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
-        """Make one batched environment; numpy steps it on the calling thread, and both modes play the same episodes."""
+        """Make one batched environment; numpy steps it on the calling thread, and both modes have the same episodes."""
         return self._env(tasks)

@@ -40,7 +40,7 @@ class MujocoBatchedEnv(RestartingEnv):
         robot_type: the robot.
         num_threads: threads that step the simulations, the caller's included.
         visible: task parameters that are appended to the observation, in this order.
-        check: returns a task that this environment can play, or raises `InvalidInputError`; applied by `assign`.
+        check: returns a task if it is valid here, or raises `InvalidInputError`; applied by `assign`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class MujocoBatchedEnv(RestartingEnv):
         return self._batch
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it takes up at its next reset."""
+        """Set the task of `slot` from its next reset on."""
         if not 0 <= slot < self.num_envs:
             raise out_of_range("slot", slot, f"[0, {self.num_envs - 1}]")
         super().assign(slot, self._check(task))
@@ -115,7 +115,7 @@ class MujocoBatchedEnv(RestartingEnv):
         return super().save() | own
 
     def restore(self, saved: Saved) -> None:
-        """Go on from where `saved` was taken, bit for bit; tasks may differ from those now played."""
+        """Go on from where `saved` was taken, bit for bit; tasks may differ from the current ones."""
         if saved["state"].shape != self._batch.state.shape:
             raise InvalidInputError(f"saved state has shape {saved['state'].shape}: allowed is {self._batch.state.shape}")
         super().restore(saved)  # the model fields of a task are a function of it, so taking it up gives them back bit for bit
@@ -152,7 +152,7 @@ class MujocoBatchedEnv(RestartingEnv):
         self._robot.settle(rows)
 
     def _take_up(self, tasks: dict[int, Task]) -> None:
-        """Let slots play `tasks` from now on."""
+        """Set the current tasks of slots."""
         super()._take_up(tasks)
         for slot, task in tasks.items():
             self._goal[slot] = [_encoded(parameter, task[parameter.name]) for parameter in self._visible]

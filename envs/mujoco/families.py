@@ -1,7 +1,7 @@
 """The task families on MuJoCo robots, by registered name.
 
 A family of a single robot has one task. The others hide their task from the observation, as the papers do; the variant `<name>-visible`
-appends the task's parameters to it, in the family's order, for a policy that is told which task it plays.
+appends the task's parameters to it, in the family's order, for a policy that is conditioned on its task.
 
 Train and test: both splits draw from the same ranges, through generators that are kept apart, so the same seed gives different tasks,
 and a continuous parameter never takes a training value again. The direction families have two tasks in all: both splits hold both. The
@@ -62,7 +62,7 @@ class MujocoFamily(TaskFamily):
         return uniform_tasks(self, num_tasks, rng) if self.goals is None else self.goals.draw(self.name, num_tasks, rng, split)
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
-        """Make a batched environment; both modes play whole episodes, as MuJoCo robots have no other protocol for evaluation."""
+        """Make a batched environment; both modes have the same episodes, as MuJoCo robots have no other protocol for evaluation."""
         if mode not in ("train", "evaluate"):
             raise unknown("mode", mode, ("train", "evaluate"))
         return MujocoBatchedEnv(

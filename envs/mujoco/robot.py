@@ -1,6 +1,6 @@
-"""What the engine asks of a robot: observation, reward, end and start of an episode, for every simulation of a batch at once.
+"""The interface between the engine and a robot: observation, reward, termination and initial state, for all simulations of a batch at once.
 
-A `Robot` works on the live arrays of a `mujoco.batch.Batch`, so each of its methods is a few numpy calls whatever the number of
+A `Robot` works on views of the arrays of a `mujoco.batch.Batch`, so each method is a few numpy calls whatever the number of
 simulations. The robots equal gymnasium's version 5 environments, whose XML files they load.
 """
 
@@ -29,7 +29,7 @@ Slots = Int[np.ndarray, " K"]
 
 
 class Robot(abc.ABC):
-    """One kind of robot in B simulations, seen through the live arrays of a batch.
+    """One robot in B simulations, as views of the arrays of a batch.
 
     Attributes:
         xml_file: its model, a file name in gymnasium's assets.
@@ -94,7 +94,7 @@ class Robot(abc.ABC):
         return int(self.qpos.shape[1] - self.hidden_positions + self.qvel.shape[1])
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on; called between two episodes, before `draw_start`."""
+        """Set the tasks of `slots`; called between two episodes, before `draw_start`."""
 
     def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
         """Write the first state of an episode to `slots`, all other state being at the model's defaults: the initial state and noise."""
@@ -105,10 +105,10 @@ class Robot(abc.ABC):
         self.qvel[slots] = self.init_qvel + noise
 
     def settle(self, slots: Slots) -> None:
-        """Bring what the robot reads besides qpos and qvel up to date after a reset of `slots`."""
+        """Update what the robot reads besides qpos and qvel after a reset of `slots`."""
 
     def keep(self) -> None:
-        """Keep what the reward needs of the state before a step."""
+        """Store what the reward needs of the state before a step."""
 
     def observe(self, out: Float[np.ndarray, "B O"]) -> None:
         """Write every simulation's observation to `out`: positions, without the hidden ones, and velocities."""

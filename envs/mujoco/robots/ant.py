@@ -21,7 +21,7 @@ FORCES_PER_BODY = 6
 
 
 class AntBody(Robot):
-    """An ant of no purpose: healthy while its torso is between 0.2 m and 1 m high and its state is finite."""
+    """An ant without a reward: healthy while its torso is between 0.2 m and 1 m high and its state is finite."""
 
     xml_file = "ant.xml"
     frame_skip = 5

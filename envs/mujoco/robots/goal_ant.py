@@ -5,10 +5,10 @@
 The released code has no Ant. Known is that goals for training lie in the right half of the arena and goals for testing in the left half;
 the rest is chosen:
 
-1. Goals are uniform over the area of half a ring from 2 m to 5 m around the start: farther than an ant that fidgets gets, and a few
-   seconds' walk for one that runs.
+1. Goals are uniform over the area of half a ring from 2 m to 5 m around the start: farther than a random policy gets, and within a few
+   seconds for an ant that runs.
 2. The reward is the speed towards the goal, with no cost and no bonus: the undiscounted return is how much nearer the episode came, over
-   dt, and the first steps already tell right from wrong. A negative distance would pay an ant for falling, which ends the episode.
+   dt, and already the first steps distinguish the directions. A negative distance would reward an ant for falling, which ends the episode.
 3. The observation has 29 numbers: the state with x and y in it, which a goal that is a position asks for, without the contact forces.
 4. Physics, starts, end (torso not between 0.2 m and 1 m high), dt = 0.05 s and 1,000 steps are gymnasium's Ant-v5.
 """
@@ -30,7 +30,7 @@ GOALS = GoalRing(near=2.0, far=5.0, has_halves=True)
 
 
 class GoalAnt(AntBody):
-    """Ant that is paid for coming nearer to its task's goal."""
+    """Ant that is rewarded for approaching its task's goal."""
 
     parameters = GOALS.parameters
     goals = GOALS
@@ -41,7 +41,7 @@ class GoalAnt(AntBody):
         self._distance_before = np.zeros(batch.nsim)
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on."""
+        """Set the tasks of `slots`; see `Robot.take_up`."""
         self._goal[slots] = [(task.number(GOAL_X), task.number(GOAL_Y)) for task in tasks]
 
     def distance(self) -> Float[np.ndarray, " B"]:

@@ -11,7 +11,7 @@ ant_env_rand_direc.py). Deviations:
 1. The physics, observations and resets are those of gymnasium's version 5 (a step of 0.05 s against 0.01 s or 0.02 s), and v is the
    root's mean speed over the step, as in ProMP, against the speed of the centre of mass.
 2. Goal velocities are from U(0, 3) m/s for both robots, as in ProMP; MAML has U(0, 2) for the cheetah.
-3. Ant's 0.05 for surviving is paid while it is healthy, so not on the step on which it falls.
+3. Ant is rewarded 0.05 for surviving while it is healthy, so not on the step on which it falls.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class VelocityGoal(Robot):
         self._goal = np.zeros(batch.nsim)
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on."""
+        """Set the tasks of `slots`; see `Robot.take_up`."""
         self._goal[slots] = [task.number(VELOCITY.name) for task in tasks]
 
     def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
@@ -67,7 +67,7 @@ class DirectionGoal(Robot):
         self._sign = np.ones(batch.nsim)
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on."""
+        """Set the tasks of `slots`; see `Robot.take_up`."""
         self._sign[slots] = [1.0 if task[DIRECTION.name] == FORWARD else -1.0 for task in tasks]
 
     def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:

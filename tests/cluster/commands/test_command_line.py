@@ -265,7 +265,7 @@ def test_evaluation_is_the_same_twice_and_writes_its_episodes(finished: Path, ca
     assert untrained["env_steps"] == 0 < contents[0]["env_steps"]
     out = capsys.readouterr().out
     assert "mean over 70 episodes; 95 % interval" in out and "70 episodes of 1 task" in out
-    assert out.count("(again: it held the same settings)") == 1
+    assert out.count("(overwritten: it had the same settings)") == 1
 
 
 def test_results_of_other_settings_stand_beside_one_another_or_are_refused(

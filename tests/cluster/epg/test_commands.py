@@ -129,7 +129,7 @@ def test_the_journal_is_listed_and_verified(finished: Path, capsys: pytest.Captu
     assert len(capsys.readouterr().out.splitlines()) == 7
     assert main(["journal", str(finished), "--verify"]) == 0
     out = capsys.readouterr().out
-    assert out == f"6 epochs replayed, every phi as it was; phi now: {sha256(finished)}\n"
+    assert out == f"6 epochs replayed, phi equal after each; phi now: {sha256(finished)}\n"
 
 
 def test_runs_are_plotted_and_kinds_do_not_mix(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

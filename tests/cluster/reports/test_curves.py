@@ -199,7 +199,7 @@ def test_the_interquartile_mean_leaves_out_the_run_that_failed(
 
 def test_what_has_no_axis_in_common_is_refused(tmp_path: Path) -> None:
     runs = [run_of(tmp_path / "a"), run_of(tmp_path / "b", family="acrobot")]
-    with pytest.raises(InvalidInputError, match="runs of acrobot and cartpole cannot share an axis: plot them apart"):
+    with pytest.raises(InvalidInputError, match="runs of acrobot and cartpole cannot share an axis: plot them separately"):
         curves.draw_runs(runs, tmp_path / "a.png")
     epg = run_of(tmp_path / "c", base=EpgRunConfig(), family="cartpole")
     with pytest.raises(InvalidInputError, match="runs of epg and impala cannot share an axis"):
@@ -217,7 +217,7 @@ def test_nothing_to_plot_and_nowhere_to_put_it_are_lines(tmp_path: Path) -> None
         curves.draw_runs([run_of(tmp_path / "empty", [])], tmp_path / "a.png")
     run = run_of(tmp_path / "a")
     for file in (tmp_path / "nowhere" / "a.png", tmp_path / "a.docx"):
-        with pytest.raises(InvalidInputError, match="cannot write the picture"):
+        with pytest.raises(InvalidInputError, match="cannot write the plot"):
             curves.draw_runs([run], file)
 
 
@@ -240,7 +240,7 @@ def test_an_outer_loop_shows_fitness_over_epochs_with_its_evaluations(tmp_path: 
     ]
     runs = [run_of(tmp_path / name, records, base=EpgRunConfig(num_actors=actors)) for name, actors in (("a", 1), ("b", 2))]
     curves.draw_runs(runs[:1], tmp_path / "a.png")
-    labels = ["fitness (return with the final policy)", "lives/s", "guidance (alpha)"]
+    labels = ["fitness (return with the final policy)", "lifetimes/s", "guidance (alpha)"]
     assert [axes.get_ylabel() for axes in drawn[0].axes] == labels
     assert {axes.get_xlabel() for axes in drawn[0].axes} == {"epochs"}
     points = "evaluation of phi itself, without guidance"

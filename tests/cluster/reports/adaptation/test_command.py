@@ -128,7 +128,7 @@ def test_the_same_adaptation_again_says_so_and_one_of_another_loss_is_refused(
     command = ["adapt", str(run), "--baseline", "none", "--seeds", "2", "--updates", "2", "--no-progress"]
     for times in (0, 1):
         assert main(command) == 0
-        assert capsys.readouterr().out.count("(again: it held the same settings)") == times
+        assert capsys.readouterr().out.count("(overwritten: it had the same settings)") == times
     (file,) = run.glob("adaptation-*.json")
     content = file.read_text()
     (run / LOSS_FILES["last"]).replace(run / LOSS_FILES["best"])  # as after some more epochs
