@@ -308,7 +308,7 @@ def test_a_corrupt_checkpoint_falls_back_and_says_so(tmp_path: Path, capsys: pyt
     assert main(["resume", str(run), "--steps", "9000", "--no-progress"]) == 0
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert f"corrupt checkpoint passed over: {newest.name} (tensors.safetensors does not match its checksum)" in error
+    assert f"corrupt checkpoint skipped: {newest.name} (tensors.safetensors does not match its checksum)" in error
     assert f"falling back to {older.name}" in error
     steps = [record["env_steps"] for record in read_metrics(run / "metrics.jsonl")]
     assert steps == sorted(steps)
@@ -354,7 +354,7 @@ def test_a_killed_run_resumes_from_its_newest_checkpoint(tmp_path: Path, capsys:
     with started(*ENDLESS, cwd=tmp_path) as process:
         wait_for(lambda: len(saved(run / "checkpoints")) > 1)
         assert main(["resume", str(run)]) == 2
-        assert f"is being driven by process {process.pid} on" in capsys.readouterr().err
+        assert f"is in use by process {process.pid} on" in capsys.readouterr().err
         process.kill()
     assert not (run / "summary.json").exists()
     newest = newest_step(run / "checkpoints")
