@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from learners.batch import Batch
+from learners.batch import Batch, NetworkInputs
 from learners.networks.agent import Agent, AgentOutput, Conditioning, NetworkConfig, SpaceSpec
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
@@ -126,25 +126,10 @@ class Outputs:
         )
 
 
-class Inputs(Protocol):
-    """What the network is given: a `Batch`, or rows picked from one."""
-
-    @property
-    def obs(self) -> Tensor: ...
-    @property
-    def is_first(self) -> Tensor: ...
-    @property
-    def previous_action(self) -> Tensor: ...
-    @property
-    def previous_reward(self) -> Tensor: ...
-    @property
-    def initial_state(self) -> tuple[Tensor, ...]: ...
-
-
-def answer(agent: Agent, arrays: dict[str, Tensor], to: Inputs, precision: Precision) -> AgentOutput:
+def answer(agent: Agent, arrays: dict[str, Tensor], inputs: NetworkInputs, precision: Precision) -> AgentOutput:
     """Run the network. Gradient: flows to `arrays`."""
-    given = (to.obs, to.is_first, to.previous_action, to.previous_reward, to.initial_state)
-    with torch.autocast(to.obs.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+    given = (inputs.obs, inputs.is_first, inputs.previous_action, inputs.previous_reward, inputs.initial_state)
+    with torch.autocast(inputs.obs.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         found: AgentOutput = functional_call(agent, arrays, given, tie_weights=False)  # no two names share a parameter
     return found
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,23 +24,30 @@ from learners.trajectory import Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class NetworkInputs:
+    """The arguments of the network: observations, what came before them, and the recurrent state before the first row."""
+
+    obs: Shaped[Tensor, "T B *O"]
+    is_first: Bool[Tensor, "T B"]
+    previous_action: Shaped[Tensor, "T B *A"]
+    previous_reward: Float32[Tensor, "T B"]
+    initial_state: tuple[Float[Tensor, "B H"], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(NetworkInputs):
     """The learner's input: `Trajectory`'s fields as tensors, frames stacked, previous action and reward laid out in time.
 
+    The network's inputs have T + 1 rows, everything else T.
     Of what a network takes, rows that nobody uses (`unused_rows`, and the actions of resets) are finite: zero in place of NaN and infinity.
     `weight` is 1 where step t is experience and 0 at the reset rows of next-step autoreset (see `learners.trajectory`).
     """
 
-    obs: Shaped[Tensor, "T+1 B *O"]
-    is_first: Bool[Tensor, "T+1 B"]
     action: Shaped[Tensor, "T B *A"]
     reward: Float32[Tensor, "T B"]
     terminated: Bool[Tensor, "T B"]
     weight: Float32[Tensor, "T B"]
     behaviour_log_prob: Float32[Tensor, "T B"]
-    previous_action: Shaped[Tensor, "T+1 B *A"]
-    previous_reward: Float32[Tensor, "T+1 B"]
-    initial_state: tuple[Float[Tensor, "B H"], ...]
     env_steps: int
 
     @property
@@ -49,20 +57,9 @@ class Batch:
 
     def columns(self, which: slice) -> Batch:
         """The unrolls of some of the environments, as views."""
-        is_first = self.is_first[:, which]
-        return Batch(
-            obs=self.obs[:, which],
-            is_first=is_first,
-            action=self.action[:, which],
-            reward=self.reward[:, which],
-            terminated=self.terminated[:, which],
-            weight=self.weight[:, which],
-            behaviour_log_prob=self.behaviour_log_prob[:, which],
-            previous_action=self.previous_action[:, which],
-            previous_reward=self.previous_reward[:, which],
-            initial_state=tuple(state[which] for state in self.initial_state),
-            env_steps=int(self.weight[:, which].sum()),
-        )
+        steps: dict[str, Any] = {name: it[:, which] for name, it in vars(self).items() if isinstance(it, Tensor)}
+        states = tuple(state[which] for state in self.initial_state)
+        return Batch(**steps, initial_state=states, env_steps=int(steps["weight"].sum()))
 
 
 def unused_rows(is_first: Bool[np.ndarray, "T+1 B"], terminated: Bool[np.ndarray, "T B"]) -> Bool[np.ndarray, "T+1 B"]:

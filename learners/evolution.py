@@ -101,11 +101,6 @@ def init(config: EvolutionConfig, phi: Float[np.ndarray, " P"]) -> OuterState:
     )
 
 
-def num_noises(config: EvolutionConfig, num_vectors: int) -> int:
-    """How many noise vectors V vectors are made of."""
-    return num_vectors // 2 if config.antithetic else num_vectors
-
-
 def noise(run_seed: int, epoch: int, index: int, size: int) -> Float[np.ndarray, " P"]:
     """Return noise vector `index` of an epoch: that of pair `index` where vectors come in pairs; float32."""
     rng = np.random.default_rng(np.random.SeedSequence(run_seed, spawn_key=(NOISE_KEY, epoch, index)))

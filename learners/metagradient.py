@@ -49,7 +49,7 @@ from learners.ops.optimisers import OptimiserState
 from learners.ops.step_derivative import pull_back, push_forward
 from learners.ops.vtrace import VTrace
 from learners.ops.vtrace_derivatives import Clips, vtrace_with_derivatives
-from learners.vtrace_loss import ImpalaConfig, loss_terms, scalars, targets
+from learners.vtrace_loss import ImpalaConfig, loss_terms, targets, vtrace_inputs
 
 Tensors = dict[str, Tensor]
 
@@ -156,8 +156,7 @@ def update(agent: Agent, config: MetaGradient, state: MetaState, batch: Batch, t
 
     inner = tuned(config, logits)
     target, cotangents = _targets_and_cotangents(found, batch, inner, config.eta)
-    terms = loss_terms(found, target, batch, inner)
-    total = terms.total
+    total, terms = loss_terms(found, target, batch, inner)
     if found.outer_value is not None:
         total = total + config.learner.baseline_cost * value_loss(found.outer_value[:-1], outer_target.value_target, batch.weight)
     keeps_trace = config.meta.derivative == "vjp"
@@ -179,7 +178,8 @@ def update(agent: Agent, config: MetaGradient, state: MetaState, batch: Batch, t
         optimiser=meta_optimiser,
         pending=_trace(config, state.pending, pending, by_network) if keeps_trace else pending,
     )
-    return next_state, scalars(terms, norm, rate) | watched | _eta_by_name(config, logits)
+    step = {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)}
+    return next_state, terms | step | watched | _eta_by_name(config, logits)
 
 
 def outer_objective(found: Outputs, advantage: Tensor, batch: Batch, config: MetaGradient) -> Tensor:
@@ -223,21 +223,17 @@ def _answers(found: Outputs) -> Tensor:
 
 def _targets_and_cotangents(found: Outputs, batch: Batch, inner: ImpalaConfig, eta: tuple[str, ...]) -> tuple[VTrace, Tensor]:
     """V-trace at the tuned return, and dc/deta [M, 3, T, B]. Gradient: none."""
-    value = found.value.detach()
+    inputs = vtrace_inputs(found, batch, inner)
     derivatives = vtrace_with_derivatives(
-        log_rho_t=found.log_prob.detach() - batch.behaviour_log_prob,
-        reward_t=actor_critic.scaled_rewards(batch.reward, inner.reward_scale, inner.reward_clip),
-        continues_t=(~batch.terminated).to(value.dtype),
-        value_t=value[:-1],
-        value_tp1=value[1:],
-        weight_t=batch.weight,
+        **inputs,
+        continues_t=(~batch.terminated).to(found.value.dtype),
         gamma=inner.gamma,
         lambda_=inner.lambda_,
         clips=Clips(rho=inner.clip_rho, c=inner.clip_c, pg_rho=inner.clip_pg_rho, leak_rho=inner.leak_rho, leak_c=inner.leak_c),
         by=return_parameters(eta),
     )
     costs = Costs(policy=inner.policy_cost, baseline=inner.baseline_cost, entropy=inner.entropy_cost)
-    return derivatives.targets, cotangent_derivatives(eta, derivatives, costs, value[:-1], batch.weight)
+    return derivatives.targets, cotangent_derivatives(eta, derivatives, costs, inputs["value_t"], batch.weight)
 
 
 def _trace(config: MetaGradient, before: PendingUpdate | Trace | None, made: PendingUpdate, by_network: list[Tensors]) -> Trace:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from learners.actor_critic import LearnerState, Precision, answer, network_arrays, scaled_rewards
-from learners.batch import Batch
+from learners.batch import Batch, NetworkInputs
 from learners.networks.agent import Agent
 from learners.ops.gae import gae
 from learners.ops.masks import cleared
@@ -63,20 +63,15 @@ class RewardScale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class Rows(NetworkInputs):
     """What minibatches are picked from, [T, N, ...]; without a core T is 1 and N is all steps."""
 
-    obs: Tensor
-    is_first: Tensor
-    previous_action: Tensor
-    previous_reward: Tensor
     action: Tensor
     log_prob: Tensor
     advantage: Tensor
     value: Tensor
     target: Tensor
     weight: Tensor
-    initial_state: tuple[Tensor, ...]
 
     @property
     def size(self) -> int:

@@ -39,7 +39,7 @@ from learners import actor_critic
 from learners.actor_critic import LearnerState, Precision
 from learners.algorithm import Progress
 from learners.batch import batch_of
-from learners.compiled import blank, machine_code
+from learners.compiled import Compiled, blank
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.on_policy import RewardScale, Rows, judged
 from learners.ops import optimisers
@@ -208,8 +208,9 @@ def passes(
         watched.append(torch.stack(seen))
         if learner.target_kl is not None and float(watched[-1][:, _KL].mean()) > learner.target_kl:
             break
-    after = replace(state, params=unflatten(vector, params), optimiser=optimisers.unflattened(optimiser, params))
-    return after, torch.stack(watched)
+    # a compiled step returns its number of steps as a tensor
+    optimiser = optimisers.unflattened(replace(optimiser, step=int(optimiser.step)), params)
+    return replace(state, params=unflatten(vector, params), optimiser=optimiser), torch.stack(watched)
 
 
 Tensors = dict[str, Tensor]
@@ -231,40 +232,7 @@ def _step(agent: Agent, config: LearnerConfig, *, is_compiled: bool) -> Step:
         moved, optimiser = optimisers.apply(config.optimiser, optimiser, {"all": vector}, clipped, rate)
         return moved["all"], optimiser, torch.stack([*(one.detach() for one in watched), norm])
 
-    return _compiled(step) if is_compiled else step
-
-
-def _compiled(step: Step) -> Step:
-    """The same as machine code, compiled for each shape of minibatch at the first of that shape."""
-    codes: dict[torch.Size, Callable[..., tuple[Tensor, ...]]] = {}
-
-    def compiled(
-        buffers: Tensors, vector: Tensor, optimiser: OptimiserState, rate: float | Tensor, rows: Rows
-    ) -> tuple[Tensor, OptimiserState, Tensor]:
-        def flat(numbers: Tensor, vector: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-            rate, count = numbers.unbind()
-            before, given = _moments(optimiser, rest, count), dict(zip(buffers, rest[num_moments:]))
-            vector, after, watched = step(given, vector, before, rate, Rows.of(rest[num_moments + len(buffers) :]))
-            return vector, *after.second_moment.values(), *after.first_moment.values(), watched
-
-        moments = [*optimiser.second_moment.values(), *optimiser.first_moment.values()]
-        num_moments = len(moments)
-        # what changes from step to step travels as tensors: a number would be compiled in
-        numbers = torch.tensor([rate, optimiser.step], dtype=torch.float64, device=vector.device)
-        inputs = [numbers, vector, *moments, *buffers.values(), *rows.steps()]
-        if rows.weight.shape not in codes:
-            codes[rows.weight.shape] = machine_code(flat, inputs)
-        with torch.no_grad():
-            vector, *moments, watched = codes[rows.weight.shape](*inputs)
-        return vector, _moments(optimiser, moments, optimiser.step + 1), watched
-
-    return compiled
-
-
-def _moments(like: OptimiserState, moments: Sequence[Tensor], step: int | Tensor) -> OptimiserState:
-    return OptimiserState(
-        second_moment={"all": moments[0]}, first_moment={"all": moments[1]} if like.first_moment else {}, step=step
-    )
+    return Compiled(step) if is_compiled else step
 
 
 def prepare(agent: Agent, config: Any, state: State) -> None:

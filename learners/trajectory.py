@@ -73,23 +73,6 @@ class Trajectory:
         """Environment steps in this unroll: every step but the resets. The one place where steps are counted."""
         return int(self.reward.size - np.count_nonzero(self.is_first[1:]))
 
-    def validate(self) -> None:
-        """Check shapes and types against each other; called at process borders only.
-
-        Raises:
-            ValueError: names the field, its shape and what it should have been.
-        """
-        length, num_envs = self.reward.shape
-        rows = {"obs": length + 1, "is_first": length + 1, "action": length, "terminated": length, "truncated": length}
-        rows["behaviour_log_prob"] = length
-        for name, num_rows in rows.items():
-            shape = getattr(self, name).shape
-            if shape[:2] != (num_rows, num_envs):
-                raise ValueError(f"trajectory field {name} has shape {shape}, expected to start with {(num_rows, num_envs)}")
-        for state in (*self.initial_state, self.previous_reward, self.previous_action):
-            if state.shape[0] != num_envs:
-                raise ValueError(f"trajectory state has shape {state.shape}, expected {num_envs} rows")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:

@@ -155,7 +155,7 @@ class Adapt:
         from cluster.reports.adaptation.plot import draw
 
         life = config.life
-        lives = [one for chunk in chunks for one in chunk.lives]
+        lives = [one for chunk in chunks for one in chunk.policies]
         groups = make_groups(lives, num_updates=life.num_updates, update_every=life.update_every)
         comparisons = compare(groups)
         plot = file.with_suffix(".png")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from actors.chunks import LifeRunner, LifeSetup, spaces_of
+from actors.chunks import LifetimeCollector, LifetimeSetup, spaces_of
 from actors.messages import Collector
 from cluster import overrides
 from cluster.algorithms import find
@@ -47,8 +47,10 @@ EPOCH = "epoch"
 def make_collector(config: EpgRunConfig, actor: int) -> Collector:
     """What collects for any actor: its work says everything else."""
     keep_freed_memory()
-    setup = LifeSetup(family=config.family, run_seed=config.seed, life=config.life, loss=config.loss, evolution=config.evolution)
-    return LifeRunner(setup)
+    setup = LifetimeSetup(
+        family=config.family, run_seed=config.seed, life=config.life, loss=config.loss, evolution=config.evolution
+    )
+    return LifetimeCollector(setup)
 
 
 def check_lifetimes(config: EpgRunConfig, is_local: bool) -> None:

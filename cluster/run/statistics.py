@@ -103,7 +103,7 @@ class Statistics:
     def judged_return(self) -> float | None:
         """What a goal is held against: the mean return, or that of the last 100 settled episodes where it is lower.
 
-        The first episodes to end are the short ones, whose mean may be far from the policy's (see `actors.settled`). None before 100
+        The first episodes to end are the short ones, whose mean may be far from the policy's (see `actors.episodes`). None before 100
         are settled.
         """
         if len(self._settled) < WINDOW or self.mean_return is None:

@@ -15,7 +15,7 @@ Letters: L lives, M steps of an update, N rows of the buffer, B rows of a miniba
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
@@ -146,17 +146,24 @@ class IsFinite:
     gradient: np.ndarray
 
 
+MinibatchLoss = Callable[[Mapping[str, Tensor], Int[Tensor, "L B"]], Float[Tensor, " L"]]
+"""Each lifetime's loss, of its parameters and of the indices of a minibatch's rows among the newest. Gradient: flows to the parameters."""
+
+
 class Objective(Protocol):
-    """What the lives minimise."""
+    """What the inner loop minimises."""
 
     has_value: bool
     """Whether it trains a value network."""
 
-    def begin(self, update: Update, parameters: Mapping[str, Tensor], policy: Policies) -> None:
-        """Prepare what stays the same over an update's minibatches; `parameters` are those that the steps were taken with."""
+    def begin(self, update: Update, parameters: Mapping[str, Tensor], policies: Policies) -> MinibatchLoss:
+        """Return the loss of an update's minibatches; what stays the same over them is computed here, without gradient.
 
-    def loss(self, parameters: Mapping[str, Tensor], rows: Int[Tensor, "L B"]) -> Float[Tensor, " L"]:
-        """Return each life's loss on these of the newest rows. Gradient: flows to the parameters."""
+        Args:
+            update: the buffer, with the newest steps in it.
+            parameters: those that the steps were taken with.
+            policies: the networks as functions of their parameters.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,10 +278,10 @@ class Lives:
                 moments=self._moments,
                 memory=self._memory,
             )
-            self._objective.begin(update, self._layout.views(self._rows), self._policies)
+            loss = self._objective.begin(update, self._layout.views(self._rows), self._policies)
         for rows in torch.split(order, self.config.minibatch_rows, dim=1):
             leaves = {name: view.detach().requires_grad_() for name, view in self._layout.views(self._rows).items()}
-            losses = self._objective.loss(leaves, rows)
+            losses = loss(leaves, rows)
             grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
             self._adam(self._layout.rows(dict(zip(leaves, grads, strict=True))))
         self._take_up()

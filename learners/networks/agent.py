@@ -18,6 +18,7 @@ M meta-parameters.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -205,20 +206,9 @@ def _one_hot(action: Tensor, num_actions: int) -> Tensor:
     return action.unsqueeze(-1) == torch.arange(num_actions, device=action.device)
 
 
-def _full_precision(device: str) -> torch.autocast | _NoContext:
+def _full_precision(device: str) -> AbstractContextManager[object]:
     """Leave autocast, where it is on."""
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NO_CONTEXT
-
-
-class _NoContext:
-    """A context that does nothing and costs nothing: acting enters it at every step."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-_NO_CONTEXT = _NoContext()
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def _core(num_inputs: int, config: NetworkConfig) -> LSTM | GRU | None:

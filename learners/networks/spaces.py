@@ -61,11 +61,6 @@ class SpaceSpec:
         """Shape of one action."""
         return () if self.is_discrete else (self.action_size,)
 
-    @property
-    def num_params(self) -> int:
-        """P, the number of distribution parameters: logits, or means and log standard deviations."""
-        return self.num_actions if self.is_discrete else 2 * self.action_size
-
     @staticmethod
     def of(env: Any) -> SpaceSpec:
         """Read the spec of a batched environment from its single spaces and its frame stack.

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.fresh_policies import AdaptedLife, Learner
-from actors.life_experience import LivedEpisode
+from actors.fresh_policies import AdaptedPolicy, Learner
+from actors.inner_loop_buffer import InnerEpisode
 from cluster.reports.bootstrap import Estimate, mean_estimate, mean_intervals, share_estimate
 from envs.task import Split
 
@@ -64,13 +64,13 @@ class Group:
 
     learner: Learner
     split: Split
-    lives: tuple[AdaptedLife, ...]
+    lives: tuple[AdaptedPolicy, ...]
     num_steps: int
     fitness: Estimate
     curve: Curve | None
 
     @property
-    def not_finite(self) -> tuple[AdaptedLife, ...]:
+    def not_finite(self) -> tuple[AdaptedPolicy, ...]:
         """The lifetimes in which something was NaN or infinite."""
         return tuple(life for life in self.lives if life.not_finite is not None)
 
@@ -92,9 +92,9 @@ class Comparison:
     num_tasks: int
 
 
-def make_groups(lives: Sequence[AdaptedLife], *, num_updates: int, update_every: int) -> list[Group]:
+def make_groups(lives: Sequence[AdaptedPolicy], *, num_updates: int, update_every: int) -> list[Group]:
     """Group lifetimes by learner and split, in order of first appearance."""
-    members: dict[tuple[Split, Learner], list[AdaptedLife]] = {}
+    members: dict[tuple[Split, Learner], list[AdaptedPolicy]] = {}
     for life in lives:
         members.setdefault((life.split, life.learner), []).append(life)
     points = grid(num_updates) * update_every
@@ -102,7 +102,7 @@ def make_groups(lives: Sequence[AdaptedLife], *, num_updates: int, update_every:
         Group(
             learner=learner,
             split=split,
-            lives=tuple(sorted(of_group, key=lambda life: life.life)),
+            lives=tuple(sorted(of_group, key=lambda life: life.number)),
             num_steps=num_updates * update_every,
             fitness=_estimate([life.fitness for life in of_group]),
             curve=make_curve([life.episodes for life in of_group], points),
@@ -144,7 +144,7 @@ def grid(num_updates: int) -> np.ndarray:
     return np.unique(np.ceil(np.arange(1, size + 1) * num_updates / size).astype(np.int64))
 
 
-def on_grid(episodes: Sequence[LivedEpisode], points: np.ndarray) -> np.ndarray:
+def on_grid(episodes: Sequence[InnerEpisode], points: np.ndarray) -> np.ndarray:
     """Return the value of one lifetime at each grid point, NaN before its first episode ended: [G]."""
     values, newest = np.full(points.size, np.nan), np.nan
     ends = np.array([episode.end_step for episode in episodes])
@@ -157,7 +157,7 @@ def on_grid(episodes: Sequence[LivedEpisode], points: np.ndarray) -> np.ndarray:
     return values
 
 
-def make_curve(lives: Sequence[Sequence[LivedEpisode]], points: np.ndarray) -> Curve | None:
+def make_curve(lives: Sequence[Sequence[InnerEpisode]], points: np.ndarray) -> Curve | None:
     """Return mean and interval over lifetimes, from the first grid point where all have a value; None where no episode ended.
 
     A lifetime with a return that is not finite is left out.

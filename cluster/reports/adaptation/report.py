@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from actors.chunks import NotFinite
-from actors.fresh_policies import AdaptedLife
+from actors.fresh_policies import AdaptedPolicy
 from cluster.reports.adaptation.figures import Comparison, Curve, Group
 from cluster.reports.adaptation.plot import NAMES, SIDES
 from cluster.reports.bootstrap import Estimate
@@ -70,7 +70,7 @@ def warnings(groups: Sequence[Group], cut_episodes: int, life: LifeConfig) -> li
     """
     lines = []
     for group in groups:
-        bad = [NotFinite(life=one.life, what=one.not_finite, task=str(one.task)) for one in group.not_finite if one.not_finite]
+        bad = [NotFinite(life=one.number, what=one.not_finite, task=str(one.task)) for one in group.not_finite if one.not_finite]
         if bad:
             name = f"{NAMES[group.learner]}, {SIDES[group.split]}"
             what = f"{name}: {len(bad)} of {len(group.lives)} lifetimes are not finite ({in_words(bad)})"
@@ -109,11 +109,11 @@ def content(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> dict[
     }
 
 
-def _life(life: AdaptedLife) -> dict[str, Any]:
+def _life(life: AdaptedPolicy) -> dict[str, Any]:
     return {
         "tasks": life.split,
         "trained_by": life.learner,
-        "life": life.life,
+        "life": life.number,
         "task": dict(life.task.params),
         "fitness": _finite(life.fitness),
         "not_finite": life.not_finite,

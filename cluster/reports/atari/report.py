@@ -21,9 +21,9 @@ from cluster.reports.atari.evaluation import Evaluation, newest
 from cluster.reports.atari.scores import Aggregate, aggregate
 from cluster.store.run_directory import open_run, read_json
 from envs.atari.families import ATARI_FAMILIES
-from envs.atari.games import GAMES, SUFFIX_STICKY, human_normalised
+from envs.atari.games import GAMES, IMPALA, SUFFIX_STICKY, human_normalised
 from envs.atari.protocols import ACTION_REPEAT, PROTOCOLS
-from envs.atari.published import GAMMA_BARS, IMPALA, METAGRADIENT_MEDIANS
+from envs.atari.published import GAMMA_BARS, METAGRADIENT_MEDIANS
 from envs.errors import InvalidInputError
 
 PUBLISHED_FRAMES = 200_000_000

@@ -14,8 +14,8 @@ from rich.table import Table as RichTable
 from cluster.reports.atari.report import Cell, Report, episodes, evaluate_command, frames, span
 from cluster.reports.bootstrap import Estimate
 from cluster.store.run_directory import write_json
-from envs.atari.games import GAMES, human_normalised
-from envs.atari.published import GAMMA_BARS, IMPALA
+from envs.atari.games import GAMES, IMPALA, human_normalised
+from envs.atari.published import GAMMA_BARS
 
 SCALE = "percent of the human score: a random policy has 0, the human tester 100"
 NOTHING = "-"

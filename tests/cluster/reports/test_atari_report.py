@@ -13,8 +13,8 @@ from cluster.overrides import to_tree
 from cluster.reports.atari import tables
 from cluster.reports.atari.evaluation import Evaluation, GameScore, newest, write
 from cluster.reports.atari.report import Cell, Report, Row, make_report, read_run
-from envs.atari.games import GAMES, SCORES
-from envs.atari.published import IMPALA, METAGRADIENT_MEDIANS
+from envs.atari.games import GAMES, IMPALA, SCORES
+from envs.atari.published import METAGRADIENT_MEDIANS
 from envs.errors import InvalidInputError
 
 

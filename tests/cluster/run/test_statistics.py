@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.episodes import SettledReturns
 from actors.messages import UnrollReport, Work
-from actors.settled import SettledReturns
 from cluster.backends.base import LearnReport
 from cluster.config import EpgRunConfig, RunConfig
 from cluster.run.schedule import Call, Done, RoundOver

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.fresh_policies import AdaptedLife, Learner
-from actors.life_experience import LivedEpisode
+from actors.fresh_policies import AdaptedPolicy, Learner
+from actors.inner_loop_buffer import InnerEpisode
 from cluster.reports.adaptation.figures import MAX_GRID, Group, compare, grid, make_curve, make_groups, on_grid
 from cluster.reports.adaptation.plot import draw, name_of
 from cluster.reports.adaptation.report import content, is_failed, warnings
@@ -21,16 +21,16 @@ from learners.learned_loss.inner_loop import LifeConfig
 NAN = float("nan")
 
 
-def episodes(*ends_and_returns: tuple[int, float]) -> tuple[LivedEpisode, ...]:
-    return tuple(LivedEpisode(life=0, end_step=end, episode_return=value, length=1) for end, value in ends_and_returns)
+def episodes(*ends_and_returns: tuple[int, float]) -> tuple[InnerEpisode, ...]:
+    return tuple(InnerEpisode(lifetime=0, end_step=end, episode_return=value, length=1) for end, value in ends_and_returns)
 
 
-def life(number: int, fitness: float, *, learner: Learner = "learned", split: Split = "test", ends: int = 4) -> AdaptedLife:
+def life(number: int, fitness: float, *, learner: Learner = "learned", split: Split = "test", ends: int = 4) -> AdaptedPolicy:
     lived = episodes(*((16 * k, fitness - 4 + k) for k in range(1, ends + 1)))
-    return AdaptedLife(learner=learner, split=split, life=number, task=Task(family="x"), fitness=fitness, episodes=lived)
+    return AdaptedPolicy(learner=learner, split=split, number=number, task=Task(family="x"), fitness=fitness, episodes=lived)
 
 
-def groups_of(lives: list[AdaptedLife]) -> list[Group]:
+def groups_of(lives: list[AdaptedPolicy]) -> list[Group]:
     return make_groups(lives, num_updates=8, update_every=8)
 
 
@@ -111,7 +111,7 @@ def test_lives_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: f
         pytest.approx(np.mean([2, 4, 5, 6])),
         pytest.approx(np.mean([0, 1, 3, 4])),
     )
-    assert [[one.life for one in group.not_finite] for group in groups] == [[1], [2, 3]]
+    assert [[one.number for one in group.not_finite] for group in groups] == [[1], [2, 3]]
     assert learned.curve is not None and ppo.curve is not None
     assert (learned.curve.num_lives, ppo.curve.num_lives) == (5, 4)
     assert np.isfinite(ppo.curve.mean).all()

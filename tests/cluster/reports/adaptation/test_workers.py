@@ -35,7 +35,7 @@ def test_a_life_is_the_same_bit_for_bit_for_any_number_of_actors() -> None:
         num_actors: [
             life
             for chunk in adapt_all(setup, chunks(), num_actors=num_actors, on_progress=told[num_actors].append)
-            for life in chunk.lives
+            for life in chunk.policies
         ]
         for num_actors in told
     }
@@ -48,12 +48,12 @@ def test_a_life_is_the_same_bit_for_bit_for_any_number_of_actors() -> None:
 
 def test_both_learn_the_same_tasks_and_no_two_lives_of_a_side_are_alike() -> None:
     setup = setup_for("hopper-dynamics")
-    lived = [life for chunk in chunks() for life in adapt(setup, chunk).lives]
+    lived = [life for chunk in chunks() for life in adapt(setup, chunk).policies]
     learned, ppo = ([life for life in lived if life.learner == one] for one in ("learned", "ppo"))
-    assert [(life.life, life.task) for life in learned] == [(life.life, life.task) for life in ppo]
+    assert [(life.number, life.task) for life in learned] == [(life.number, life.task) for life in ppo]
     assert len({life.task for life in learned}) == 5
     train = adapt(setup, AdaptationChunk(learner="ppo", split="train", first=0, count=5))
-    assert not {life.task for life in train.lives} & {life.task for life in learned}
+    assert not {life.task for life in train.policies} & {life.task for life in learned}
     assert {life.fitness for life in learned}.isdisjoint(life.fitness for life in ppo)
 
 
@@ -62,7 +62,7 @@ def test_each_side_has_its_own_tasks() -> None:
     sides = {
         side: [
             life.task.number("goal_x")
-            for life in adapt(setup, AdaptationChunk(learner="ppo", split=side, first=0, count=6)).lives
+            for life in adapt(setup, AdaptationChunk(learner="ppo", split=side, first=0, count=6)).policies
         ]
         for side in SPLITS
     }
@@ -74,7 +74,7 @@ def test_starts_and_noise_are_shared() -> None:
     setup = setup_for("hopper-dynamics")
     still = replace(setup, life=replace(LIFE, learning_rate=1e-12), baseline=replace(BASELINE, learning_rate=1e-12, passes=1))
     learned, ppo = (adapt(still, AdaptationChunk(learner=one, split="test", first=0, count=3)) for one in ("learned", "ppo"))
-    for one, other in zip(learned.lives, ppo.lives, strict=True):
+    for one, other in zip(learned.policies, ppo.policies, strict=True):
         assert [(episode.end_step, episode.length) for episode in one.episodes] == [
             (episode.end_step, episode.length) for episode in other.episodes
         ]
@@ -91,7 +91,7 @@ def test_a_life_does_not_hang_on_how_many_there_are() -> None:
         [
             life
             for chunk in adapt_all(setup, chunks_for("ppo", "test", n, 2), num_actors=1, on_progress=len_of)
-            for life in chunk.lives
+            for life in chunk.policies
         ]
         for n in (2, 4)
     )

@@ -11,8 +11,7 @@ import torch
 from oracles import td_metagradient as oracle
 from oracles.unrolls import Unroll, unroll
 
-from envs.classic.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess, Walk
-from learners.td_metagradient import (
+from benchmarks.td_metagradient import (
     EtaName,
     History,
     Steps,
@@ -28,6 +27,7 @@ from learners.td_metagradient import (
     td_update,
     update,
 )
+from envs.classic.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess, Walk
 
 NUM_STATES = 6
 CONFIGS = [
