@@ -82,7 +82,8 @@ def in_a_process(family: str, num_lives: int, num_updates: int, seed: int) -> di
     command = [sys.executable, __file__, "--child", "--family", family, "--updates", str(num_updates)]
     command += ["--lives", str(num_lives), "--seed", str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return child_json(command, env=environment)
+    timings: dict[str, float] = child_json(command, env=environment)
+    return timings
 
 
 def main() -> None:
