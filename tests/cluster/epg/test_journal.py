@@ -64,7 +64,7 @@ def test_phi_is_rebuilt_from_the_journal_alone(tmp_path: Path) -> None:
 
 
 def test_records_come_in_the_order_that_the_page_says(path: Path) -> None:
-    names = [type(record).__name__.removesuffix("Record").lower() for record in read(path)]
+    names = [type(record).__name__.removesuffix("Record").removesuffix("Result").lower() for record in read(path)]
     assert names[0] == "run"
     assert names[1:7] == ["epoch", *["chunk"] * 4, "update"]
     assert names[7:15] == ["epoch", *["chunk"] * 6, "update"]  # with an evaluation of two chunks
