@@ -249,7 +249,7 @@ def test_a_run_that_never_began_leaves_nothing(
 
 def test_an_existing_run_is_not_overwritten(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--out", str(finished)]) == 2
-    assert f"`metaray resume {finished}` goes on with it" in capsys.readouterr().err
+    assert f"`metaray resume {finished}` continues it" in capsys.readouterr().err
 
 
 def test_evaluation_is_the_same_twice_and_writes_its_episodes(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,8 +264,15 @@ def test_evaluation_is_the_same_twice_and_writes_its_episodes(finished: Path, ca
     untrained = json.loads((finished / "evaluation-train-s0-greedy-untrained-episodes-20.json").read_text())
     assert untrained["env_steps"] == 0 < contents[0]["env_steps"]
     out = capsys.readouterr().out
-    assert "mean over 70 episodes; 95 % interval" in out and "70 episodes of 1 task" in out
+    assert "mean over 70 episodes; 95 % interval" in out and "episodes 70 of 1 task" in out
     assert out.count("(overwritten: it had the same settings)") == 1
+
+
+def test_a_run_of_ppo_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", "ppo", "--preset", "cartpole", "--local", "--steps", "2000", "--out", run, "--no-progress"]) == 0
+    assert main(["evaluate", run, "--episodes", "4"]) == 0
+    assert "episodes 4 of 1 task" in capsys.readouterr().out
 
 
 def test_results_of_other_settings_stand_beside_one_another_or_are_refused(
