@@ -1,11 +1,11 @@
-"""Where policies adapt: N tasks side by side, unrolled before and after each inner step, all environments of all tasks in one batch.
+"""Adaptation to tasks: N tasks side by side, unrolled before and after each inner step, all environments of all tasks in one batch.
 
     theta --stack--> unroll 0 --adapt--> theta'_i --> unroll 1 --adapt--> ... --> unroll K         N tasks x E environments, T steps each
 
-Every unroll begins with the first step of an episode, in the same tasks. The payload is the K + 1 trajectories, in order. What a unit comes
-to is a pure function of (spec, config, work, weights): tasks, resets and actions are drawn from the seed tree by (run, round, unit), so it
-does not matter who does it, when, or how often. How a round is cut into units belongs to the run, since the rounding of batched products
-may depend on how many tasks stand side by side.
+Every unroll begins with the first step of an episode, in the same tasks. The payload is the K + 1 trajectories, in order. The result of a
+unit is a pure function of (spec, config, work, weights): tasks, resets and actions are drawn from the seed tree by (run, round, unit), so
+it does not matter where, when or how often it is computed. How a round is cut into units belongs to the run, since the rounding of batched
+products may depend on how many tasks stand side by side.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from actors.messages import UnrollReport, Work
 from actors.policy import Policy, State
+from actors.unroll import EnvLoop, unroll
 from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks
 from envs.family import TaskFamily
@@ -36,7 +37,7 @@ Adapt = Callable[[Agent, Any, Mapping[str, Tensor], Sequence[Trajectory]], Mappi
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationSpec:
-    """What a collector is made of.
+    """Settings of an adaptation collector.
 
     Attributes:
         num_tasks: N, tasks of a unit of work.
@@ -63,9 +64,9 @@ class StackedPolicy(Policy):
         """The network's skeleton."""
         return self._agent
 
-    def take(self, arrays: Mapping[str, Tensor]) -> None:
-        """Act with `arrays`, the tasks along their first axis, from now on."""
-        self._stack = arrays
+    def take(self, arrays: Mapping[str, Tensor], version: int) -> None:
+        """Act with `arrays`, the tasks along their first axis, from now on; they come of weights of this version."""
+        self._stack, self.version = arrays, version
 
     def _params(
         self, obs: Tensor, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor, state: State
@@ -135,18 +136,18 @@ class AdaptationCollector:
         self._family, self._spec, self._adapt, self._config = family, spec, adapt, config
         tasks = sample_tasks(family, 1, np.random.default_rng(0)) * (spec.num_tasks * spec.envs_per_task)
         self._env: BatchedEnv = make_env(family, tasks, num_threads=spec.env_threads)
-        self._checked = CheckedEnv(self._env, family.name)
+        self._loop = EnvLoop(CheckedEnv(self._env, family.name))
         self._policy = StackedPolicy(SpaceSpec.of(self._env), network, self._env.single_action_space)
 
     def collect(self, work: Work, weights: Snapshot) -> tuple[UnrollReport, tuple[Trajectory, ...]]:
         """Adapt to the tasks of a unit of work; return its report and its K + 1 trajectories.
 
-        What an evaluation takes is no step of training, and is counted by a name of its own.
+        The environment steps of an evaluation are no training steps and have a counter of their own.
         """
         started, draws = time.perf_counter(), _Draws(run_seed=self._spec.run_seed, work=work)
         tasks = draws.tasks(self._family, self._spec.num_tasks)
         for slot in range(self._env.num_envs):
-            self._checked.assign(slot, tasks[slot // self._spec.envs_per_task])
+            self._loop.env.assign(slot, tasks[slot // self._spec.envs_per_task])
         arrays = arrays_to_parameters(weights.arrays)
         trajectories = [self._unroll(stacked(arrays, self._spec.num_tasks), weights.version, draws, 0)]
         for step in range(1, self._spec.num_steps + 1):
@@ -156,46 +157,28 @@ class AdaptationCollector:
 
     def _unroll(self, arrays: Mapping[str, Tensor], version: int, draws: _Draws, step: int) -> Trajectory:
         """Act for T steps from new episodes on."""
-        env, policy, length = self._checked, self._policy, self._spec.unroll_length
-        policy.take(arrays)
-        policy.seed(draws.seed(Stream.ACTIONS, step))
-        obs, is_first = env.reset(seed=draws.seed(Stream.RESETS, step)), np.ones(env.num_envs, dtype=bool)
-        action, reward = policy.no_action(env.num_envs), np.zeros(env.num_envs, dtype=np.float32)
-        history, before = policy.frame_history(obs), (action, reward)
-        buffers = policy.buffers(length, self._env)
-        for t in range(length):
-            action, log_prob, _ = policy.act(obs, is_first, action, reward, ())
-            buffers.before_step(t, obs, is_first, action, log_prob)
-            obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
-            is_first, reward = info["is_first"], step_reward.astype(np.float32)
-            buffers.after_step(t, reward, terminated, truncated)
-        buffers.last(obs, is_first)
-        return buffers.trajectory(
-            history=history,
-            previous_action=before[0],
-            previous_reward=before[1],
-            initial_state=(),
-            policy_version=version,
-            tasks=tuple(self._env.tasks),
-        )
+        self._policy.take(arrays, version)
+        self._policy.seed(draws.seed(Stream.ACTIONS, step))
+        self._loop.reset(self._policy, draws.seed(Stream.RESETS, step))
+        return unroll(self._policy, self._loop, self._spec.unroll_length)
 
     def _report(self, work: Work, trajectories: Sequence[Trajectory], started: float) -> UnrollReport:
         """The returns before the first inner step and after the last; the run's episodes are those after it."""
-        stages = [first_episodes(trajectory) for trajectory in (trajectories[0], trajectories[-1])]
+        first, last = (first_episodes(trajectory) for trajectory in (trajectories[0], trajectories[-1]))
         is_training, env_steps = work.part == "train", sum(trajectory.env_steps for trajectory in trajectories)
         prefix = "return" if is_training else "evaluation"
         found = {
             f"{prefix}/{name}": mean
-            for name, stage in zip(("pre_update", "post_update"), stages, strict=True)
-            if (mean := mean_return(stage, self._spec.envs_per_task)) is not None
+            for name, episodes in (("pre_update", first), ("post_update", last))
+            if (mean := mean_return(episodes, self._spec.envs_per_task)) is not None
         }
-        episodes = tuple(episode for episode in stages[-1] if episode is not None) if is_training else ()
-        are_all_over = len(episodes) == self._env.num_envs
+        finished = tuple(episode for episode in last if episode is not None) if is_training else ()
+        are_all_over = len(finished) == self._env.num_envs
         return UnrollReport(
             env_steps=env_steps if is_training else 0,
             busy_s=time.perf_counter() - started,
-            episodes=episodes,
-            settled=tuple(episode.episode_return for episode in episodes) if are_all_over else (),
+            episodes=finished,
+            settled=tuple(episode.episode_return for episode in finished) if are_all_over else (),
             counts={} if is_training else {"evaluation/env_steps": env_steps},
             figures=found,
         )

@@ -1,7 +1,7 @@
-"""From what a Gaussian draws to what an environment is given.
+"""Maps sampled actions to the bounds of the environment.
 
-The Gaussian has no bounds, and simulators clamp what they do but not what they charge: MuJoCo's control cost is quadratic in the action as
-given. The learner keeps the action as sampled, so the clip belongs to the environment and the log-probability stays exact.
+A Gaussian has no bounds, and simulators clamp controls but not their costs: MuJoCo's control cost is quadratic in the action as given.
+The learner keeps the action as sampled, so the clip belongs to the environment and the log-probability stays exact.
 """
 
 from __future__ import annotations

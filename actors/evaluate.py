@@ -1,8 +1,8 @@
 """Evaluation: whole episodes of given tasks with fixed weights, each task the same number of episodes.
 
-Every slot plays its own task until it has finished its share, and only those episodes count: short episodes get no more weight
-than long ones. An episode that does not end is cut at a limit and counts with its return so far. As single slots cannot be reset in every
-environment, the slot then waits: until its episode ends after all, or until nobody else has anything left to do and all are reset.
+Every slot has its own task and stops counting once it has its number of episodes, so short episodes get no more weight than long ones. An
+episode that does not end is cut at a limit and counts with its return so far. As single slots cannot be reset in every environment, the
+slot then waits: until its episode ends after all, or until all other slots are done or wait and all are reset.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from actors.episodes import EpisodeRecord
 from actors.policy import Policy
+from actors.unroll import EnvLoop
 from envs.contract import CheckedEnv, make_env
 from envs.family import TaskFamily
 from envs.task import Mode, Task
@@ -35,7 +37,7 @@ def evaluate(
     conditioning: Conditioning | None = None,
     max_episode_steps: int | None = None,
 ) -> list[Episode]:
-    """Play `episodes_per_task` episodes of each task, all tasks side by side.
+    """Run `episodes_per_task` episodes of each task, all tasks side by side.
 
     Args:
         family: the family that all `tasks` belong to.
@@ -47,8 +49,8 @@ def evaluate(
         num_threads: C++ threads that step the environments.
         greedy: take the likeliest action instead of sampling one.
         mode: `evaluate` for whole episodes under the family's evaluation protocol.
-        on_progress: told the number of episodes finished so far whenever it grows.
-        conditioning: what the network has besides, where its learner tunes meta-parameters.
+        on_progress: called with the number of finished episodes.
+        conditioning: inputs of the network for meta-parameters that the learner tunes.
         max_episode_steps: where an episode is cut; None for nowhere.
 
     Returns:
@@ -62,38 +64,25 @@ def evaluate(
         policy = Policy.for_env(env, network, conditioning)
         policy.load(snapshot)
         policy.seed(integer_seed(seed, Stream.EVALUATION, 1))
-        return _evaluate(
-            CheckedEnv(env, family.name),
-            policy,
-            _Tally(tasks, episodes_per_task, max_episode_steps, on_progress),
-            seed=integer_seed(seed, Stream.EVALUATION, 0),
-            greedy=greedy,
-        )
+        loop, tally = EnvLoop(CheckedEnv(env, family.name)), _Tally(tasks, episodes_per_task, max_episode_steps, on_progress)
+        loop.reset(policy, integer_seed(seed, Stream.EVALUATION, 0))
+        while not tally.is_complete:
+            step = loop.step(policy, greedy=greedy)
+            tally.add(loop.episodes, step.is_final)
+            if tally.must_reset:
+                loop.reset(policy)
+                tally.is_waiting[:] = False
+        return [episode for episodes in tally.finished for episode in episodes]
     finally:
         env.close()
-
-
-def _evaluate(env: CheckedEnv, policy: Policy, tally: _Tally, *, seed: int, greedy: bool) -> list[Episode]:
-    """Act until every slot has finished its share."""
-    num_envs = len(tally.lengths)
-    obs, is_first = env.reset(seed=seed), np.ones(num_envs, dtype=bool)
-    state, action, reward = policy.initial_state(num_envs), policy.no_action(num_envs), np.zeros(num_envs, dtype=np.float32)
-    while not tally.is_complete:
-        action, _, state = policy.act(obs, is_first, action, reward, state, greedy=greedy)
-        obs, step_reward, terminated, truncated, info = env.step(policy.bounded(action))
-        is_first, reward = info["is_first"], step_reward.astype(np.float32)
-        tally.add(step_reward, is_first, info.get("is_final", terminated | truncated))
-        if tally.must_reset:
-            obs, is_first = env.reset(), np.ones(num_envs, dtype=bool)
-            tally.begin()
-    return tally.episodes()
 
 
 class _Tally:
     """The episodes of an evaluation, and how far each slot is.
 
     Attributes:
-        lengths: steps of each slot's episode.
+        finished: the episodes of each task that count.
+        is_waiting: the episode of the slot was cut, and none of its steps counts until the next one begins.
     """
 
     def __init__(
@@ -105,15 +94,9 @@ class _Tally:
     ) -> None:
         self._tasks, self._per_task, self._on_progress = list(tasks), episodes_per_task, on_progress
         self._max_steps = max_episode_steps if max_episode_steps is not None else np.iinfo(np.int64).max
-        self._finished: list[list[Episode]] = [[] for _ in tasks]
+        self.finished: list[list[Episode]] = [[] for _ in tasks]
         self._num_finished = 0
-        self._is_done = np.zeros(len(tasks), dtype=bool)
-        self.begin()
-
-    def begin(self) -> None:
-        """Every slot starts an episode."""
-        self._returns, self.lengths = np.zeros(len(self._tasks)), np.zeros(len(self._tasks), dtype=np.int64)
-        self._is_waiting = np.zeros(len(self._tasks), dtype=bool)
+        self._is_done, self.is_waiting = np.zeros(len(tasks), dtype=bool), np.zeros(len(tasks), dtype=bool)
 
     @property
     def is_complete(self) -> bool:
@@ -123,27 +106,17 @@ class _Tally:
     @property
     def must_reset(self) -> bool:
         """Whether all that is missing are episodes of slots that wait."""
-        return not self.is_complete and bool((self._is_waiting | self._is_done).all())
+        return not self.is_complete and bool((self.is_waiting | self._is_done).all())
 
-    def add(self, reward: np.ndarray, is_first: np.ndarray, is_final: np.ndarray) -> None:
-        """Take in a step of every slot."""
-        self._returns += reward
-        self.lengths += ~is_first
-        is_cut = (self.lengths >= self._max_steps) & ~is_final & ~self._is_waiting
+    def add(self, record: EpisodeRecord, is_final: np.ndarray) -> None:
+        """Take in the episodes that ended with a step or reached the limit."""
+        is_cut = (record.lengths >= self._max_steps) & ~is_final & ~self.is_waiting
         for slot in np.flatnonzero(is_final | is_cut).tolist():
-            if not (self._is_waiting[slot] or self._is_done[slot]):
-                self._finish(slot, bool(is_cut[slot]))
-            self._is_waiting[slot] = is_cut[slot]
-            self._returns[slot], self.lengths[slot] = 0.0, 0
+            episode = record.end(slot, self._tasks[slot], is_cut=bool(is_cut[slot]))
+            if not (self.is_waiting[slot] or self._is_done[slot]):
+                self.finished[slot].append(episode)
+                self._is_done[slot] = len(self.finished[slot]) == self._per_task
+                self._num_finished += 1
+            self.is_waiting[slot] = is_cut[slot]
             if self._on_progress is not None:
                 self._on_progress(self._num_finished)
-
-    def _finish(self, slot: int, is_cut: bool) -> None:
-        episode_return, length = float(self._returns[slot]), int(self.lengths[slot])
-        self._finished[slot].append(Episode(task=self._tasks[slot], episode_return=episode_return, length=length, is_cut=is_cut))
-        self._is_done[slot] = len(self._finished[slot]) == self._per_task
-        self._num_finished += 1
-
-    def episodes(self) -> list[Episode]:
-        """All of them, in order of task."""
-        return [episode for episodes in self._finished for episode in episodes]

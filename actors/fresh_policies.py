@@ -1,9 +1,9 @@
-"""Using what was evolved: fresh policies on tasks that nobody has seen, under a frozen loss, and beside them under PPO.
+"""Testing an evolved loss: fresh policies on held-out tasks, trained by the frozen loss, and by PPO for comparison.
 
-Life k of a split is the same world for every learner: its task, its first weights, its noise and its starts of episodes all come from
-one seed, (root, ADAPTATION, split, k). So fitness is compared task by task, and what luck there is is shared.
+Lifetime k of a split is the same for every learner: its task, first weights, noise and episode starts all come from one seed, (root,
+ADAPTATION, split, k). So fitness is compared task by task, under common random numbers.
 
-The unit of work is a chunk of lives in lockstep, a pure function of (setup, chunk): it does not matter in which process it is lived.
+The unit of work is a chunk of lifetimes in lockstep, a pure function of (setup, chunk): it does not matter which process runs it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from actors.life_experience import LivedEpisode, What
-from actors.lifetimes import LifeSeed, Stage, live
+from actors.inner_loop_buffer import InnerEpisode, Quantity
+from actors.lifetimes import LifetimeEnvs, LifetimeSeed, run_lifetimes
 from envs.registry import resolve
 from envs.task import Split, Task
-from learners.learned_loss.inner_loop import LifeConfig, Lives, Objective
+from learners.learned_loss.inner_loop import LifeConfig, Objective
 from learners.learned_loss.network import LossConfig, LossShape
 from learners.learned_loss.objectives import LearnedObjective, PpoObjective
 from learners.learned_loss.ppo_baseline import BaselineConfig, baseline_life
@@ -35,7 +35,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationSetup:
-    """All that a process must know to live any chunk.
+    """What a process needs to run any chunk.
 
     Attributes:
         family: whose tasks.
@@ -43,7 +43,7 @@ class AdaptationSetup:
         life: under the learned loss; PPO's has the same steps and updates.
         loss: what the context costs and carries.
         baseline: PPO's settings.
-        phi: [P]; None where only PPO lives.
+        phi: [P]; None where every learner is PPO.
     """
 
     family: str
@@ -56,7 +56,7 @@ class AdaptationSetup:
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationChunk:
-    """Lives [first, first + count) of a split, under one learner."""
+    """Lifetimes [first, first + count) of a split, under one learner."""
 
     learner: Learner
     split: Split
@@ -65,89 +65,92 @@ class AdaptationChunk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptedLife:
-    """What became of one policy.
+class AdaptedPolicy:
+    """The result of one lifetime.
 
     Attributes:
         learner, split: of its chunk.
-        life: its number within the split; the same number is the same task and luck under every learner.
+        number: of the lifetime within the split; the same number has the same task and random numbers under every learner.
         task: what it learned.
         fitness: mean return of whole episodes with the final policy.
         episodes: that ended while it learned, in order.
-        not_finite: what was NaN or infinite in its life; None where nothing was.
+        not_finite: what was NaN or infinite; None where nothing was.
     """
 
     learner: Learner
     split: Split
-    life: int
+    number: int
     task: Task
     fitness: float
-    episodes: tuple[LivedEpisode, ...]
-    not_finite: What | None = None
+    episodes: tuple[InnerEpisode, ...]
+    not_finite: Quantity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptedChunk:
-    """What a chunk came to.
+    """The result of a chunk.
 
     Attributes:
-        lives: in order.
+        policies: in order.
         env_steps: of all of them, those of the fitness included.
         busy_s: seconds that it took.
         cut_episodes: of the fitness, that had not ended when they were cut.
     """
 
-    lives: tuple[AdaptedLife, ...]
+    policies: tuple[AdaptedPolicy, ...]
     env_steps: int
     busy_s: float
     cut_episodes: int
 
 
-def chunks_for(learner: Learner, split: Split, num_lives: int, lives_per_chunk: int) -> list[AdaptationChunk]:
-    """Cut lives into chunks; the last one may be smaller."""
+def chunks_for(learner: Learner, split: Split, num_lifetimes: int, lives_per_chunk: int) -> list[AdaptationChunk]:
+    """Cut lifetimes into chunks; the last one may be smaller."""
     return [
-        AdaptationChunk(learner=learner, split=split, first=first, count=min(lives_per_chunk, num_lives - first))
-        for first in range(0, num_lives, lives_per_chunk)
+        AdaptationChunk(learner=learner, split=split, first=first, count=min(lives_per_chunk, num_lifetimes - first))
+        for first in range(0, num_lifetimes, lives_per_chunk)
     ]
 
 
-def adapt(setup: AdaptationSetup, chunk: AdaptationChunk, on_update: Callable[[int], None] | None = None) -> AdaptedChunk:
-    """Live the lives of `chunk`.
+def adapt(
+    setup: AdaptationSetup, chunk: AdaptationChunk, on_update: Callable[[int], None] = lambda num_lifetimes: None
+) -> AdaptedChunk:
+    """Run the lifetimes of `chunk`.
 
     Args:
         setup: of all chunks.
-        chunk: which lives.
-        on_update: told after each update how many lives have made it.
+        chunk: which lifetimes.
+        on_update: called after each update with the number of lifetimes that made it.
     """
     torch.set_num_threads(1)
     family = resolve(setup.family)
     life = setup.life if chunk.learner == "learned" else baseline_life(setup.life, setup.baseline)
     numbers = range(chunk.first, chunk.first + chunk.count)
-    seeds = [LifeSeed(seed_sequence(setup.seed, Stream.ADAPTATION, SPLITS.index(chunk.split), number)) for number in numbers]
-    tasks = [seed.draw_task(family, chunk.split) for seed in seeds]
-
-    def tell(_: int, lives: Lives) -> None:
-        if on_update is not None:
-            on_update(lives.num_lives)
-
-    stage = Stage(family, chunk.count, life.fitness_episodes)
+    roots = [seed_sequence(setup.seed, Stream.ADAPTATION, SPLITS.index(chunk.split), number) for number in numbers]
+    envs = LifetimeEnvs(family, chunk.count, life.fitness_episodes)
     try:
-        record = live(stage, life, _objective(setup, chunk, stage.spec), tasks, seeds, on_update=tell)
+        result = run_lifetimes(
+            envs,
+            life,
+            _objective(setup, chunk, envs.spec),
+            [LifetimeSeed(root) for root in roots],
+            chunk.split,
+            on_update=lambda _, lives: on_update(lives.num_lives),
+        )
     finally:
-        stage.close()
-    lives = tuple(
-        AdaptedLife(
+        envs.close()
+    policies = tuple(
+        AdaptedPolicy(
             learner=chunk.learner,
             split=chunk.split,
-            life=number,
-            task=tasks[row],
-            fitness=float(record.fitness[row]),
-            episodes=tuple(episode for episode in record.episodes if episode.life == row),
-            not_finite=record.not_finite[row],
+            number=number,
+            task=result.tasks[row],
+            fitness=float(result.fitness[row]),
+            episodes=tuple(episode for episode in result.episodes if episode.lifetime == row),
+            not_finite=result.not_finite[row],
         )
         for row, number in enumerate(numbers)
     )
-    return AdaptedChunk(lives=lives, env_steps=record.env_steps, busy_s=record.seconds, cut_episodes=record.cut_episodes)
+    return AdaptedChunk(policies=policies, env_steps=result.env_steps, busy_s=result.seconds, cut_episodes=result.cut_episodes)
 
 
 def _objective(setup: AdaptationSetup, chunk: AdaptationChunk, spec: SpaceSpec) -> Objective:

@@ -1,4 +1,4 @@
-"""What passes between the loop and an actor: a unit of work, and the small part of its answer.
+"""Messages between the loop and an actor: a unit of work, and its report.
 
 loop --Work, weights--> collector --Report--> loop        small; journalled where a run has a journal
                                   --payload-> learner     a `Trajectory`, say: the loop passes it on by reference and never opens it
@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from learners.trajectory import Episode, Snapshot
 
 Part = Literal["train", "evaluate"]
-"""Of a round: what its update learns from, or what judges the weights after it."""
+"""Part of a round: what its update learns from, or the evaluation of the weights after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,12 @@ class Work:
     Attributes:
         round: which round; with `index` and the run's seed it names every random draw of the unit.
         index: which unit of its round.
-        actor: index of the actor whose state it goes on from; None where any actor may do it, or two of them.
+        actor: index of the actor whose state it continues; None where any actor may do it, or two of them.
         part: which part of its round.
         size: how long it takes, relative to other units of a run (such as lifetimes in lockstep).
-        request: what else its collector needs to know.
-        wants_state: return what the actor's future depends on, taken after this unit.
-        state: go on from this state first: a replacement or a resumed run takes up where another actor stopped.
+        request: further input of its collector.
+        wants_state: return the actor's state after this unit.
+        state: restore this state first: a replacement or a resumed run continues from where another actor stopped.
     """
 
     round: int
@@ -63,7 +63,7 @@ class Report(Protocol):
 
     @property
     def settled(self) -> tuple[float, ...]:
-        """Returns in order of their episodes' starts (see `actors.settled`): what a mean may be taken of."""
+        """Returns in order of their episodes' starts (see `actors.episodes`): what a mean may be taken of."""
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from actors.bounds import ActionBounds
-from actors.buffers import UnrollBuffers
 from envs.batched import BatchedEnv
 from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
 from learners.trajectory import Snapshot
@@ -23,12 +22,13 @@ class Policy:
 
     Attributes:
         version: of the weights that it acts with.
+        obs_dtype: type of the observations as the network reads them and the learner gets them.
     """
 
     def __init__(
         self, spec: SpaceSpec, network: NetworkConfig, action_space: Any, conditioning: Conditioning | None = None
     ) -> None:
-        self._spec, self._obs_dtype = spec, np.dtype(spec.sent_dtype)
+        self._spec, self.obs_dtype = spec, np.dtype(spec.sent_dtype)
         self._bounds = ActionBounds(action_space)
         self._agent = Agent(spec, network, conditioning).eval()
         self._arrays: dict[str, Tensor] = dict(self._agent.named_parameters()) | dict(self._agent.named_buffers())
@@ -41,7 +41,7 @@ class Policy:
         return cls(SpaceSpec.of(env), network, env.single_action_space, conditioning)
 
     def load(self, snapshot: Snapshot) -> None:
-        """Take up the weights of `snapshot`, unless it is the version already at hand."""
+        """Load the weights of `snapshot`, unless its version is loaded already."""
         if snapshot.version == self.version:
             return
         with torch.no_grad():
@@ -93,14 +93,14 @@ class Policy:
         return self._bounds.apply(action)
 
     def _cast(self, obs: np.ndarray) -> np.ndarray:
-        return obs.astype(self._obs_dtype, copy=False)
+        return obs.astype(self.obs_dtype, copy=False)
 
     def initial_state(self, num_envs: int) -> State:
         """The recurrent state at the start; empty for a feed-forward network."""
         return tuple(self._agent.initial_state(num_envs))
 
     def no_action(self, num_envs: int) -> np.ndarray:
-        """What stands for the action before the first one: zeros."""
+        """The previous action at the start: zeros."""
         return np.zeros((num_envs, *self._spec.action_shape), dtype=np.int64 if self._spec.is_discrete else np.float32)
 
     def state_arrays(self, state: State) -> tuple[np.ndarray, ...]:
@@ -112,15 +112,11 @@ class Policy:
         return tuple(torch.from_numpy(array.copy()) for array in arrays)
 
     def newest_frame(self, obs: np.ndarray) -> np.ndarray:
-        """What of an observation travels: all of it, or the newest frame of its stack."""
+        """The part of an observation that is sent to the learner: all of it, or the newest frame of its stack."""
         return obs[:, -1] if self._spec.frame_stack > 1 else obs
 
     def frame_history(self, obs: np.ndarray) -> np.ndarray:
         """The older frames of a stack, [S-1, B, *O], oldest first; no rows where nothing is stacked."""
         if self._spec.frame_stack > 1:
-            return np.ascontiguousarray(np.moveaxis(obs[:, :-1], 1, 0), dtype=self._obs_dtype)
+            return np.ascontiguousarray(np.moveaxis(obs[:, :-1], 1, 0), dtype=self.obs_dtype)
         return np.empty((0, *obs.shape), dtype=np.uint8)
-
-    def buffers(self, unroll_length: int, env: BatchedEnv) -> UnrollBuffers:
-        """Fresh arrays for one unroll of `env`."""
-        return UnrollBuffers(unroll_length, env.num_envs, self._spec.frame_shape, self._obs_dtype, self.no_action(env.num_envs))

@@ -9,17 +9,15 @@ forward and backward. Prints one JSON line; rates are steps (4 frames) per secon
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import median, print_line
+from runs import ROOT, median, parser_of, print_line
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(ROOT))
 
 GAMES = ("breakout", "pong", "space_invaders", "seaquest", "beam_rider", "qbert")
 NUM_ENVS = 32
@@ -78,7 +76,7 @@ def acting(torso: Any, seconds: float) -> tuple[float, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="CPU time of each measurement")
     options = parser.parse_args()
     emulated = {game: round(emulation(game, options.seconds)) for game in GAMES}

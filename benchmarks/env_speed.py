@@ -108,7 +108,7 @@ class Ours:
 
 def serve_envpool(num_envs: int, num_threads: int, steps: int) -> None:
     """Run in a Python that has envpool: answer each family's name on a line with steps per second on a line."""
-    import envpool  # type: ignore[import-not-found]
+    import envpool
 
     print(version("envpool"), flush=True)
     made: dict[str, tuple[Any, np.ndarray]] = {}

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import ROOT, metaray, print_line
+from runs import ROOT, metaray, parser_of, print_line
 
 sys.path.insert(0, str(ROOT))
 
@@ -40,7 +40,7 @@ from cluster.algorithms import find
 from cluster.backends.base import Backend, Collected, Event, Handle, LearnCall, Learned, LearnReport
 from cluster.backends.local import Emitted, LearnerThread
 from cluster.backends.ray.backend import RayBackend
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig
 from cluster.run import lifetimes
 from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
@@ -255,13 +255,12 @@ def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "rounds")
     parser.add_argument("what", choices=("scale", "share"))
     parser.add_argument("--preset", default="random-hopper")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sleep", type=float, metavar="SECONDS", help="share: lives that sleep so long each")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="share: settings on top of the preset")
     options = parser.parse_args()

@@ -2,7 +2,7 @@
 
     python benchmarks/epg_lives.py [--family random-hopper] [--lives 32] [--rounds 3] [--updates 128]
 
-    lockstep   `LifeRunner` on one thread, a chunk of so many lives
+    lockstep   `LifetimeCollector` on one thread, a chunk of so many lives
     single     the same code on a chunk of one life: what a worker per life would do
     physics    the time that the lockstep epoch spent inside `Batch.step`: the bare physics of the very same steps, in the same run
 
@@ -15,16 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import median, print_line
+from runs import ROOT, child_json, median, parser_of, print_line
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(ROOT))
 
 
 class TimedBatch:
@@ -46,20 +44,20 @@ class TimedBatch:
 
 def live(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, float]:
     """Live one chunk on this process's thread."""
-    from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi
+    from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, initial_phi
     from learners.evolution import EvolutionConfig
     from learners.learned_loss.inner_loop import LifeConfig
     from learners.learned_loss.network import LossConfig
 
     life = LifeConfig(num_updates=num_updates)
-    setup = LifeSetup(family=family, run_seed=seed, life=life, loss=LossConfig(), evolution=EvolutionConfig())
-    runner, phi = LifeRunner(setup), initial_phi(setup)
-    stage = runner._stage(num_lives)
-    clocks = [_on_the_clock(env._env) for env in (stage.living, stage.final)]
+    setup = LifetimeSetup(family=family, run_seed=seed, life=life, loss=LossConfig(), evolution=EvolutionConfig())
+    runner, phi = LifetimeCollector(setup), initial_phi(setup)
+    envs = runner.envs_of(num_lives)
+    clocks = [_on_the_clock(env._env) for env in (envs.training, envs.final)]
     workers = max(2, num_lives)
     chunk = chunks_of("perturbed", 0, num_workers=workers, num_vectors=workers, lives_per_chunk=num_lives, alpha=0.0)[0]
     began = time.perf_counter()
-    result = runner.live(chunk, phi)
+    result = runner.run(chunk, phi)
     wall = time.perf_counter() - began
     physics = sum(clock.seconds for clock in clocks if clock is not None)
     return {
@@ -84,19 +82,15 @@ def in_a_process(family: str, num_lives: int, num_updates: int, seed: int) -> di
     command = [sys.executable, __file__, "--child", "--family", family, "--updates", str(num_updates)]
     command += ["--lives", str(num_lives), "--seed", str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    timings: dict[str, float] = child_json(command, env=environment)
+    return timings
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "rounds")
     parser.add_argument("--family", default="random-hopper")
     parser.add_argument("--lives", type=int, default=32)
     parser.add_argument("--updates", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

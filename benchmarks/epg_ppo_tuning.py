@@ -18,12 +18,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from runs import ends, print_line
+from runs import ends, parser_of, print_line
 
 from actors.fresh_policies import AdaptationSetup, chunks_for
 from cluster.overrides import apply, parse_assignments
 from cluster.reports.adaptation.config import AdaptConfig
-from cluster.reports.adaptation.pool import live_all
+from cluster.reports.adaptation.workers import adapt_all
 from cluster.reports.bootstrap import mean_estimate
 from learners.learned_loss.ppo_baseline import BaselineConfig
 from learners.learned_loss.ppo_loss import PpoConfig
@@ -51,8 +51,8 @@ def fitness_of(options: argparse.Namespace, config: AdaptConfig, baseline: Basel
     """Fitness of each life under PPO with these settings."""
     setup = AdaptationSetup(family=options.family, seed=seed, life=config.life, loss=config.loss, baseline=baseline, phi=None)
     chunks = chunks_for("ppo", "train", options.seeds, config.lives_per_chunk)
-    lived = live_all(setup, chunks, num_actors=options.actors, on_progress=lambda _: None)
-    return [life.fitness for chunk in lived for life in chunk.lives]
+    lived = adapt_all(setup, chunks, num_actors=options.actors, on_progress=lambda _: None)
+    return [life.fitness for chunk in lived for life in chunk.policies]
 
 
 def row(baseline: BaselineConfig, fitness: list[float]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def row(baseline: BaselineConfig, fitness: list[float]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--family", required=True, help="task family; its training tasks are lived")
     parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2])
     parser.add_argument("--passes", type=int, nargs="+", default=[4, 16])

@@ -8,12 +8,11 @@ and with the weights before the first update. Prints one JSON line; `factor` is 
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from runs import metaray, print_line, train
+from runs import metaray, parser_of, print_line, train, where
 
 
 def evaluated(folder: Path, tasks: int, *flags: str) -> dict[str, Any]:
@@ -26,15 +25,15 @@ def evaluated(folder: Path, tasks: int, *flags: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "local")
     parser.add_argument("--preset", default="hopper-dynamics")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds of training")
     parser.add_argument("--tasks", type=int, default=64, help="held-out tasks, one episode each")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--local", action="store_true", help="in one process, without Ray")
     options = parser.parse_args()
-    where = ["--local"] if options.local else []
-    summary, folder = train(options.preset, "--seed", str(options.seed), *where, "--set", f"max_train_seconds={options.limit}")
+    summary, folder = train(
+        options.preset, "--seed", str(options.seed), *where(options), "--set", f"max_train_seconds={options.limit}"
+    )
     trained, untrained = evaluated(folder, options.tasks), evaluated(folder, options.tasks, "--untrained")
     mean = {"trained": _mean(trained), "untrained": _mean(untrained)}
     print_line(

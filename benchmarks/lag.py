@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import median, metrics, print_line, train
+from runs import median, metrics, parser_of, print_line, train
 
 
 def settings(lag: str) -> list[str]:
@@ -59,14 +59,12 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "set", "seeds")
     parser.add_argument("--preset", required=True)
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--lags", nargs="+", default=["0", "1", "2", "4", "free"])
     parser.add_argument("--limit-steps", type=float, required=True, help="steps of a run that reaches no goal before")
     parser.add_argument("--points", type=float, nargs="+", default=[], help="steps at which to read the mean return")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     rows = []
     for seed in range(

@@ -9,24 +9,19 @@ Prints one JSON line; `reached` counts the seeds that met the target within the 
 
 from __future__ import annotations
 
-import argparse
-
-from runs import median, print_line, train
+from runs import driver, median, parser_of, print_line, train, where
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "local", "seeds")
     parser.add_argument("--preset", required=True)
     parser.add_argument("--target", type=float, required=True, help="mean return over 100 episodes")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=float, required=True, help="seconds of training allowed")
-    parser.add_argument("--local", action="store_true", help="in one process, without Ray")
     options = parser.parse_args()
     rows = []
     for seed in range(options.seeds):
         goal = ["--set", f"stop_return={options.target}", f"max_train_seconds={options.limit}"]
-        where = ["--local"] if options.local else []
-        summary, _ = train(options.preset, "--seed", str(seed), *where, *goal)
+        summary, _ = train(options.preset, "--seed", str(seed), *where(options), *goal)
         row = {key: summary[key] for key in ("reason", "final_return", "env_steps", "env_steps_per_s")}
         rows.append({"seed": seed, "train_s": round(summary["train_s"], 1), **row})
         print(rows[-1], flush=True)
@@ -37,7 +32,7 @@ def main() -> None:
             "preset": options.preset,
             "target": options.target,
             "limit_s": options.limit,
-            "driver": "in-process" if options.local else "ray",
+            "driver": driver(options),
             "reached": f"{len(reached)} of {len(rows)}",
             "median_train_s": median([row["train_s"] for row in rows]),
             "seeds": rows,

@@ -18,17 +18,14 @@ has reached the optimum at 1.09. Prints one JSON line; --set goes to the meta-gr
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from runs import ends, metrics, print_line, train_or_take
+from runs import ends, final_return, metrics, parser_of, print_line, two_panels, where
 
 from cluster.reports.bootstrap import mean_estimate
 
@@ -82,17 +79,14 @@ def trained(row: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train all seeds of a row and return what the JSON line says of them."""
     settings, _ = ROWS[row]
     is_meta = row in ("outer", "inner")
-    where = ["--local"] if options.local else []
     found, gammas = [], []
     for seed in range(options.seeds):
         out = folder_of(row, seed, options)
         extra = options.set if is_meta else []
-        arguments = ("--seed", str(seed), *where, "--set", *settings, *extra)
-        summary = train_or_take(options.preset, *arguments, out=out)
-        found.append(round(float(summary["final_return"]), 4))
+        arguments = ("--seed", str(seed), *where(options), "--set", *settings, *extra)
+        found.append(round(final_return(options.preset, *arguments, out=out), 4))
         if is_meta:
             gammas.append(round(metrics(out, "eta/gamma")[-1][1], 4))
-        print({"run": out.name, "final_return": found[-1], "train_s": round(summary["train_s"], 1)}, flush=True)
     figures: dict[str, Any] = {
         "reached": f"{sum(one >= REACHED for one in found)} of {len(found)}",
         "mean_return": round(float(np.mean(found)), 4),
@@ -104,10 +98,7 @@ def trained(row: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def draw(options: argparse.Namespace) -> None:
     """Draw return and gamma over the runs, one thin line a seed and a thick one for their mean."""
-    style: dict[str, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    with mpl.rc_context(style):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
-        figure = Figure(figsize=(10.0, 4.0), layout="constrained")
-        left, right = figure.subplots(1, 2)
+    with two_panels(options.out) as (left, right):
         for row, (_, colour) in ((row, ROWS[row]) for row in options.rows):
             folders = [folder_of(row, seed, options) for seed in range(options.seeds)]
             _draw_courses(left, [metrics(folder, "return/mean_100") for folder in folders], colour, row)
@@ -124,7 +115,6 @@ def draw(options: argparse.Namespace) -> None:
             axes.set_xlim(left=0)
             axes.set_xlabel("environment steps")
             axes.legend(frameon=False, fontsize=9)
-        figure.savefig(options.out, dpi=120)
 
 
 def _draw_courses(axes: Axes, courses: Sequence[list[tuple[float, float]]], colour: str, label: str) -> None:
@@ -137,18 +127,13 @@ def _draw_courses(axes: Axes, courses: Sequence[list[tuple[float, float]]], colo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "local", "set", "seeds", "kept")
     parser.add_argument(
         "--preset", choices=("discounting-chain", "discounting-chain-tabular"), default="discounting-chain-tabular"
     )
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the meta-gradient's runs")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.set_defaults(seeds=5)
     parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), default=list(ROWS), help="which rows (default: all)")
-    parser.add_argument("--local", action="store_true", help="in one process, without Ray")
-    parser.add_argument("--runs", type=Path, help="keep the runs here, and take finished ones that are there as they are")
-    parser.add_argument("--out", type=Path, help="file of the picture")
     options = parser.parse_args()
-    options.runs = options.runs or Path(tempfile.mkdtemp(prefix="metaray-bench-"))
     rows = {row: trained(row, options) for row in options.rows}
     if options.out is not None:
         draw(options)

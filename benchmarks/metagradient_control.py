@@ -15,17 +15,14 @@ are. Prints one JSON line; --set goes to the meta-gradient's runs only; --out dr
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from runs import ends, metrics, print_line, train_or_take
+from runs import ends, final_return, metrics, parser_of, print_line, two_panels, where
 
 from cluster.reports.bootstrap import grouped_estimate, mean_estimate
 
@@ -35,16 +32,12 @@ FIXED, META = "#0072B2", "#D55E00"
 
 def returns(name: str, settings: Sequence[str], options: argparse.Namespace) -> list[float]:
     """Final returns of all seeds under `settings`."""
-    where = ["--local"] if options.local else []
     steps = ["--steps", options.steps] if options.steps else []
-    found = []
-    for seed in range(options.seeds):
-        out = options.runs / f"{name}-s{seed}"
-        arguments = ("--seed", str(seed), *where, *steps, "--set", *settings)
-        summary = train_or_take("delayed-reward", *arguments, out=out)
-        found.append(float(summary["final_return"]))
-        print({"run": out.name, "final_return": round(found[-1], 2), "train_s": round(summary["train_s"], 1)}, flush=True)
-    return found
+    arguments = [*where(options), *steps, "--set", *settings]
+    return [
+        final_return("delayed-reward", "--seed", str(seed), *arguments, out=options.runs / f"{name}-s{seed}")
+        for seed in range(options.seeds)
+    ]
 
 
 def recovered(rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -59,13 +52,9 @@ def recovered(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 def draw(fixed: dict[float, list[float]], meta: list[float], folders: Sequence[Path], outer_gamma: float, file: Path) -> None:
     """Draw final return over fixed gamma beside the meta-gradient's, and gamma over the run."""
-    style: dict[str, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    with mpl.rc_context(style):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
-        figure = Figure(figsize=(10.0, 4.0), layout="constrained")
-        left, right = figure.subplots(1, 2)
+    with two_panels(file) as (left, right):
         _draw_returns(left, fixed, meta)
         _draw_gamma(right, folders, next(iter(fixed)), outer_gamma)
-        figure.savefig(file, dpi=120)
 
 
 def _draw_returns(axes: Axes, fixed: dict[float, list[float]], meta: list[float]) -> None:
@@ -95,19 +84,14 @@ def _draw_gamma(axes: Axes, folders: Sequence[Path], start: float, outer_gamma: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "local", "set", "seeds", "kept")
     parser.add_argument(
         "--gammas", type=float, nargs="+", default=[0.8, 0.9, 0.95, 0.99, 1.0], help="fixed ones, the bad one first"
     )
     parser.add_argument("--outer-gamma", type=float, default=0.99, help="discount of the outer objective")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the meta-gradient's runs")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.set_defaults(seeds=5)
     parser.add_argument("--steps", default="", help="environment steps of a run (default: the preset's)")
-    parser.add_argument("--local", action="store_true", help="in one process, without Ray")
-    parser.add_argument("--runs", type=Path, help="keep the runs here, and take finished ones that are there as they are")
-    parser.add_argument("--out", type=Path, help="file of the picture")
     options = parser.parse_args()
-    options.runs = options.runs or Path(tempfile.mkdtemp(prefix="metaray-bench-"))
     fixed = {gamma: returns(f"gamma{gamma:g}", [f"learner.gamma={gamma}"], options) for gamma in options.gammas}
     bad = options.gammas[0]
     settings = [f"learner.gamma={bad}", "eta=gamma", f"meta.outer_gamma={options.outer_gamma}", *options.set]

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runs import ROOT, median, print_line
+from runs import ROOT, child_json, median, parser_of, print_line
 
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -138,8 +137,7 @@ def measure(case: str, torso: str, steps: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = parser_of(__doc__, "rounds")
     parser.add_argument("--steps", type=int, default=3, help="steps of each case in a round")
     parser.add_argument("--torso", choices=["shallow", "deep"], default="deep")
     parser.add_argument("--case", choices=sorted(CASES), help=argparse.SUPPRESS)
@@ -151,10 +149,7 @@ def main() -> None:
     for number in range(options.rounds):
         for case in [case for case in CASES if number == 0 or "double" not in case]:
             command = [sys.executable, __file__, "--case", case, "--torso", options.torso, "--steps", str(options.steps)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.exit(f"{case} failed:\n{done.stderr[-2000:]}")
-            found[case].append(json.loads(done.stdout))
+            found[case].append(child_json(command))
             print(f"{case}: {found[case][-1]}", file=sys.stderr, flush=True)
     cases = {
         case: {

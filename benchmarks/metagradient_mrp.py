@@ -11,24 +11,21 @@ episodes.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from runs import print_line
+from runs import ROOT, parser_of, print_line, two_panels
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(ROOT))
 
-from envs.classic.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess
-from learners.td_metagradient import EtaName, History, TDConfig, init, iterate
+from benchmarks.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess
+from benchmarks.td_metagradient import EtaName, History, TDConfig, init, iterate
 
 ODD, EVEN = "#0072B2", "#D55E00"
 """Of Okabe and Ito (2008)."""
@@ -106,12 +103,9 @@ def figures(case: Case, history: History, seconds: float) -> dict[str, Any]:
 
 def draw(histories: dict[str, History], file: Path) -> None:
     """Draw eta of every state over the episodes, one panel a process."""
-    style: dict[str, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    with mpl.rc_context(style):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
-        figure = Figure(figsize=(10.0, 4.2), layout="constrained")
-        for axes, case in zip(figure.subplots(1, len(CASES)), CASES, strict=True):
+    with two_panels(file, height=4.2) as panels:
+        for axes, case in zip(panels, CASES, strict=True):
             _draw_case(axes, case, histories[case.process.name])
-        figure.savefig(file, dpi=120)
 
 
 def _draw_case(axes: Axes, case: Case, history: History) -> None:
@@ -159,7 +153,7 @@ def _label_ends(axes: Axes, x: float, ends: list[tuple[float, int]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--out", type=Path, help="file of the picture")
     options = parser.parse_args()

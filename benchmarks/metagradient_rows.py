@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import ROOT, metrics, print_line, train
+from runs import ROOT, metrics, parser_of, print_line, train_once
 
 ROWS = {"none": "", "lambda": "lambda", "gamma": "gamma", "gamma,lambda": "gamma,lambda"}
 
@@ -23,9 +23,8 @@ ROWS = {"none": "", "lambda": "lambda", "gamma": "gamma", "gamma,lambda": "gamma
 def run(preset: str, row: str, seed: int, options: argparse.Namespace) -> Path:
     """Train one row, or find it trained; return its folder."""
     folder = Path(options.out) / f"{preset}-{row.replace(',', '-')}-s{seed}"
-    if not (folder / "summary.json").exists():
-        settings = ["deterministic=true", f"eta={ROWS[row]}", "meta.batch_unrolls=32", *options.set]
-        train(preset, "--local", "--seed", str(seed), "--steps", str(options.steps), "--set", *settings, out=folder)
+    settings = ["deterministic=true", f"eta={ROWS[row]}", "meta.batch_unrolls=32", *options.set]
+    train_once(preset, "--local", "--seed", str(seed), "--steps", str(options.steps), "--set", *settings, out=folder)
     return folder
 
 
@@ -51,13 +50,11 @@ def picture(folders: dict[str, list[Path]], file: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "seeds", "set")
     parser.add_argument("--preset", default="hopper")
     parser.add_argument("--steps", type=float, default=3e6)
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", default="runs/metagradient-rows", help="folder of the runs")
     parser.add_argument("--picture", metavar="FILE", help="draw the curves there")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings on top of the preset")
     options = parser.parse_args()
     folders: dict[str, list[Path]] = {row: [] for row in ROWS}
     rows: dict[str, list[dict[str, float]]] = {row: [] for row in ROWS}

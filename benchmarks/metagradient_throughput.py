@@ -8,29 +8,24 @@ rate is environment steps over seconds of training, from `summary.json`; utilisa
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import Any
 
-from runs import median, print_line, train
+from runs import driver, median, parser_of, print_line, train, where
 
 CASES = {"none": "eta=", "gamma,lambda": "eta=gamma,lambda"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "local", "rounds", "set")
     parser.add_argument("--preset", default="halfcheetah")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=40.0, help="training time of a run")
-    parser.add_argument("--local", action="store_true", help="in one process, without Ray")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings on top of the preset, of both")
     options = parser.parse_args()
-    where = ["--local"] if options.local else []
     runs: dict[str, list[dict[str, Any]]] = {case: [] for case in CASES}
     for seed in range(options.rounds):
         for case, eta in CASES.items():
             settings = [f"max_train_seconds={options.seconds}", "num_actors=1", "meta.outer_gamma=0.99", *options.set, eta]
-            summary, _ = train(options.preset, "--seed", str(seed), *where, "--set", *settings)
+            summary, _ = train(options.preset, "--seed", str(seed), *where(options), "--set", *settings)
             keys = ("env_steps_per_s", "learner_utilisation", "actor_utilisation", "mean_lag", "learner_updates")
             runs[case].append({key: summary[key] for key in keys})
             print(f"{case}: {runs[case][-1]}", file=sys.stderr, flush=True)
@@ -42,7 +37,7 @@ def main() -> None:
         "metagradient_throughput",
         {
             "preset": options.preset,
-            "driver": "in-process" if options.local else "ray",
+            "driver": driver(options),
             "settings": options.set,
             "share_kept": median(ratios),
             "env_steps_per_s": {case: median([one["env_steps_per_s"] for one in found]) for case, found in runs.items()},

@@ -11,15 +11,13 @@ the peers' are counted in their environments. Medians over rounds; prints one JS
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import ROOT, median, metrics, print_line, train
+from runs import ROOT, child_json, driver, median, metrics, parser_of, print_line, train, where
 
 sys.path.insert(0, str(ROOT))
 
@@ -57,18 +55,13 @@ def ceiling(preset: str, num_envs: int, seconds: float) -> float:
 def peer(python: str, arguments: list[str]) -> float:
     """Steps per second that a peer's script reports."""
     command = [python, str(Path(__file__).parent / "peers" / arguments[0]), *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith('{"peer"')]
-    if done.returncode or not lines:
-        sys.exit(f"{' '.join(command)} failed with exit code {done.returncode}:\n{done.stderr[-2000:]}")
-    return float(json.loads(lines[-1])["env_steps_per_s"])
+    return float(child_json(command, 600)["env_steps_per_s"])
 
 
 def ours(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """One run: its rate over the whole of training, and what it learned meanwhile."""
-    where = ["--local"] if options.local else []
     limits = [f"max_train_seconds={options.seconds}", *options.set]
-    summary, folder = train(options.preset, "--seed", str(seed), *where, "--set", *limits)
+    summary, folder = train(options.preset, "--seed", str(seed), *where(options), "--set", *limits)
     returns = metrics(folder, "return/mean_100")
     keys = ("env_steps_per_s", "final_return", "env_steps", "learner_utilisation", "actor_utilisation", "mean_lag", "max_lag")
     row = {key: round(summary[key], 3) if isinstance(summary[key], float) else summary[key] for key in keys}
@@ -76,15 +69,12 @@ def ours(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "local", "rounds", "set")
     parser.add_argument("preset", choices=sorted(PEERS))
     parser.add_argument("--rllib", metavar="PYTHON", help="an interpreter with ray[rllib]")
     parser.add_argument("--sample-factory", metavar="PYTHON", help="an interpreter with sample-factory")
     parser.add_argument("--skip", nargs="*", default=[], metavar="PEER", help="peers to leave out, such as sample_factory_nature")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=60.0, help="training time of one of metaray's runs")
-    parser.add_argument("--local", action="store_true", help="metaray in one process, without Ray")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings on top of the preset")
     options = parser.parse_args()
     pythons = {"rllib": options.rllib, "sample_factory": options.sample_factory, "sample_factory_nature": options.sample_factory}
     jobs = {
@@ -108,7 +98,7 @@ def main() -> None:
         "throughput",
         {
             "preset": options.preset,
-            "driver": "in-process" if options.local else "ray",
+            "driver": driver(options),
             "settings": options.set,
             "env_steps_per_s": rate,
             "ceiling": median(ceilings),

@@ -20,19 +20,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
+from runs import ROOT, parser_of, print_line
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(ROOT))
 
 from learners.ops.vtrace import vtrace
 
@@ -164,7 +163,7 @@ def compare(case: str, peer: str, run: Callable[[Inputs], Outputs], args: argpar
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--length", type=int, default=20, help="steps of an unroll")
     parser.add_argument("--num-envs", type=int, default=256, help="environments of an unroll")
     parser.add_argument("--trials", type=int, default=20, help="unrolls drawn per case")
@@ -172,9 +171,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     result: dict[str, Any] = {
-        "benchmark": "vtrace_agreement",
         **vars(args),
-        "torch": torch.__version__,
         "peers": {},
         "skipped": {},
     }
@@ -186,7 +183,7 @@ def main() -> None:
             continue
         cases = ("termination", "wide_clips") if peer == "rllib" else ("termination", "wide_clips", "truncation")
         result["peers"][peer] = {"version": version(package)} | {case: compare(case, peer, run, args) for case in cases}
-    print(json.dumps(result))
+    print_line("vtrace_agreement", result)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Everything that a run depends on, as one value: what `config.json` in a run directory holds.
+"""The config of a run, with everything that it depends on: the content of `config.json` in a run directory.
 
-Each field carries its range and one line of doc with its unit; `cluster.overrides` reads both from here, for `--set` and for files.
+Each field has its range and one line of doc with its unit; `cluster.overrides` uses both, for `--set` and for files.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -13,8 +14,19 @@ from msgspec import Meta
 
 from envs.errors import InvalidInputError
 from envs.registry import resolve
-from learners import impala
+from learners import epg, impala
 from learners.networks.agent import Conditioning, NetworkConfig
+
+Family = Annotated[str, Meta(min_length=1, description="task family: a name of `metaray tasks`, gym:<id> or module:object")]
+Lag = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=8,
+        description="rounds (an unroll of every actor) by which acting runs ahead of learning: at most in free mode, exactly "
+        "in deterministic mode; 0 acts and learns in turn",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +40,10 @@ class RolloutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Goals:
-    """When a run ends; None where it does not end for that.
+    """Conditions for the end of a run; None for no condition.
 
     Attributes:
-        env_steps, rounds: so many of them were learned from.
+        env_steps, rounds: that were learned from.
         seconds: of training.
         stop_return: the mean return of the last 100 episodes reaches this.
     """
@@ -44,45 +56,41 @@ class Goals:
 
 @dataclass(frozen=True, kw_only=True)
 class CommonConfig:
-    """What every run has, whatever it trains."""
+    """Settings of every run."""
 
     algorithm: Annotated[str, Meta(description="algorithm of the learner")] = ""
-    preset: Annotated[str, Meta(description="preset that the config was made from; a name for people, changes nothing")] = (
-        "custom"
-    )
-    family: Annotated[
-        str, Meta(min_length=1, description="task family: a name of `metaray tasks`, gym:<id> or module:object")
-    ] = "cartpole"
+    preset: Annotated[str, Meta(description="preset that the config was made from; a label, changes nothing")] = "custom"
+    family: Family = "cartpole"
     seed: Annotated[int, Meta(ge=0, le=2**53, description="root of every random draw of the run")] = 0
-    num_actors: Annotated[int, Meta(ge=1, le=10_000, description="actors (processes on Ray, threads in one process)")] = 1
+    num_actors: Annotated[int, Meta(ge=1, le=10_000, description="actors: processes, or threads of the driver's process")] = 1
     max_train_seconds: Annotated[
-        Annotated[float, Meta(gt=0)] | None, Meta(description="stop after this much training, in seconds; null: never")
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="stop after so many seconds of training (EPG: at the end of the epoch); null: never"),
     ] = None
     keep_checkpoints: Annotated[int, Meta(ge=1, le=10_000, description="newest checkpoints that are kept")] = 3
-    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between lines of metrics")] = 1.0
+    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between rows of metrics")] = 1.0
+
+    def check(self) -> None:
+        """Check fields against each other, each being in its own range already; those of the learner are checked by its algorithm.
+
+        Raises:
+            InvalidInputError: names the fields, their values and what would do.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnrollConfig(CommonConfig):
-    """A run whose actors unroll a policy, in rounds of an unroll each."""
+    """Settings of runs whose actors unroll a policy."""
 
     total_env_steps: Annotated[int, Meta(ge=1, le=10**13, description="environment steps to train for")] = 1_000_000
     schedule_env_steps: Annotated[
         Annotated[int, Meta(ge=1, le=10**13)] | None,
-        Meta(description="environment steps that learner.anneal is laid over; null: total_env_steps. A longer resume keeps it"),
+        Meta(description="environment steps of the schedule of learner.anneal; null: total_env_steps. A longer resume keeps it"),
     ] = None
     stop_return: Annotated[
         float | None, Meta(description="stop when the mean return of the last 100 episodes reaches this; null: never")
     ] = None
-    lag: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=8,
-            description="rounds (an unroll of every actor) by which acting runs ahead of learning: at most in free mode, exactly "
-            "in deterministic mode; 0 acts and learns in turn",
-        ),
-    ] = 0
+    lag: Lag = 0
     checkpoint_every_s: Annotated[float, Meta(gt=0, description="free mode: seconds between checkpoints")] = 60.0
     actor_deadline_s: Annotated[
         float, Meta(gt=0, description="seconds after which an actor that has not answered counts as hung and is replaced")
@@ -95,57 +103,49 @@ class UnrollConfig(CommonConfig):
 
     @property
     def goals(self) -> Goals:
-        """When it ends."""
+        """Conditions for its end."""
         return Goals(env_steps=self.total_env_steps, seconds=self.max_train_seconds, stop_return=self.stop_return)
 
     @property
     def scheduled_env_steps(self) -> int:
-        """Environment steps that the learning rate is annealed over."""
+        """Environment steps over which the learning rate is annealed."""
         return self.total_env_steps if self.schedule_env_steps is None else self.schedule_env_steps
 
     @property
     def is_stream(self) -> bool:
-        """Whether acting and learning go on side by side, as fast as possible; else in rounds, the same bits for a seed."""
+        """Whether acting and learning are asynchronous, as fast as possible; else in rounds, bit-reproducible for a seed."""
         return False
 
     @property
     def checkpoint_rounds(self) -> int | None:
-        """Rounds between checkpoints; None where they are made by the clock."""
+        """Rounds between checkpoints; None where they depend on the time."""
         return None
 
     @property
     def units_per_call(self) -> int:
-        """Unrolls that a learner call joins; all of a round where 0."""
+        """Unrolls of a learner call; 0 for all of a round."""
         return 0
 
     @property
     def updates_per_call(self) -> int:
-        """Versions of the weights that a learner call goes on by."""
+        """Updates of a learner call."""
         return 1
 
     @property
     def conditioning(self) -> Conditioning:
-        """What the network has besides."""
+        """Further inputs of the network."""
         return Conditioning()
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(impala.Config, UnrollConfig):
-    """One run of IMPALA, complete: the same config and seed make the same run where it is deterministic."""
+    """The config of IMPALA: a deterministic run is a function of it."""
 
     algorithm: Annotated[Literal["impala"], Meta(description="algorithm of the learner")] = "impala"
     deterministic: Annotated[
-        bool, Meta(description="fixed lag and fixed order, the same parameters twice for one seed; false: as fast as possible")
+        bool, Meta(description="fixed lag and fixed order, bit-reproducible for a seed; false: as fast as possible")
     ] = False
-    lag: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=8,
-            description="rounds (an unroll of every actor) by which acting runs ahead of learning: at most in free mode, exactly "
-            "in deterministic mode; 0 acts and learns in turn",
-        ),
-    ] = 1
+    lag: Lag = 1
     max_lag: Annotated[
         int, Meta(ge=0, le=100_000, description="free mode: a trajectory older than this is dropped, in learner updates")
     ] = 64
@@ -160,7 +160,7 @@ class RunConfig(impala.Config, UnrollConfig):
 
     @property
     def checkpoint_rounds(self) -> int | None:
-        """See `UnrollConfig`: rounds are counted, so that speed changes nothing."""
+        """See `UnrollConfig`: rounds are counted, so that the result does not depend on speed."""
         return self.checkpoint_every_rounds if self.deterministic else None
 
     @property
@@ -173,15 +173,39 @@ class RunConfig(impala.Config, UnrollConfig):
         """See `UnrollConfig`."""
         return max(1, self.rollout.envs_per_actor // self.batch_unrolls)
 
+    def check(self) -> None:
+        """See `CommonConfig`."""
+        batch, envs = self.batch_unrolls, self.rollout.envs_per_actor
+        if batch % envs and envs % batch:
+            raise InvalidInputError(
+                f"batch_unrolls = {batch} must be a multiple or a divisor of rollout.envs_per_actor = {envs}: "
+                f"try {_nearest(batch, envs)}"
+            )
+        if self.tuning is not None and self.meta.outer_gamma == 1 and resolve(self.family).is_endless:
+            raise InvalidInputError(
+                f"meta.outer_gamma = 1 and the tasks of {self.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
+            )
+        if self.learner_compile and (self.eta or self.network.core != "none"):
+            raise InvalidInputError(
+                "learner_compile = true is allowed without eta and with network.core = none only: "
+                "a core cuts its unrolls where episodes end"
+            )
+        columns = self.num_actors * envs
+        if self.deterministic and columns % batch:
+            raise InvalidInputError(
+                f"deterministic mode: batch_unrolls = {batch} must divide the {columns} environments of a round "
+                f"(num_actors = {self.num_actors} x rollout.envs_per_actor = {envs})"
+            )
+
 
 @functools.cache
 def composed(algorithm: str, learner: type[Any]) -> type[Any]:
-    """Return the config of an algorithm whose rounds are unrolls: its learner's `Config` beside what every such run has."""
+    """Return the config of an algorithm whose rounds are unrolls: its learner's `Config` combined with `UnrollConfig`."""
     body = {
-        "__doc__": f"One run of {algorithm}, complete: the same config and seed make the same run.",
+        "__doc__": f"The config of {algorithm}.",
         "__annotations__": {"algorithm": Annotated[str, Meta(description="algorithm of the learner")]},
         "algorithm": algorithm,
-        # a class that is made here is found in no module, and actors may be processes
+        # pickle cannot find a class that is made here, and actors may be processes
         "__reduce__": lambda config: (_composed_again, (algorithm, learner, vars(config))),
     }
     return dataclass(frozen=True, kw_only=True)(type(f"{learner.__module__}.RunConfig", (learner, UnrollConfig), body))
@@ -191,32 +215,73 @@ def _composed_again(algorithm: str, learner: Any, values: dict[str, Any]) -> Any
     return composed(algorithm, learner)(**values)
 
 
-def check(config: RunConfig) -> RunConfig:
-    """Check fields against each other, each being in its own range already, and return the config.
+@dataclass(frozen=True, kw_only=True)
+class EpgRunConfig(epg.Config, CommonConfig):
+    """The config of EPG: phi is a function of it, bit for bit, with any number of actors."""
 
-    Raises:
-        InvalidInputError: names the fields, their values and what would do.
-    """
-    batch, envs = config.batch_unrolls, config.rollout.envs_per_actor
-    if batch % envs and envs % batch:
-        lower, upper = max(batch // envs, 1) * envs, (batch // envs + 1) * envs
-        near = f"{lower} or {upper}" if lower < batch else f"{upper}"
-        raise InvalidInputError(
-            f"batch_unrolls = {batch} must be a multiple or a divisor of rollout.envs_per_actor = {envs}: try {near}"
-        )
-    impala.check(config)
-    if config.tuning is not None and config.meta.outer_gamma == 1 and resolve(config.family).is_endless:
-        raise InvalidInputError(
-            f"meta.outer_gamma = 1 and the tasks of {config.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
-        )
-    if config.learner_compile and (config.eta or config.network.core != "none"):
-        raise InvalidInputError(
-            "learner_compile = true is allowed without eta and with network.core = none only: a core cuts its unrolls where episodes end"
-        )
-    columns = config.num_actors * envs
-    if config.deterministic and columns % batch:
-        raise InvalidInputError(
-            f"deterministic mode: batch_unrolls = {batch} must divide the {columns} environments of a round "
-            f"(num_actors = {config.num_actors} x rollout.envs_per_actor = {envs})"
-        )
-    return config
+    algorithm: Annotated[Literal["epg"], Meta(description="evolved policy gradients")] = "epg"
+    family: Family = "hopper-dynamics"
+    num_workers: Annotated[int, Meta(ge=1, le=1_000_000, description="W: lifetimes of an epoch, a multiple of num_vectors")] = 256
+    num_vectors: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="V: perturbations of an epoch, each used in W/V lifetimes")
+    ] = 64
+    lives_per_chunk: Annotated[
+        int, Meta(ge=1, le=65_536, description="K: lifetimes that one process runs in lockstep, the unit of work")
+    ] = 16
+    num_epochs: Annotated[int, Meta(ge=1, le=10_000_000, description="updates of phi to make")] = 2000
+    schedule_epochs: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)] | None,
+        Meta(description="epochs of the schedules of guidance and step size; null: num_epochs. A longer resume keeps it"),
+    ] = None
+    evaluate_every: Annotated[int, Meta(ge=1, description="epochs between evaluations of the unperturbed phi")] = 50
+    evaluation_lives: Annotated[int, Meta(ge=1, le=65_536, description="lifetimes of an evaluation")] = 7
+    evaluation_lives_per_chunk: Annotated[
+        int,
+        Meta(
+            ge=1, le=65_536, description="lifetimes of an evaluation in one unit of work; small, so that they spread over actors"
+        ),
+    ] = 4
+    max_chunk_failures: Annotated[
+        int, Meta(ge=1, le=100, description="failures of a chunk, by an exception or its worker's death, that end the run")
+    ] = 3
+    chunk_deadline_s: Annotated[
+        float, Meta(gt=0, description="seconds after which a worker that has not answered counts as hung and is replaced")
+    ] = 1800.0
+    checkpoint_every_epochs: Annotated[
+        int, Meta(ge=1, description="epochs between checkpoints, from which a resume replays the journal")
+    ] = 20
+
+    @property
+    def goals(self) -> Goals:
+        """Conditions for its end."""
+        return Goals(rounds=self.num_epochs, seconds=self.max_train_seconds)
+
+    @property
+    def scheduled_epochs(self) -> int:
+        """Epochs of the schedules of guidance and step size."""
+        return self.num_epochs if self.schedule_epochs is None else self.schedule_epochs
+
+    def check(self) -> None:
+        """See `CommonConfig`."""
+        W, V, K = self.num_workers, self.num_vectors, self.lives_per_chunk
+        evolution = self.evolution
+        if evolution.antithetic and V % 2:
+            raise InvalidInputError(
+                f"num_vectors = {V} must be even, for perturbations come in antithetic pairs: try {_nearest(V, 2)} "
+                "(or evolution.antithetic=false)"
+            )
+        if W % V:
+            raise InvalidInputError(
+                f"num_workers = {W} must be a multiple of num_vectors = {V}, so that each perturbation has as many lifetimes: "
+                f"try {_nearest(W, V)}"
+            )
+        if evolution.antithetic and evolution.common_random_numbers and K % 2:
+            raise InvalidInputError(
+                f"lives_per_chunk = {K} must be even, for the two lifetimes of an antithetic pair run together: try {_nearest(K, 2)}"
+            )
+
+
+def _nearest(value: int, step: int) -> str:
+    """The multiples of `step` on both sides of `value`, in words."""
+    lower, upper = value // step * step, math.ceil(value / step) * step
+    return f"{lower} or {upper}" if lower else f"{upper}"

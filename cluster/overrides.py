@@ -1,4 +1,4 @@
-"""From text on the command line, or a file, to a checked config: `--set learner.gamma=0.95`.
+"""From text of the command line, or a file, to a checked config: `--set learner.gamma=0.95`.
 
 The keys, types, ranges and docs all come from the config's own dataclasses (`cluster.config`), so nothing is declared twice.
 """
@@ -80,7 +80,7 @@ def apply(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return `config` with the settings in `changes` (by dotted name) changed, each checked against its type and range.
 
     Values may be texts, as on a command line, or of the right type already, as in a file. Checks that span several fields are the
-    caller's (`cluster.config.check`).
+    caller's (`cluster.algorithms.Row.check`).
 
     Raises:
         InvalidInputError: an unknown key, with the nearest ones, or a value of the wrong type or out of range, with what is allowed.
@@ -95,7 +95,8 @@ def from_tree(config_type: type[Config], tree: Any, source: str) -> Config:
     if not isinstance(tree, dict):
         raise InvalidInputError(f"{source}: expected an object of settings, found {type(tree).__name__}")
     try:
-        return apply(config_type(), dict(_flatten(tree, config_type, "")))
+        _check_groups(tree, config_type)
+        return apply(config_type(), dict(flattened(tree)))
     except InvalidInputError as error:
         raise InvalidInputError(f"{source}: {error}") from None
 
@@ -105,6 +106,15 @@ def to_tree(config: Any) -> dict[str, Any]:
     tree = msgspec.to_builtins(config)
     assert isinstance(tree, dict)
     return tree
+
+
+def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of nested dicts, by dotted name."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def convert(key: Key, value: Any) -> Any:
@@ -161,16 +171,13 @@ def _likeness(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, one, other).ratio()
 
 
-def _flatten(tree: Mapping[str, Any], config_type: type, prefix: str) -> Iterator[tuple[str, Any]]:
-    groups = {name[: name.rindex(".")] for name in keys(config_type) if "." in name}
-    groups |= {group[: group.index(".")] for group in groups if "." in group}
-    for name, value in tree.items():
-        if prefix + name in groups and not isinstance(value, dict):
-            raise InvalidInputError(f"{prefix}{name} = {value!r}: expected a group of settings")
-        if isinstance(value, dict):
-            yield from _flatten(value, config_type, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+def _check_groups(tree: Mapping[str, Any], config_type: type) -> None:
+    """Make sure that a group of settings is given as a group; InvalidInputError when not."""
+    groups = {name.rpartition(".")[0] for name in keys(config_type)}
+    groups |= {group.partition(".")[0] for group in groups}
+    for name, value in flattened(tree):
+        if name in groups:
+            raise InvalidInputError(f"{name} = {value!r}: expected a group of settings")
 
 
 def _replace(config: Config, values: Mapping[str, Any], prefix: str) -> Config:

@@ -1,18 +1,18 @@
 """The one protocol of every batched environment: gymnasium's `VectorEnv` in next-step autoreset mode, with a task in each slot.
 
-Next-step autoreset, and why: the step that ends an episode returns the episode's *final* observation, so that its value is at hand for
-a truncated episode with no second array to carry. The following `step` ignores the action of that slot, resets it, and returns the first
-observation of the next episode with reward 0 and both flags false. That step is no experience: `info["is_first"]` marks it, it is
-not counted as an environment step, and the learner gives it no weight.
+Next-step autoreset: the step that ends an episode returns the episode's *final* observation, from which a truncated episode bootstraps
+without a second array. The following `step` ignores the action of that slot, resets it, and returns the first observation of the next
+episode with reward 0 and both flags false. That step is no experience: `info["is_first"]` marks it, it is not counted as an environment
+step, and the learner gives it no weight.
 
     step t    : action a_t        -> final observation, r_t, terminated or truncated
     step t + 1: action is ignored -> first observation of the next episode, reward 0, is_first
 
-A slot takes up a new task at its next reset: `assign(slot, task)` between the two steps above, or at any time before.
+A slot switches to a new task at its next reset: `assign(slot, task)` between the two steps above, or at any time before.
 
-A caller whose episodes are lives of equal length cannot spend a step on a reset. Where `can_restart`, it calls `restart` on the slots that
-have just ended, and every following step is a real one for every slot; `rest` says that nobody looks at a slot any more; and `seed_slots`
-gives each slot randomness of its own, so that what it plays depends on no other slot:
+A caller that counts real steps only (lifetimes of equal length) cannot spend a step on a reset. Where `can_restart`, it calls `restart` on
+the slots that have just ended, and every following step is a real one for every slot; `rest` marks slots that are not used any more; and
+`seed_slots` gives each slot its own random numbers, so that its episodes depend on no other slot:
 
     step t      : action a_t     -> final observation, r_t, terminated or truncated
     restart     : no action      -> first observation of the next episode
@@ -29,7 +29,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs.slots import SlotGenerators, SlotSeed
+from envs.slots import SlotSeed
 from envs.task import Task
 
 Saved = dict[str, Any]
@@ -40,7 +40,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
     """Many episodes of a task family in lockstep, one task a slot.
 
     Attributes:
-        tasks: the task that each slot plays now.
+        tasks: the current task of each slot.
         frame_stack: how many of the newest frames an observation stacks along its first axis; 1 where nothing is stacked.
         can_save: whether `save` and `restore` work; where not, a caller replays the actions since the last `reset`.
         can_restart: whether `seed_slots`, `restart` and `rest` work.
@@ -60,13 +60,10 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
         self.single_action_space = action_space
         self.observation_space = gymnasium.vector.utils.batch_space(observation_space, self.num_envs)
         self.action_space = gymnasium.vector.utils.batch_space(action_space, self.num_envs)
-        self._slot_generators: SlotGenerators | None = None  # one for all slots, the engine's own, until `seed_slots`
-        self._is_resting = np.zeros(self.num_envs, np.bool_)
-        self._has_resting = False
 
     @abc.abstractmethod
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it plays from its next reset on."""
+        """Set the task of `slot` from its next reset on."""
 
     @abc.abstractmethod
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -120,9 +117,9 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
         raise NotImplementedError(f"{type(self).__name__} cannot start an episode between two steps (can_restart is false)")
 
     def rest(self, slots: np.ndarray) -> None:
-        """Stop playing `slots` until they are restarted or `reset` is called; an engine need not simulate them.
+        """Leave out `slots` until they are restarted or `reset` is called; an engine need not simulate them.
 
-        Until then `step` ignores their actions and returns for them a finite observation without meaning, reward 0 and every flag false.
+        Until then `step` ignores their actions and returns an arbitrary finite observation, reward 0 and false flags for them.
         No bit of the other slots changes, given that slots have generators of their own: with one for all, a slot that rests draws nothing.
 
         Args:
@@ -132,11 +129,6 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
             InvalidInputError: a slot is out of range or named twice.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot leave slots out of a step (can_restart is false)")
-
-    def _set_resting(self, slots: np.ndarray, is_resting: bool | np.ndarray) -> None:
-        """Note whether `slots` rest."""
-        self._is_resting[slots] = is_resting
-        self._has_resting = bool(self._is_resting.any())
 
     def save(self) -> Saved:
         """Return everything that the future of this environment depends on (simulators, tasks, generators, counters)."""

@@ -1,7 +1,7 @@
-"""A family held against its contract for as long as a person waits, as gymnasium's `check_env` does for one environment.
+"""Checks a family against the contract of `TaskFamily` and `BatchedEnv`, as gymnasium's `check_env` does for one environment.
 
-What every caller relies on is tried: equal seeds give equal tasks and equal episodes, a saved environment goes on as it would have, slots
-that are seeded alike play alike, and each answer of some episodes of random actions fits the spaces and is finite.
+Checked are: equal seeds give equal tasks and equal episodes, a restored environment continues as the saved one, slots with equal seeds have
+equal episodes, and every output in some episodes of random actions fits the spaces and is finite.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Replies = Sequence[tuple[np.ndarray, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Played:
-    """What a check came to.
+    """The result of a check.
 
     Attributes:
         returns, lengths: of the episodes that ended, [E].
-        env_steps, seconds: of the play that they are of.
-        notes: what is allowed, and may be a mistake.
+        env_steps, seconds: that they took.
+        notes: what is allowed, but may be a mistake.
     """
 
     returns: np.ndarray
@@ -41,10 +41,10 @@ class Played:
 
 
 def check_family(family: TaskFamily, name: str, *, seed: int = 0, max_seconds: float = 10.0) -> Played:
-    """Try what callers rely on; `name` is what a person calls the family.
+    """Check what callers rely on; `name` is the family's name in errors.
 
     Raises:
-        InvalidInputError: something is not so, in one line.
+        InvalidInputError: the contract is broken, in one line.
     """
     try:
         tasks = _tasks(family, name, seed, "train")
@@ -92,7 +92,7 @@ def _check_repeats(env: CheckedEnv, name: str, seed: int, give_up: float) -> Non
 
 
 def _check_seeded_slots(twins: CheckedEnv, name: str, seed: int) -> None:
-    """Two slots with one task, one seed and equal actions play the same."""
+    """Two slots with one task, one seed and equal actions have equal episodes."""
     twins.seed_slots([seed, seed])
     rows: list[tuple[np.ndarray, ...]] = [(twins.reset(),)]
     rng = np.random.default_rng(seed)
@@ -113,7 +113,7 @@ def _compare(first: Replies, second: Replies, name: str, what: str, hint: str) -
 
 
 def _play(env: CheckedEnv, seed: int, max_seconds: float) -> Played:
-    """Play whole episodes of random actions."""
+    """Run whole episodes of random actions."""
     rng, space, began = np.random.default_rng(seed), env.single_observation_space, time.monotonic()
     so_far, num_steps, is_outside = np.zeros(env.num_envs), 0, False
     returns, lengths = list[float](), list[int]()

@@ -1,11 +1,11 @@
-"""A batched environment whose answers are held against its own spaces before anybody acts on them or learns from them.
+"""A batched environment whose outputs are checked against its own spaces before they are acted on or learned from.
 
-Whoever steps an environment steps it through here. The shapes and types of each answer are compared, and its numbers tested for being
-finite, in some 4 microseconds a step. An environment that raises, or answers with what its spaces do not allow, ends in one line that says
-which slot it was and what it did (`EnvFaultError`), and not as a wrong policy or a learner that diverged.
+Every environment is stepped through here. Shapes, types and finiteness of each output are checked, in some 4 microseconds a step. An
+environment that raises, or returns what its spaces do not allow, ends in one line that names the slot and the fault (`EnvFaultError`), and
+not in a wrong policy or a learner that diverged.
 
-The final observation of a terminated episode stands for nothing, as the episode has no value beyond it. Some environments have none to give
-and return NaN; since the policy still looks at it in the step that resets the slot, zeros take its place.
+The final observation of a terminated episode is not used, as the episode has no value beyond it. Some environments return NaN there; since
+the policy still reads it in the step that resets the slot, it is replaced by zeros.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _FLOAT64, _BOOL = np.dtype(np.float64), np.dtype(np.bool_)
 _OBSERVED = (Box, Discrete, MultiDiscrete)
 
 PROBE_STEPS = 16
-"""Steps for which a person's own environment is tried before training: its first ones, where most mistakes show."""
+"""Steps for which the user's own environment is tried before training: most mistakes show in the first ones."""
 PROBE_S = 1.0
 """Seconds after which that trial is enough, for environments that are slow."""
 
 
 class CheckedEnv:
-    """The way to a batched environment: what it answers is checked, and all else is the environment's own.
+    """A batched environment with checked outputs; all other attributes are the environment's own.
 
     Args:
         env: the environment, fresh.
-        name: of it, as a person names it.
-        takes_nan: leave numbers that are not finite as they are, for whoever counts them.
+        name: of it, for errors.
+        takes_nan: leave numbers that are not finite as they are, for callers that count them.
 
     Attributes:
-        lengths: steps that each slot's episode has behind it, [B]; to be set where a state is restored.
+        lengths: steps of each slot's current episode, [B]; to be set where a state is restored.
     """
 
     def __init__(self, env: BatchedEnv, name: str, *, takes_nan: bool = False) -> None:
@@ -102,7 +102,7 @@ class CheckedEnv:
         return obs, reward, terminated, truncated, info
 
     def _is_plain(self, reply: Any) -> bool:
-        """Whether a reply of `step` is what most are, in which there is nothing to look for."""
+        """Whether an output of `step` is of the usual types and finite, so that nothing else needs a check."""
         try:
             obs, reward, terminated, truncated, info = reply
             is_first = info["is_first"]
@@ -116,11 +116,11 @@ class CheckedEnv:
                 and float(np.vdot(reward, reward)) < _SQUARES
                 and (not self._is_float or float(np.vdot(obs, obs)) < _SQUARES)
             )
-        except Exception:  # a part of it is nothing of the kind
+        except Exception:  # a part of it is no array at all
             return False
 
     def _examined(self, reply: Any, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """A reply that is not what most are: named where it breaks the contract, and taken where it is only unusual."""
+        """Check an unusual output: raise where it breaks the contract, and accept it otherwise."""
         if not isinstance(reply, (tuple, list)) or len(reply) != 5:
             raise self._fault("step", f"returned {shown(reply)}; it must return {STEP_RETURNS}")
         obs, reward, terminated, truncated, info = reply
@@ -180,7 +180,7 @@ class CheckedEnv:
     def _finite(
         self, obs: np.ndarray, reward: np.ndarray, terminated: np.ndarray, is_first: np.ndarray, actions: np.ndarray
     ) -> np.ndarray:
-        """Name the number that is not finite, if one is; return observations without those that stand for nothing.
+        """Raise where a number that is used is not finite; return the observations with unused ones replaced by zeros.
 
         Raises:
             EnvFaultError: a reward, or an observation that is used, is not finite.
@@ -215,7 +215,7 @@ class CheckedEnv:
 
 
 def make_env(family: TaskFamily, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
-    """Make the environment of `tasks`, whoever wrote the family.
+    """Make the environment of `tasks`, and check that it is one.
 
     Raises:
         InvalidInputError: the family raised, or made something else.
@@ -237,7 +237,7 @@ def make_env(family: TaskFamily, tasks: Sequence[Task], *, num_threads: int = 1,
 
 
 def sample_tasks(family: TaskFamily, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
-    """Draw tasks, whoever wrote the family.
+    """Draw tasks, and check them.
 
     Raises:
         EnvFaultError: the family raised, or drew another number of them.
@@ -257,8 +257,8 @@ def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
     """Reset an environment of `family` and take some steps of random actions, if need be across the end of an episode.
 
     Args:
-        family: a person's own, or any of Gymnasium's.
-        name: what the person calls it.
+        family: the user's own, or any of Gymnasium's.
+        name: of it, for errors.
         num_slots: environments in lockstep.
 
     Raises:
@@ -285,7 +285,7 @@ def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
 
 
 def random_actions(env: BatchedEnv | CheckedEnv, rng: np.random.Generator) -> np.ndarray:
-    """Actions as a policy without training gives them: any of the named ones, or numbers from within their bounds."""
+    """Uniformly random actions: any of the discrete ones, or numbers within their bounds."""
     space = env.single_action_space
     if isinstance(space, Discrete):
         return rng.integers(int(space.n), size=env.num_envs)

@@ -1,4 +1,4 @@
-"""The error that a person's wrong input raises, that of an environment under way, and the wording that all rooms share."""
+"""Errors of invalid input and of faulty environments, and the wording that all packages share."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-_NOT_A_PERSONS = (
+_NOT_THE_USERS = (
     *(f"{_ROOT / room}{os.sep}" for room in ("cluster", "actors", "learners", "envs")),
     *(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")),
 )
-"""Where code lies that is not a person's own: ours, Python's and what is installed."""
+"""Folders whose code is not the user's own: metaray's, Python's and installed packages'."""
 
 
 class InvalidInputError(ValueError):
-    """Input that a person can mend: one line that names the value, what is allowed and the nearest match.
+    """Input that the user can correct: one line that names the value, what is allowed and the nearest match.
 
     The command line prints the line and leaves with exit code 2; a library caller gets a `ValueError`.
     """
@@ -32,12 +32,12 @@ class EnvFaultError(RuntimeError):
     Args:
         call: what was asked of it: `reset`, `step`, ...
         problem: what it did then, such as `raised ValueError: boom`.
-        family: the environment, as a person names it.
-        slot: which of the environments in lockstep; None where it cannot be told.
+        family: name of the environment.
+        slot: which of the environments in lockstep; None where it is unknown.
         step: of the slot's episode, from 1 on, or of the longest episode where no slot is named; None at a reset.
 
     Attributes:
-        actor: whose environments they are; None outside of training.
+        actor: the actor whose environment it is; None outside of training.
     """
 
     def __init__(self, call: str, problem: str, *, family: str = "", slot: int | None = None, step: int | None = None) -> None:
@@ -58,7 +58,7 @@ def raised(error: BaseException) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Name an exception of somebody else's code in one line, with the place where it was raised: `ValueError: boom (my_env.py:12)`."""
+    """Describe an exception of foreign code in one line, with the place where it was raised: `ValueError: boom (my_env.py:12)`."""
     try:
         text = one_line(str(error))
     except Exception:  # an exception whose own text cannot be had
@@ -68,9 +68,9 @@ def described(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The line of a person's own code that an exception came through last, since no traceback is shown; nothing where there is none."""
+    """The last line of the user's own code in the traceback, which is not shown; empty where there is none."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [(file, line) for file, line in frames if not file.startswith((*_NOT_A_PERSONS, "<"))]
+    own = [(file, line) for file, line in frames if not file.startswith((*_NOT_THE_USERS, "<"))]
     return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,8 +25,8 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from envs.batched import BatchedEnv
-from envs.errors import InvalidInputError, unknown
-from envs.family import TaskFamily, uniform_tasks
+from envs.errors import InvalidInputError
+from envs.family import TaskFamily, split_generator, uniform_tasks, with_visible
 from envs.gymnasium_env import GymnasiumEnv
 from envs.task import Mode, Parameter, Split, Task
 
@@ -47,43 +46,28 @@ class FetchReachFamily(TaskFamily):
     """Reaching tasks, one target each.
 
     Args:
+        name, doc: of the family.
         is_visible: whether observations end with the task's offsets.
     """
 
     parameters = OFFSETS
     is_endless = True
 
-    def __init__(self, *, is_visible: bool = False) -> None:
-        self.name = "fetch-reach-visible" if is_visible else "fetch-reach"
-        told = "; the policy sees the task" if is_visible else ""
-        self.doc = f"a Fetch arm reaches for the task's target (FetchReachDense-v4; pip install 'metaray[fetch]'){told}"
-        self.is_visible = is_visible
+    def __init__(self, *, name: str, doc: str, is_visible: bool = False) -> None:
+        self.name, self.doc, self.is_visible = name, doc, is_visible
 
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
         """Draw targets; those for testing from a generator of their own."""
-        words = rng.integers(2**32, size=4, dtype=np.uint64)
-        return uniform_tasks(self, num_tasks, np.random.default_rng([0 if split == "train" else 1, *words.tolist()]))
+        return uniform_tasks(self, num_tasks, split_generator(rng, split))
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
-        """Make one batched environment, stepped on the calling thread; both modes play the same episodes.
+        """Make one batched environment, stepped on the calling thread; both modes have the same episodes.
 
         Raises:
             InvalidInputError: gymnasium-robotics is not installed, or a task is none of this family.
         """
         _register_robotics(self.name)
         return FetchReachEnv([self.checked(task) for task in tasks], is_visible=self.is_visible, check=self.checked)
-
-    def checked(self, task: Task) -> Task:
-        """Return `task` if it names a finite target and nothing else."""
-        known = [parameter.name for parameter in self.parameters]
-        for name, value in task.params:
-            if name not in known:
-                raise unknown(f"parameter of {self.name}", name, known)
-            if isinstance(value, str) or not np.isfinite(value):
-                raise InvalidInputError(f"{name} = {value} is out of range: allowed is any finite number")
-        if len(task.params) != len(known):
-            raise InvalidInputError(f"task {task} lacks a parameter: allowed are {', '.join(known)}")
-        return task
 
 
 def _register_robotics(family: str) -> None:
@@ -117,21 +101,18 @@ class FetchReachEnv(GymnasiumEnv):
 
     def __init__(self, tasks: Sequence[Task], *, is_visible: bool, check: Callable[[Task], Task]) -> None:
         self._check = check
-        self._pending: dict[int, Task] = dict(enumerate(tasks))
         super().__init__(ENV_ID, tasks, lambda env: FetchTask(env, is_visible=is_visible))
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it plays from its next reset on."""
-        self._pending[slot] = self._check(task)
+        """Set the task of `slot` from its next reset on."""
+        super().assign(slot, self._check(task))
 
-    def _start(self, slot: int) -> None:
-        """Reset the instance of `slot`, with its pending task where it has one."""
-        task = self._pending.pop(slot, None)
-        if task is not None:
-            self.tasks[slot] = task
+    def _take_up(self, tasks: dict[int, Task]) -> None:
+        """Set the current tasks of slots."""
+        super()._take_up(tasks)
+        for slot, task in tasks.items():
             instance: Any = self._instances[slot]
             instance.offset = np.array([task.number(parameter.name) for parameter in OFFSETS])
-        super()._start(slot)
 
 
 class FetchTask(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
@@ -163,7 +144,9 @@ class FetchTask(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         return np.concatenate([seen, self.offset]) if self._is_visible else seen
 
 
-FETCH_FAMILIES: dict[str, Callable[[], TaskFamily]] = {
-    "fetch-reach": FetchReachFamily,
-    "fetch-reach-visible": partial(FetchReachFamily, is_visible=True),
-}
+FETCH_FAMILIES = with_visible(
+    FetchReachFamily,
+    "fetch-reach",
+    "a Fetch arm reaches for the task's target (FetchReachDense-v4; pip install 'metaray[fetch]')",
+    is_visible=True,
+)

@@ -1,7 +1,7 @@
 """Goals on a plane: on a ring around the start or a sector of it; test goals lie as those for training do, or all in the other half.
 
 The halves are those of Evolved Policy Gradients' GoalAnt: train on goals to the right (x > 0), test on goals to the left (x < 0), so that
-what was learned must have been how to look for a goal, and not where goals are.
+a method must learn to search for goals, and cannot memorise where they are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`gym:<id>`: any registered Gymnasium environment as a family of one task.
 
-The slots are stepped one after the other in Python, so this is the slow road for what has no engine here; where the environment has
-what we accept (Box and Discrete spaces) nothing else is asked of it.
+The slots are stepped one after the other in Python, so this is slow, for environments without an engine here; nothing but
+Box and Discrete spaces is required of them.
 
 * Box, Discrete, MultiDiscrete and MultiBinary observations; what each becomes stands in `envs.observations`.
 * A bounded Box action is clipped to its box before the environment sees it, since a Gaussian policy knows no bounds.
@@ -18,7 +18,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
-from gymnasium.utils import seeding
 
 from envs.batched import BatchedEnv
 from envs.errors import EnvFaultError, InvalidInputError, described, raised
@@ -26,7 +25,8 @@ from envs.family import TaskFamily
 from envs.gymnasium_ids import registered_id, suggestion
 from envs.observations import converted, observed_space
 from envs.replies import STEP_RETURNS, Replies
-from envs.slots import SlotSeed, check_seeds, checked_slots
+from envs.restarting import RestartingEnv
+from envs.slots import SlotSeed, check_seeds
 from envs.task import Mode, Split, Task
 
 log = logging.getLogger("metaray")
@@ -54,11 +54,11 @@ class GymnasiumFamily(TaskFamily):
         return [Task(family=self.name)] * num_tasks
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
-        """Make one batched environment, stepped on the calling thread; both modes play the same episodes."""
+        """Make one batched environment, stepped on the calling thread; both modes have the same episodes."""
         return GymnasiumEnv(self.env_id, tasks)
 
 
-class GymnasiumEnv(BatchedEnv):
+class GymnasiumEnv(RestartingEnv):
     """Instances of one registered environment in lockstep.
 
     Args:
@@ -71,7 +71,6 @@ class GymnasiumEnv(BatchedEnv):
     """
 
     can_save = False
-    can_restart = True
 
     def __init__(self, env_id: str, tasks: Sequence[Task], wrap: Callable[[Instance], Instance] = lambda env: env) -> None:
         self._name, self._instances = tasks[0].family, list[Instance]()
@@ -84,8 +83,6 @@ class GymnasiumEnv(BatchedEnv):
             raise
         self._replies = Replies(self._observed)
         self._obs = np.zeros((self.num_envs, *(self._observed.shape or ())), self._observed.dtype)
-        self._is_over = np.zeros(self.num_envs, np.bool_)
-        self._steps = [0] * self.num_envs  # of each slot's episode
         self._seeds: dict[int, int] = {}  # what the next reset of a slot is seeded with; then its own generator goes on
 
     def _make(self, env_id: str, num_envs: int, wrap: Callable[[Instance], Instance]) -> None:
@@ -96,37 +93,27 @@ class GymnasiumEnv(BatchedEnv):
                 self._instances.append(wrap(gymnasium.make(gymnasium.spec(env_id), disable_env_checker=True)))
         except InvalidInputError:
             raise
-        except (Exception, SystemExit) as error:  # whatever the environment's code raises, a person gets one line
+        except (Exception, SystemExit) as error:  # whatever the environment's code raises, the user gets one line
             is_missing = isinstance(error, (ImportError, gymnasium.error.Error))
             hint = suggestion(env_id, self._name.removesuffix(env_id)) if is_missing else ""
             raise InvalidInputError(f"environment {self._name} cannot be made: {described(error).rstrip('.')}{hint}") from error
 
     def _spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
-        """The observation and action spaces of the first instance; the network is told if one is of no use."""
+        """The observation and action spaces of the first instance; a network refuses one that it cannot use."""
         try:
             return self._instances[0].observation_space, self._instances[0].action_space
         except (Exception, SystemExit) as error:
             raise InvalidInputError(f"environment {self._name} has not both of its spaces: {described(error)}") from error
 
-    def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` a task; there is only the one."""
-        self.tasks[slot] = task
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start every slot's next episode; see `BatchedEnv.reset`."""
+    def _reseed(self, seed: int | None) -> None:
+        """Seed each slot's next reset."""
         if seed is not None or (self._np_random is None and not self._seeds):
-            self._np_random, self._np_random_seed = seeding.np_random(seed)
+            super()._reseed(seed)
             # Not consecutive, as `SyncVectorEnv` would make them, so that environments with neighbouring seeds share no episode.
             self._seeds = dict(enumerate(self.np_random.integers(2**31, size=self.num_envs).tolist()))
-        everyone = np.arange(self.num_envs)
-        for slot in everyone.tolist():
-            self._start(slot)
-        self._is_over = np.zeros(self.num_envs, np.bool_)
-        self._set_resting(everyone, False)
-        return self._converted(self._obs), {"is_first": np.ones(self.num_envs, np.bool_)}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Advance every slot by one step; see `BatchedEnv.step`."""
+        """Advance every slot by one step; one that rests returns its last observation; see `BatchedEnv.step`."""
         if isinstance(self._acted, Discrete):
             actions = actions + self._acted.start
         elif isinstance(self._acted, Box):
@@ -134,13 +121,12 @@ class GymnasiumEnv(BatchedEnv):
         is_first = self._is_over
         reward = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        for slot in range(self.num_envs):
-            if is_first[slot]:
-                self._start(slot)
-            elif not self._is_resting[slot]:
-                self._obs[slot], reward[slot], terminated[slot], truncated[slot] = self._stepped(slot, actions[slot])
+        self._begin(np.flatnonzero(is_first))
+        for slot in np.flatnonzero(~(is_first | self._is_resting)).tolist():
+            self._obs[slot], reward[slot], terminated[slot], truncated[slot] = self._stepped(slot, actions[slot])
+        self._count_step(reward, terminated, is_first, None)
         self._is_over = terminated | truncated
-        return self._converted(self._obs), reward, terminated, truncated, {"is_first": is_first}
+        return self._observe(), reward, terminated, truncated, {"is_first": is_first}
 
     def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
         """Seed each slot's next reset with an integer drawn from its own seed; the instance's generator goes on from there.
@@ -151,33 +137,16 @@ class GymnasiumEnv(BatchedEnv):
         check_seeds(seeds, self.num_envs)
         self._seeds = {slot: int(np.random.default_rng(seed).integers(2**31)) for slot, seed in enumerate(seeds)}
 
-    def restart(self, slots: np.ndarray) -> np.ndarray:
-        """Start the next episode of `slots` now; see `BatchedEnv.restart`."""
-        slots = checked_slots(slots, self.num_envs)
+    def _start(self, slots: np.ndarray) -> None:
+        """Reset the instances of `slots`."""
         for slot in slots.tolist():
-            self._start(slot)
-        self._is_over[slots] = False
-        if self._has_resting:
-            self._set_resting(slots, False)
-        return self._converted(self._obs[slots])
-
-    def rest(self, slots: np.ndarray) -> None:
-        """Leave `slots` out of `step`, which returns their last observation; see `BatchedEnv.rest`."""
-        slots = checked_slots(slots, self.num_envs)
-        self._is_over[slots] = False
-        self._set_resting(slots, True)
-
-    def _start(self, slot: int) -> None:
-        """Reset the instance of `slot`."""
-        self._steps[slot] = 0
-        try:
-            self._obs[slot] = self._replies.of_reset(self._instances[slot].reset(seed=self._seeds.pop(slot, None)))
-        except (Exception, SystemExit) as error:
-            raise self._fault("reset", error, slot) from error
+            try:
+                self._obs[slot] = self._replies.of_reset(self._instances[slot].reset(seed=self._seeds.pop(slot, None)))
+            except (Exception, SystemExit) as error:
+                raise self._fault("reset", error, slot) from error
 
     def _stepped(self, slot: int, action: Any) -> tuple[Any, float, bool, bool]:
         """Step the instance of `slot`; return its observation, reward and flags."""
-        self._steps[slot] += 1
         try:
             return self._replies.of_step(self._instances[slot].step(action))
         except (Exception, SystemExit) as error:
@@ -187,14 +156,16 @@ class GymnasiumEnv(BatchedEnv):
         problem = error.problem if isinstance(error, EnvFaultError) else raised(error)
         if isinstance(error, ValueError) and "values to unpack (expected 5" in str(error):  # by one of gymnasium's wrappers
             problem += f"; step must return {STEP_RETURNS}"
-        return EnvFaultError(call, problem, family=self._name, slot=slot, step=self._steps[slot] or None)
+        return EnvFaultError(
+            call, problem, family=self._name, slot=slot, step=int(self._elapsed[slot]) + 1 if call == "step" else None
+        )
 
-    def _converted(self, obs: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found by whoever looks at it
-            return converted(self._observed, obs)
+    def _observe(self) -> np.ndarray:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the check of its caller finds
+            return converted(self._observed, self._obs)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the instances; one that fails to close spoils nothing any more."""
+        """Close the instances; an error on closing is logged only."""
         for instance in self._instances:
             try:
                 instance.close()

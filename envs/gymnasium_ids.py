@@ -46,7 +46,7 @@ def suggestion(name: str, prefix: str) -> str:
 
     Args:
         name: a registered id that cannot be made, or one that is not registered.
-        prefix: what a person types in front of an id.
+        prefix: what users type in front of an id.
 
     Returns:
         `; did you mean gym:CartPole-v1?`, or what the one that was meant lacks here, or nothing.

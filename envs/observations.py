@@ -1,4 +1,4 @@
-"""What the observation space of an environment becomes here, and how its observations are converted.
+"""How observation spaces and observations of an environment are converted.
 
     Box of floats        float32
     Box of integers      as it is: the network scales it by the space's own bounds, see `integer_bounds`
@@ -6,7 +6,7 @@
     Discrete             one index from 0 on; the network looks the state's weights up, so that no one-hot vector is ever made
     MultiDiscrete        a vector of such indices
 
-Images stay as the environment gives them, channels first or last: the network looks at them the other way round, which copies nothing.
+Images stay as the environment gives them, channels first or last: the network views them transposed, which copies nothing.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def integer_bounds(space: gymnasium.Space[Any]) -> Bounds | None:
 
     Returns:
         The bounds; None for other spaces, where no component is bounded, and for uint8 that are all in [0, 255], which a network takes
-        for pixels without being told.
+        for pixels anyway.
     """
     if not isinstance(space, Box) or space.dtype.kind not in "iu":
         return None

@@ -1,9 +1,9 @@
-"""From the name that a person types to a task family.
+"""Looks up task families by name.
 
     hopper-dynamics     a registered name
     atari:pong          one Atari game; atari:pong-sticky with sticky actions
     gym:CartPole-v1     any registered Gymnasium environment
-    module:object       a family of the user's own: a `TaskFamily`, or a class or callable without arguments that gives one
+    module:object       the user's own family: a `TaskFamily`, or a class or callable without arguments that gives one
 
 Engines are imported when a name of theirs is looked up, so that training on CartPole needs neither MuJoCo nor an Atari emulator in memory.
 """
@@ -43,13 +43,13 @@ def family_names() -> list[str]:
 
 
 def listed_families() -> list[TaskFamily]:
-    """The families to show to a person, sorted by name: the Atari games stand together as `atari57`, whose `doc` says how to name one."""
+    """The families to list, sorted by name: the Atari games stand together as `atari57`, whose `doc` says how to name one."""
     shown = {name: make for factories in _engines() for name, make in factories.items() if ":" not in name}
     return [shown[name]() for name in sorted(shown)]
 
 
 def module_of(name: str) -> str:
-    """The module of a person's own that a family's name names: of `module:object` and `gym:module:Id-v0`; empty for other names."""
+    """The user's module in a family's name: of `module:object` and `gym:module:Id-v0`; empty for other names."""
     scheme, _, rest = name.partition(":")
     if scheme == "gym":
         return rest.rpartition(":")[0]

@@ -1,11 +1,11 @@
-"""What one Gymnasium environment returned from `reset` and `step`, held against its own observation space.
+"""Checks what a Gymnasium environment returned from `reset` and `step` against its observation space.
 
-What `SyncVectorEnv` refuses is refused, in a line that says which part it was. What numpy casts within a kind is taken: float64 and
-integers for float32, lists, and integers of another size where they fit. A number outside of a Box's bounds is taken too: many good
-environments return some.
+What `SyncVectorEnv` refuses is refused, in a line that names the part. What numpy casts safely is accepted: float64 and integers for
+float32, lists, and integers of another size where they fit. A number outside of a Box's bounds is accepted too: many environments return
+some.
 
-The final observation of a terminated episode is used by nobody, so it may be None, or NaN. That of a truncated one is: its value stands for
-what would have followed.
+The final observation of a terminated episode is not used, so it may be None, or NaN. That of a truncated one is: the episode bootstraps
+from its value.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def fits(array: np.ndarray, dtype: np.dtype[Any]) -> bool:
 
 
 def index_range(space: gymnasium.Space[Any]) -> tuple[Any, Any] | None:
-    """The lowest and highest values of observations that name something; None where they measure something."""
+    """The lowest and highest values of index observations; None for other spaces."""
     if isinstance(space, Discrete):
         return int(space.start), int(space.start + space.n) - 1
     if isinstance(space, MultiDiscrete):
@@ -147,7 +147,7 @@ def _check_info(call: str, info: Any) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value in few words: an array by its shape, type and first numbers."""
+    """A value as short text: an array by its shape, type and first numbers."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is not None and dtype is not None and not isinstance(value, np.generic):
         return one_line(f"an array of shape {tuple(shape)}, {dtype}, {_repr(value)}", 120)
@@ -168,7 +168,7 @@ def _repr(value: Any) -> str:
 
 
 def space_text(space: gymnasium.Space[Any]) -> str:
-    """A space in few words, without the bounds of each component."""
+    """A space as short text, without the bounds of each component."""
     if isinstance(space, Box):
         return f"a Box of shape {space.shape}, {space.dtype}"
     return one_line(str(space), 120)

@@ -1,4 +1,4 @@
-"""What engines share that let a caller say how a slot is seeded and when its next episode starts: generators a slot, and checked slots."""
+"""Random generators of single slots, and checks of slot indices and seeds, shared by the engines that restart slots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.random import PCG64
 from envs.errors import InvalidInputError, out_of_range
 
 SlotSeed = np.random.SeedSequence | int
-"""What one slot's generator is made from."""
+"""Seed of one slot's generator."""
 
 
 class SlotGenerators:

@@ -1,15 +1,15 @@
-"""What is learned: a task, a value that is hashable, printable, and enough to rebuild its environment exactly, and its parameters."""
+"""Tasks as values: hashable, printable, and enough to rebuild their environments exactly; and their parameters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Split = Literal["train", "test"]
 """`train`: tasks to learn from. `test`: tasks held out from training."""
 
 Mode = Literal["train", "evaluate"]
-"""`train`: episodes as training wants them. `evaluate`: whole episodes under the family's published evaluation protocol."""
+"""`train`: episodes as in training. `evaluate`: whole episodes under the family's published evaluation protocol."""
 
 Value = float | int | str
 
@@ -33,7 +33,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """The range in words: `[0.5, 2]`, or the choices, or `any`."""
+        """The range as text: `[0.5, 2]`, or the choices, or `any`."""
         if self.choices:
             return ", ".join(self.choices)
         return "any" if self.low is None or self.high is None else f"[{self.low:g}, {self.high:g}]"
@@ -62,3 +62,18 @@ class Task:
     def __str__(self) -> str:
         inner = ", ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in self.params)
         return f"{self.family}({inner})"
+
+
+Plain = tuple[str, tuple[tuple[str, Value], ...]]
+"""A task as plain values, for a checkpoint: its family and its parameters."""
+
+
+def plain_task(task: Task) -> Plain:
+    """Return `task` as plain values."""
+    return task.family, task.params
+
+
+def task_from_plain(plain: Any) -> Task:
+    """Return the task of `plain_task`, also after a format that turned tuples into lists, or by name as older versions wrote it."""
+    family, params = plain.values() if isinstance(plain, dict) else plain
+    return Task(family=family, params=tuple((str(name), value) for name, value in params))

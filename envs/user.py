@@ -33,7 +33,7 @@ def load_family(name: str) -> TaskFamily:
             raise InvalidInputError(f"{name} is a {type(family).__name__}, not a TaskFamily or a callable that returns one")
         try:
             family = family()
-        except (Exception, SystemExit) as error:  # whatever the user's code raises, a person gets one line
+        except (Exception, SystemExit) as error:  # whatever the user's code raises, the user gets one line
             raise InvalidInputError(f"{name} was called without arguments and failed: {described(error)}") from error
     if not isinstance(family, TaskFamily):
         raise InvalidInputError(f"{name} returned a {type(family).__name__}, not a TaskFamily")
@@ -66,7 +66,7 @@ def import_module(name: str, module_name: str) -> ModuleType:
             ) from error
         needs = f"needs {error.name!r}, which is not installed" if error.name else f"cannot be imported: {described(error)}"
         raise InvalidInputError(f"task family {name!r}: module {module_name} {needs}") from error
-    except (Exception, SystemExit) as error:  # whatever the user's code raises, a person gets one line
+    except (Exception, SystemExit) as error:  # whatever the user's code raises, the user gets one line
         raise InvalidInputError(f"task family {name!r}: importing {module_name} failed: {described(error)}") from error
 
 

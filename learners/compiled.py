@@ -1,18 +1,18 @@
-"""IMPALA's update as one piece of machine code.
+"""Updates as one piece of machine code.
 
-    update --traced once, its gradient included--> graph of tensor operations --torch's inductor--> C++ --compiler--> one call
+    step --traced once, its gradient included--> graph of tensor operations --torch's inductor--> C++ --compiler--> one call
 
-A small network spends most of an update on getting from one operation to the next. Traced with the gradient in it, the same operations
-run without Python and without a tape, and what is elementwise runs fused. Needs a C++ compiler; takes about ten seconds for a small
-network, before training starts. The sums are the eager ones in another order: equal up to rounding, and the same twice.
+With a small network most of an update is the overhead of operations. Traced with its gradient, the update runs without Python and
+without an autograd tape, and elementwise operations are fused. Needs a C++ compiler; takes about ten seconds for a small
+network, before training starts. The sums are the eager ones in another order: equal up to rounding, and the same at every call.
 
-Feed-forward networks only: a recurrent core looks at where episodes end to choose what to compute.
+Feed-forward networks only: a recurrent core has control flow that depends on where episodes end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -23,97 +23,107 @@ from learners import actor_critic, vtrace_loss
 from learners.actor_critic import LearnerState
 from learners.batch import Batch
 from learners.networks.agent import Agent
-from learners.ops.normaliser import RunningMoments
-from learners.ops.optimisers import OptimiserState
 from learners.vtrace_loss import ImpalaConfig
 
-_BATCH = tuple(field.name for field in fields(Batch) if field.name not in ("initial_state", "env_steps"))
+
+class Compiled:
+    """A function of nested dataclasses, dicts and tuples of tensors and numbers, compiled for each shape at its first call.
+
+    Numbers are passed as float64 scalar tensors, since a Python number would become a constant of the code; a number that the function
+    returns is such a tensor too.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._codes: dict[tuple[torch.Size, ...], tuple[Callable[..., tuple[Tensor, ...]], Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return `function(*arguments)`.
+
+        Raises:
+            InvalidInputError: at the first call with a shape: no C++ compiler works.
+        """
+        device = next(leaf.device for leaf in _leaves(arguments) if isinstance(leaf, Tensor))
+        inputs = [
+            leaf if isinstance(leaf, Tensor) else torch.tensor(leaf, dtype=torch.float64, device=device)
+            for leaf in _leaves(arguments)
+        ]
+        shapes = tuple(tensor.shape for tensor in inputs)
+        if shapes not in self._codes:
+            self._codes[shapes] = self._compile(arguments, inputs)
+        code, result = self._codes[shapes]
+        with torch.no_grad():
+            return _rebuilt(result, iter(code(*inputs)))
+
+    def _compile(self, arguments: tuple[Any, ...], inputs: list[Tensor]) -> tuple[Callable[..., tuple[Tensor, ...]], Any]:
+        """Return the code, a function of `inputs`, and the structure of its result."""
+        result: Any = None
+
+        def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
+            nonlocal result
+            found = self._function(*_rebuilt(arguments, iter(tensors)))
+            leaves = _leaves(found)
+            result = _rebuilt(found, iter([0.0] * len(leaves)))
+            return tuple(leaves)
+
+        return machine_code(flat, inputs), result
+
+
+def _leaves(tree: Any) -> list[Any]:
+    """Return the tensors and numbers of nested dataclasses, dicts and tuples, in order."""
+    if is_dataclass(tree):
+        return [leaf for field in fields(tree) for leaf in _leaves(getattr(tree, field.name))]
+    if isinstance(tree, dict | tuple):
+        return [leaf for one in (tree.values() if isinstance(tree, dict) else tree) for leaf in _leaves(one)]
+    return [] if tree is None else [tree]
+
+
+def _rebuilt(like: Any, leaves: Iterator[Any]) -> Any:
+    """Return the structure of `like` with these leaves."""
+    if is_dataclass(like) and not isinstance(like, type):
+        return replace(like, **{field.name: _rebuilt(getattr(like, field.name), leaves) for field in fields(like)})
+    if isinstance(like, dict):
+        return {name: _rebuilt(one, leaves) for name, one in like.items()}
+    if isinstance(like, tuple):
+        return tuple(_rebuilt(one, leaves) for one in like)
+    return None if like is None else next(leaves)
 
 
 class CompiledUpdate:
-    """`vtrace_loss.update` for one network and one config, compiled for each shape of batch at the first of that shape."""
+    """`vtrace_loss.update` for one network and one config."""
 
     def __init__(self, agent: Agent, config: ImpalaConfig) -> None:
         self._agent, self._config = agent, config
-        self._compiled: dict[torch.Size, Callable[..., tuple[Tensor, ...]]] = {}
-        self._watched: list[str] = []
+        self._step = Compiled(self._one_pass)
 
     def prepare(self, state: LearnerState, unroll_length: int, num_envs: int) -> None:
-        """Compile for batches of this shape now, before training's clock runs.
+        """Compile for batches of this shape now, before the training time starts.
 
         Raises:
-            InvalidInputError: there is no C++ compiler that works.
+            InvalidInputError: no C++ compiler works.
         """
         self(state, blank(self._agent, unroll_length, num_envs), 1)
 
     def __call__(self, state: LearnerState, batch: Batch, total_env_steps: int) -> tuple[LearnerState, dict[str, Tensor]]:
-        """See `vtrace_loss.update`.
-
-        Raises:
-            InvalidInputError: at the first batch of a shape: there is no C++ compiler that works.
-        """
+        """See `vtrace_loss.update`."""
         rate = actor_critic.learning_rate(self._config, state.env_steps, total_env_steps)
         after, watched = state, []
         for _ in range(self._config.passes):
-            # what changes from update to update travels as tensors: a number would be compiled in
-            numbers = torch.tensor([rate, after.optimiser.step], dtype=torch.float64, device=batch.obs.device)
-            before = replace(after, moments=state.moments)  # each pass counts the batch in, and the last one's count is kept
-            inputs = [numbers, *(getattr(batch, name) for name in _BATCH), *_tensors(before)]
-            compiled = self._compiled.get(batch.obs.shape)
-            if compiled is None:
-                compiled = self._compiled[batch.obs.shape] = self._compile(before, batch, inputs)
-            with torch.no_grad():
-                found = iter(compiled(*inputs))
-            after = _rebuilt(before, found, step=before.optimiser.step + 1)
-            watched.append(dict(zip(self._watched, found, strict=True)))
-        after = replace(after, version=state.version + 1, env_steps=state.env_steps + batch.env_steps)
+            # each pass counts the batch into the moments from before the update; the last count is kept
+            after, found = self._step(replace(after, moments=state.moments), batch, rate)
+            watched.append(found)
+        optimiser = replace(after.optimiser, step=state.optimiser.step + self._config.passes)
+        env_steps = state.env_steps + batch.env_steps
+        after = replace(after, optimiser=optimiser, version=state.version + 1, env_steps=env_steps)
         return after, actor_critic.means(watched)
 
-    def _compile(self, state: LearnerState, batch: Batch, inputs: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-        """Trace and compile one pass as a function of tensors alone, in the order of `inputs`."""
-
-        def flat(numbers: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-            given: dict[str, Any] = dict(zip(_BATCH, tensors, strict=False))
-            rate, step = numbers.unbind()
-            before, its = _rebuilt(state, iter(tensors[len(_BATCH) :]), step=step), replace(batch, **given)
-            gradients, terms = vtrace_loss.gradient(self._agent, self._config, before, its)
-            after, norm = actor_critic.descend(self._config, before, gradients, rate)
-            watched = vtrace_loss.scalars(terms, norm, rate)
-            self._watched = list(watched)
-            return (*_tensors(actor_critic.counted(after, its)), *watched.values())
-
-        return machine_code(flat, inputs)
-
-
-def _tensors(state: LearnerState) -> list[Tensor]:
-    """Return the tensors of a state, in the order that `_rebuilt` takes them in."""
-    moments, optimiser = state.moments, state.optimiser
-    return [
-        *state.params.values(),
-        *([] if moments is None else [moments.mean, moments.m2, moments.count]),
-        *(optimiser.second_moment[name] for name in state.params),
-        *(optimiser.first_moment[name] for name in state.params if optimiser.first_moment),
-    ]
-
-
-def _rebuilt(like: LearnerState, tensors: Iterator[Tensor], step: int | Tensor) -> LearnerState:
-    """Return the state whose tensors come next."""
-
-    def by_name() -> dict[str, Tensor]:
-        return {name: next(tensors) for name in like.params}
-
-    return replace(
-        like,
-        params=by_name(),
-        moments=None if like.moments is None else RunningMoments(mean=next(tensors), m2=next(tensors), count=next(tensors)),
-        optimiser=OptimiserState(
-            second_moment=by_name(), first_moment=by_name() if like.optimiser.first_moment else {}, step=step
-        ),
-    )
+    def _one_pass(self, state: LearnerState, batch: Batch, rate: Tensor) -> tuple[LearnerState, dict[str, Tensor]]:
+        after, watched = vtrace_loss.one_pass(self._agent, self._config, state, batch, rate)
+        return actor_critic.counted(after, batch), watched
 
 
 def blank(agent: Agent, length: int, num_envs: int) -> Batch:
-    """Return a batch of zeros as the actors' batches will be."""
+    """Return a batch of zeros with the shapes and dtypes of the actors' batches."""
     spec, device = agent.spec, agent.policy_head.weight.device
     obs_dtype = {"uint8": torch.uint8, "int32": torch.int32, "float32": torch.float32}[spec.sent_dtype]
     action_dtype = torch.int64 if spec.is_discrete else torch.float32
@@ -138,9 +148,9 @@ def machine_code(function: Callable[..., tuple[Tensor, ...]], inputs: list[Tenso
     """Trace `function` on `inputs` and compile the trace; no branch of it may depend on a tensor's values.
 
     Raises:
-        InvalidInputError: there is no C++ compiler that works.
+        InvalidInputError: no C++ compiler works.
     """
-    # loaded here: a run that compiles nothing need not wait for the compiler to load
+    # imported here: only runs that compile should wait for it
     from torch._inductor import compile as inductor
     from torch._inductor import config as inductor_config
     from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
@@ -148,7 +158,7 @@ def machine_code(function: Callable[..., tuple[Tensor, ...]], inputs: list[Tenso
 
     graph = make_fx(function)(*inputs)
     try:
-        # one thread, for a pool of compiling processes would stay and take memory for as long as the run; and tanh(x) as
+        # one thread, because a pool of compiler processes would keep its memory for the whole run; and tanh(x) as
         # 2 sigmoid(2 x) - 1, exact to 1e-7 and three times as fast
         with inductor_config.patch({"compile_threads": 1, "cpp.use_decompose_tanh": True}):
             compiled: Callable[..., tuple[Tensor, ...]] = inductor(graph, [*inputs])

@@ -1,10 +1,10 @@
-"""IMPALA's loss, an actor-critic's with V-trace, and its update on one batch.
+"""IMPALA's loss, an actor-critic loss with V-trace, and its update on one batch.
 
     L = policy_cost * sum -rho_t A_t log pi(a_t | x_t)  +  baseline_cost * sum (v_t - V(x_t))^2 / 2  -  entropy_cost * sum H(pi(. | x_t))
 
 Reference: Espeholt et al. (2018), arXiv 1802.01561: eq. 1 and remarks 1-2 (V-trace), section 4.2 (the three gradients), table G.1
-(hyper-parameters). `learners.impala` is the algorithm and lists its deviations; `learners.metagradient` tunes this loss while it is learned
-from; `learners.compiled` makes one piece of machine code of the update.
+(hyper-parameters). `learners.impala` is the algorithm and lists its deviations; `learners.metagradient` tunes the
+hyper-parameters of this loss; `learners.compiled` compiles the update.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class ImpalaConfig:
 
     gamma: Annotated[float, Meta(ge=0, le=1, description="discount per step")] = 0.99
     lambda_: Annotated[float, Meta(ge=0, le=1, description="V-trace's trace parameter")] = 1.0
-    clip_rho: Annotated[float, Meta(gt=0, description="rho-bar, the ceiling of the weight of a temporal difference")] = 1.0
-    clip_c: Annotated[float, Meta(gt=0, description="c-bar, the ceiling of the weight of a trace; at most clip_rho")] = 1.0
-    clip_pg_rho: Annotated[float, Meta(gt=0, description="ceiling of the weight of the policy gradient")] = 1.0
+    clip_rho: Annotated[float, Meta(gt=0, description="rho-bar, clip of the ratio of a temporal difference")] = 1.0
+    clip_c: Annotated[float, Meta(gt=0, description="c-bar, clip of the ratio of a trace; at most clip_rho")] = 1.0
+    clip_pg_rho: Annotated[float, Meta(gt=0, description="clip of the ratio in the policy gradient")] = 1.0
     leak_rho: Annotated[
-        float, Meta(ge=0, le=1, description="share of rho and of the policy gradient's weight that is clipped; 1: V-trace")
+        float, Meta(ge=0, le=1, description="weight of the clipped ratio in rho and in the policy gradient; 1: V-trace")
     ] = 1.0
-    leak_c: Annotated[float, Meta(ge=0, le=1, description="share of a trace's weight that is clipped; 1: V-trace")] = 1.0
+    leak_c: Annotated[float, Meta(ge=0, le=1, description="weight of the clipped ratio in the trace; 1: V-trace")] = 1.0
     policy_cost: Annotated[float, Meta(ge=0, description="weight of the policy loss")] = 1.0
     baseline_cost: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_cost: Annotated[float, Meta(ge=0, description="weight of the entropy bonus")] = 0.01
@@ -58,35 +58,23 @@ class ImpalaConfig:
     ] = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 6e-4
     anneal: Annotated[
-        bool, Meta(description="let the learning rate fall linearly to 0 over schedule_env_steps, or else over total_env_steps")
+        bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
     ] = True
-    max_gradient_norm: Annotated[float, Meta(gt=0, description="ceiling of the global norm of the gradient")] = 40.0
+    max_gradient_norm: Annotated[float, Meta(gt=0, description="clip of the global norm of the gradient")] = 40.0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     passes: Annotated[
         int,
         Meta(
             ge=1,
             le=64,
-            description="steps of the optimiser on each batch, V-trace's ratios taken anew each time; 1 is the paper's",
+            description="steps of the optimiser on each batch, V-trace's ratios recomputed each time; 1 is the paper's",
         ),
     ] = 1
     precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
 
 
-@dataclass(frozen=True, kw_only=True)
-class LossTerms:
-    """The loss and what is worth watching of it; sums over the batch, save for `entropy`, `rho` and `value` (means)."""
-
-    total: Tensor
-    policy: Tensor
-    value: Tensor
-    entropy: Tensor
-    rho: Tensor
-    mean_value: Tensor
-
-
-def loss(agent: Agent, arrays: dict[str, Tensor], batch: Batch, config: ImpalaConfig) -> LossTerms:
-    """IMPALA's loss on one batch.
+def loss(agent: Agent, arrays: dict[str, Tensor], batch: Batch, config: ImpalaConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """IMPALA's loss on one batch, and its terms by metric name.
 
     Gradient: flows to `arrays` through log pi, V and the entropy. V-trace's targets, its advantages and rho are constants (section 4.2).
     """
@@ -94,33 +82,30 @@ def loss(agent: Agent, arrays: dict[str, Tensor], batch: Batch, config: ImpalaCo
     return loss_terms(found, targets(found, batch, config), batch, config)
 
 
-def loss_terms(found: Outputs, target: VTrace, batch: Batch, config: ImpalaConfig) -> LossTerms:
-    """IMPALA's loss, from the network's outputs and V-trace's targets."""
+def loss_terms(found: Outputs, target: VTrace, batch: Batch, config: ImpalaConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """IMPALA's loss from the network's outputs and V-trace's targets, and its terms: sums for losses, means for the rest."""
     policy = policy_gradient_loss(found.log_prob, target.advantage, batch.weight)
     baseline = value_loss(found.value[:-1], target.value_target, batch.weight)
     entropy = entropy_loss(found.entropy, batch.weight)
+    total = config.policy_cost * policy + config.baseline_cost * baseline + config.entropy_cost * entropy
     num_steps = batch.weight.sum().clamp(min=1.0)
-    return LossTerms(
-        total=config.policy_cost * policy + config.baseline_cost * baseline + config.entropy_cost * entropy,
-        policy=policy.detach(),
-        value=baseline.detach(),
-        entropy=-entropy.detach() / num_steps,
-        rho=target.rho.sum() / num_steps,
-        mean_value=cleared(found.value[:-1].detach(), batch.weight).sum() / num_steps,
-    )
+    return total, {
+        "loss/total": total.detach(),
+        "loss/policy": policy.detach(),
+        "loss/value": baseline.detach(),
+        "policy/entropy": -entropy.detach() / num_steps,
+        "vtrace/rho": target.rho.sum() / num_steps,
+        "value/mean": cleared(found.value[:-1].detach(), batch.weight).sum() / num_steps,
+    }
 
 
 def targets(found: Outputs, batch: Batch, config: ImpalaConfig) -> VTrace:
     """V-trace's targets and advantages. Gradient: none."""
-    value = found.value.detach()
+    value = found.value
     return vtrace(
-        log_rho_t=found.log_prob.detach() - batch.behaviour_log_prob,
-        reward_t=scaled_rewards(batch.reward, config.reward_scale, config.reward_clip),
+        **vtrace_inputs(found, batch, config),
         discount_t=config.gamma * (~batch.terminated).to(value.dtype),
-        value_t=value[:-1],
-        value_tp1=value[1:],
         lambda_=torch.tensor(config.lambda_, dtype=value.dtype, device=value.device),
-        weight_t=batch.weight,
         clip_rho=config.clip_rho,
         clip_c=config.clip_c,
         clip_pg_rho=config.clip_pg_rho,
@@ -129,40 +114,48 @@ def targets(found: Outputs, batch: Batch, config: ImpalaConfig) -> VTrace:
     )
 
 
-def gradient(agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch) -> tuple[dict[str, Tensor], LossTerms]:
-    """The gradient of the loss on a batch by every parameter, and the loss."""
+def vtrace_inputs(found: Outputs, batch: Batch, config: ImpalaConfig) -> dict[str, Tensor]:
+    """The arguments of V-trace that do not depend on the meta-parameters. Gradient: none."""
+    value = found.value.detach()
+    return {
+        "log_rho_t": found.log_prob.detach() - batch.behaviour_log_prob,
+        "reward_t": scaled_rewards(batch.reward, config.reward_scale, config.reward_clip),
+        "value_t": value[:-1],
+        "value_tp1": value[1:],
+        "weight_t": batch.weight,
+    }
+
+
+def gradient(
+    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The gradient of the loss on a batch by every parameter, and the loss's terms by metric name."""
     params = {name: parameter.detach().requires_grad_() for name, parameter in state.params.items()}
-    terms = loss(agent, network_arrays(state) | params, batch, config)
-    slopes = torch.autograd.grad(terms.total, list(params.values()))
+    total, terms = loss(agent, network_arrays(state) | params, batch, config)
+    slopes = torch.autograd.grad(total, list(params.values()))
     return dict(zip(params, slopes, strict=True)), terms
+
+
+def one_pass(
+    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, rate: float | Tensor
+) -> tuple[LearnerState, dict[str, Tensor]]:
+    """Take one step along the gradient of a batch; return the state after it and scalars to log, by metric name."""
+    gradients, terms = gradient(agent, config, state, batch)
+    after, norm = descend(config, state, gradients, rate)
+    return after, terms | {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)}
 
 
 def update(
     agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int
 ) -> tuple[LearnerState, dict[str, Tensor]]:
-    """Step along the gradient of one batch, once for each pass, with V-trace's ratios taken anew each time; pure in `state`.
+    """Step along the gradient of one batch, once for each pass, with V-trace's ratios recomputed each time; pure in `state`.
 
     Returns:
-        The next state, and the means over the passes of what is worth watching, by metric name, still on the device.
+        The next state, and the means over the passes of the scalars to log, by metric name, still on the device.
     """
     rate = learning_rate(config, state.env_steps, total_env_steps)
     watched = []
     for _ in range(config.passes):
-        gradients, terms = gradient(agent, config, state, batch)
-        state, norm = descend(config, state, gradients, rate)
-        watched.append(scalars(terms, norm, rate))
+        state, found = one_pass(agent, config, state, batch, rate)
+        watched.append(found)
     return counted(state, batch), means(watched)
-
-
-def scalars(terms: LossTerms, norm: Tensor, rate: float | Tensor) -> dict[str, Tensor]:
-    """What is worth watching of an update, by metric name."""
-    return {
-        "loss/total": terms.total.detach(),
-        "loss/policy": terms.policy,
-        "loss/value": terms.value,
-        "policy/entropy": terms.entropy,
-        "vtrace/rho": terms.rho,
-        "value/mean": terms.mean_value,
-        "gradient/norm": norm,
-        "learning_rate": torch.as_tensor(rate),
-    }

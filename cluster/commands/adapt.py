@@ -1,4 +1,4 @@
-"""`metaray adapt`: train fresh policies with an evolved loss on tasks held out from its evolution, and PPO beside them."""
+"""`metaray adapt`: train fresh policies with an evolved loss, and with PPO for comparison, on tasks held out from its evolution."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from cluster.commands.arguments import check_range, check_seed, option
 from cluster.overrides import parse_assignments, to_tree
 from cluster.reports.adaptation.source import find_source
 from cluster.reports.results import AGAIN, is_again, own_name
@@ -20,7 +21,7 @@ from cluster.run.display import table_console
 from cluster.run.episodes_bar import episodes_bar
 from cluster.store.run_directory import write_json
 from cluster.store.versions import library_versions
-from envs.errors import InvalidInputError, out_of_range
+from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from actors.fresh_policies import AdaptedChunk
@@ -30,48 +31,45 @@ if TYPE_CHECKING:
     from learners.learned_loss.loss import LearnedLoss
 
 MAX_SEEDS = 100_000
-"""More is a slip of the keyboard: a hundred thousand lives take days."""
+"""More is a typing error: a hundred thousand lifetimes take days."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt:
-    """Train fresh policies with the frozen loss of an EPG run, each on a held-out task of its own, and beside them PPO.
+    """Train fresh policies with the frozen loss of an EPG run, each on a held-out task of its own, and compare with PPO.
 
-    Both learn the same tasks from the same first weights, with the same noise and as many samples an update. Prints the final fitness
-    (whole episodes with the final policy) with 95 % intervals and the difference task by task; writes every number to
-    adaptation-<tasks>-s<seed>.json, with options that are not the default in the name, and return over the steps of a life to .png beside
-    it, in RUN or in --out.
+    Both learn the same tasks from the same initial weights, with the same noise and as many samples per update. Prints the final fitness
+    (whole episodes with the final policy) with 95 % intervals and the difference paired by task; writes all numbers to
+    adaptation-<tasks>-s<seed>.json, with options that are not the default in the name, and a plot of return over the steps of a lifetime
+    to .png beside it, in RUN or in --out.
     """
 
     run_directory: Annotated[
         Positional[str],
-        arg(metavar="RUN", help="run directory of `metaray train epg`, or a loss file (.safetensors)", help_behavior_hint=""),
+        option("run directory of `metaray train epg`, or a loss file (.safetensors)", "RUN"),
     ]
     tasks: Annotated[
-        Literal["test", "train", "both"], arg(help="tasks held out from training, tasks as in training, or both in one picture")
+        Literal["test", "train", "both"], arg(help="tasks held out from training, training tasks, or both in one plot")
     ] = "test"
-    seeds: Annotated[int, arg(metavar="N", help="fresh policies on each side, each on a task of its own")] = 8
-    family: Annotated[str, arg(metavar="FAMILY", help="task family (default: that of the loss)", help_behavior_hint="")] = ""
-    baseline: Annotated[Literal["ppo", "none"], arg(help="what the learned loss is compared with")] = "ppo"
-    updates: Annotated[
-        str, arg(metavar="N", help="updates of a life (default: as many as the loss was evolved for)", help_behavior_hint="")
-    ] = ""
-    phi: Annotated[Literal["best", "last"], arg(help="the loss with the best evaluation of the run, or its newest")] = "best"
-    actors: Annotated[int, arg(metavar="N", help="processes that the lives are spread over; changes nothing but the time")] = 1
-    seed: Annotated[int, arg(metavar="N", help="root of tasks, first weights and noise")] = 0
+    seeds: Annotated[int, arg(metavar="N", help="fresh policies of each learner and split, each on a task of its own")] = 8
+    family: Annotated[str, option("task family (default: that of the loss)", "FAMILY")] = ""
+    baseline: Annotated[Literal["ppo", "none"], arg(help="learner that the learned loss is compared with")] = "ppo"
+    updates: Annotated[str, option("updates of a lifetime (default: as many as the loss was evolved for)", "N")] = ""
+    phi: Annotated[Literal["best", "last"], arg(help="the loss with the best evaluation of the run, or the newest")] = "best"
+    actors: Annotated[int, arg(metavar="N", help="worker processes; changes nothing but the time it takes")] = 1
+    seed: Annotated[int, arg(metavar="N", help="seed of tasks, initial weights and noise")] = 0
     set: Annotated[
         UseAppendAction[tuple[tuple[str, ...], ...]],
-        arg(
-            metavar="KEY=VALUE",
-            help="change a setting of the lives or of PPO: --set life.hidden_sizes=32,32 baseline.passes=4 baseline.ppo.gamma=0.9",
-            help_behavior_hint="",
+        option(
+            "change a setting of the inner loop or of PPO: --set life.hidden_sizes=32,32 baseline.passes=4 baseline.ppo.gamma=0.9",
+            "KEY=VALUE",
         ),
     ] = ()
-    out: Annotated[str, arg(metavar="DIR", help="folder to write to (default: RUN)", help_behavior_hint="")] = ""
-    no_progress: Annotated[bool, arg(help="show no bar", help_behavior_hint="")] = False
+    out: Annotated[str, option("folder to write to (default: RUN)", "DIR")] = ""
+    no_progress: Annotated[bool, option("show no progress bar")] = False
 
     def run(self, command: str) -> int:
-        """Check everything, live, print and write."""
+        """Check everything, adapt, print and write."""
         self._check_numbers()
         source = find_source(Path(self.run_directory), family=self.family, phi=self.phi)
         folder = Path(self.out) if self.out else source.folder
@@ -80,24 +78,21 @@ class Adapt:
 
         check_environment(source.family)
         loss, config = self._settings(source)
-        from cluster.reports.adaptation.pool import LostProcessError
+        from cluster.reports.adaptation.workers import LostWorkerError
 
         head, file = self._head(source, loss, config), folder / f"{self._name()}.json"
         again = AGAIN if is_again(file, head) else ""
         try:
-            chunks = self._live(source, loss, config)
-        except LostProcessError as error:
+            chunks = self._adapt(source, loss, config)
+        except LostWorkerError as error:
             print(f"metaray: the adaptation failed: {error}", file=sys.stderr)
             return 1
         return self._report(head | {"command": command}, config, chunks, file, again)
 
     def _check_numbers(self) -> None:
-        if not 2 <= self.seeds <= MAX_SEEDS:
-            raise out_of_range("--seeds", self.seeds, f"[2, {MAX_SEEDS:,}]: an interval needs two policies")
-        if not 1 <= self.actors <= 10_000:
-            raise out_of_range("--actors", self.actors, "[1, 10,000]")
-        if not 0 <= self.seed < 2**53:
-            raise out_of_range("--seed", self.seed, "[0, 2^53)")
+        check_range("--seeds", self.seeds, 2, MAX_SEEDS, ": an interval needs two policies")
+        check_range("--actors", self.actors, 1, 10_000)
+        check_seed(self.seed)
 
     def _settings(self, source: Source) -> tuple[LearnedLoss, AdaptConfig]:
         """The loss, and the checked settings; this loads torch."""
@@ -110,12 +105,12 @@ class Adapt:
         return loss, settings_of(source, loss.shape, self._changes())
 
     def _changes(self) -> dict[str, str]:
-        """The settings that were typed, by dotted name."""
+        """The settings that the user changes, by dotted name."""
         changes = parse_assignments(text for group in self.set for text in group)
         return changes | ({"life.num_updates": self.updates} if self.updates else {})
 
     def _head(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> dict[str, Any]:
-        """All that the result depends on."""
+        """Everything that the result depends on."""
         return {
             "loss": str(source.loss_file),
             "phi_sha256": hashlib.sha256(loss.phi.numpy().tobytes()).hexdigest(),
@@ -128,10 +123,9 @@ class Adapt:
             "settings": json.loads(json.dumps(to_tree(config))),
         }
 
-    def _live(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> list[AdaptedChunk]:
-
+    def _adapt(self, source: Source, loss: LearnedLoss, config: AdaptConfig) -> list[AdaptedChunk]:
         from actors.fresh_policies import AdaptationSetup, Learner, chunks_for
-        from cluster.reports.adaptation.pool import live_all
+        from cluster.reports.adaptation.workers import adapt_all
 
         setup = AdaptationSetup(
             family=source.family,
@@ -142,29 +136,29 @@ class Adapt:
             phi=loss.phi.numpy(),
         )
         learners: tuple[Learner, ...] = ("learned", "ppo") if self.baseline == "ppo" else ("learned",)
-        sides: tuple[Split, ...] = ("train", "test") if self.tasks == "both" else (self.tasks,)
+        splits: tuple[Split, ...] = ("train", "test") if self.tasks == "both" else (self.tasks,)
         chunks = [
             chunk
-            for side in sides
+            for split in splits
             for learner in learners
-            for chunk in chunks_for(learner, side, self.seeds, config.lives_per_chunk)
+            for chunk in chunks_for(learner, split, self.seeds, config.lives_per_chunk)
         ]
-        total = len(sides) * len(learners) * self.seeds * config.life.num_updates
+        total = len(splits) * len(learners) * self.seeds * config.life.num_updates
         bar = contextlib.nullcontext(lambda _: None) if self.no_progress else episodes_bar(total, "adapt", "updates")
         with bar as on_progress:
-            return live_all(setup, chunks, num_actors=self.actors, on_progress=on_progress)
+            return adapt_all(setup, chunks, num_actors=self.actors, on_progress=on_progress)
 
     def _report(self, head: dict[str, Any], config: AdaptConfig, chunks: list[AdaptedChunk], file: Path, again: str) -> int:
-        """Write and print what came of it; return the exit code, which is 1 where most lives of a group are not finite."""
+        """Write and print the results; return the exit code, which is 1 where most lifetimes of a group are not finite."""
         from cluster.reports.adaptation import report
         from cluster.reports.adaptation.figures import compare, make_groups
         from cluster.reports.adaptation.plot import draw
 
         life = config.life
-        lives = [one for chunk in chunks for one in chunk.lives]
+        lives = [one for chunk in chunks for one in chunk.policies]
         groups = make_groups(lives, num_updates=life.num_updates, update_every=life.update_every)
         comparisons = compare(groups)
-        picture = file.with_suffix(".png")
+        plot = file.with_suffix(".png")
         head |= {
             "env_steps": sum(chunk.env_steps for chunk in chunks),
             "busy_s": round(sum(chunk.busy_s for chunk in chunks), 3),
@@ -172,26 +166,26 @@ class Adapt:
         }
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, head | report.content(groups, comparisons))
-        draw(groups, picture, title=head["family"])
+        draw(groups, plot, title=head["family"])
         console = table_console()
         report.show(groups, comparisons, console)
         for line in report.warnings(groups, sum(chunk.cut_episodes for chunk in chunks), life):
             print(f"metaray: {line}", file=sys.stderr)
-        where = {"lives": f"{life.num_steps:,} steps each", "picture": str(picture), "written": f"{file}{again}"}
-        report.say_where(console, where)
+        lines = {"lifetimes": f"{life.num_steps:,} steps each", "plot": str(plot), "written": f"{file}{again}"}
+        report.show_lines(console, lines)
         return int(any(map(report.is_failed, groups)))
 
     def _name(self) -> str:
-        """Name of what is written, so that two adaptations of one run do not overwrite each other."""
+        """Name of the files, so that two adaptations of one run do not overwrite each other."""
         options = {"seeds": self.seeds, "baseline": self.baseline, "phi": self.phi, "family": self.family}
         changed = {name: value for name, value in options.items() if value != getattr(type(self), name)}
         return own_name("adaptation", self.tasks, f"s{self.seed}", changed=changed | self._changes())
 
 
 def _check_folder(folder: Path) -> None:
-    """Make sure that results can be written before hours are spent on them."""
+    """Make sure that results can be written, before hours are spent on them."""
     parent = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InvalidInputError(
-            f"the results cannot be written to {folder}: {parent} is no folder with permission to write; give --out"
+            f"the results cannot be written to {folder}: {parent} is not a folder that can be written to; give --out"
         )

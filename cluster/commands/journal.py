@@ -1,4 +1,4 @@
-"""`metaray journal`: what an outer loop's run has lived and learned, and whether its phi follows from that."""
+"""`metaray journal`: the epochs in a run's journal, and whether replaying them reproduces its phi."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from tyro.conf import Positional, arg
 
+from cluster.commands.arguments import RunArgument, option
 from cluster.run.display import number, table_console
 from cluster.store import run_directory
 from envs.errors import InvalidInputError
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """List the epochs of a run's journal; with --verify, make phi again from it alone and compare every epoch."""
+    """List the epochs in a run's journal; with --verify, replay all updates from it alone and compare phi after each epoch."""
 
-    run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
-    verify: Annotated[bool, arg(help="replay every update and compare its phi with the digest", help_behavior_hint="")] = False
+    run_directory: RunArgument
+    verify: Annotated[bool, option("replay every update and compare phi with its digest")] = False
 
     def run(self, command: str) -> int:
-        """Read, and print a table or a verdict."""
+        """Read, and print the table or the result of the replay."""
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
         if not directory.journal_file.exists():
@@ -38,10 +38,10 @@ class Journal:
 
 
 def check_outer_loop(directory: RunDirectory) -> None:
-    """Make sure that a run is one of an outer loop; InvalidInputError when not."""
+    """Make sure that a run has a journal; InvalidInputError when not."""
     if directory.algorithm != "epg":
         raise InvalidInputError(
-            f"the run {directory.path} is one of {directory.algorithm}: only runs of epg have a journal and a size"
+            f"the run {directory.path} was trained by {directory.algorithm}: only runs of epg have a journal and a size"
         )
 
 
@@ -56,7 +56,7 @@ def _print(directory: RunDirectory) -> None:
         values = np.array([value for result in results for value in result.fitness if np.isfinite(value)])
         fitness = f"{number(values.mean())} ± {number(values.std())}" if values.size else "-"
         score = "-" if update is None or update.score is None else number(update.score)
-        done = "under way" if update is None else update.sha256[:12]
+        done = "in progress" if update is None else update.sha256[:12]
         console.print(
             f"{record.epoch + 1:>7}{record.num_workers:>7}{record.num_vectors:>6}{f'{len(results)}/{record.chunks}':>9}"
             f"{record.alpha:>7.2f}{fitness:>22}{score:>11}  {done}",
@@ -68,4 +68,4 @@ def _verify(directory: RunDirectory) -> None:
     from cluster.run.replay import phi_sha256, rebuild
 
     state = rebuild(directory.journal_file)
-    print(f"{state.epoch} epochs replayed, every phi as it was; phi now: {phi_sha256(state.phi)}")
+    print(f"{state.epoch} epochs replayed, phi equal after each; phi now: {phi_sha256(state.phi)}")

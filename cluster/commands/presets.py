@@ -1,4 +1,4 @@
-"""`metaray presets`: what can be trained by name, and every setting behind a name."""
+"""`metaray presets`: the presets, and the settings of one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from cluster.algorithms import ALGORITHMS, config_of, find_preset
+from cluster.commands.arguments import option
 from cluster.overrides import keys, to_tree
 from cluster.run.display import table_console
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Presets:
-    """List the presets, or with a NAME every setting that it stands for, with ranges."""
+    """List the presets; with NAME, show all settings of that preset with their ranges."""
 
-    name: Annotated[Positional[str], arg(metavar="[NAME]", help="show every setting of this preset", help_behavior_hint="")] = ""
+    name: Annotated[Positional[str], option("show all settings of this preset", "[NAME]")] = ""
 
     def run(self, command: str) -> int:
         """Print a table."""
@@ -51,7 +52,7 @@ def _print_list(console: Console) -> None:
             if console.is_terminal:
                 console.print(head, soft_wrap=True)
                 console.print(Padding(preset.shows, (0, 0, 0, 2)))
-            else:  # a preset a line, for `grep`
+            else:  # one line for each preset, for `grep`
                 console.print(f"{head}  {preset.shows}", soft_wrap=True)
         console.print(f"[cyan]metaray train {algorithm.name} --preset NAME[/]  trains one\n", soft_wrap=True)
     console.print("[cyan]metaray presets NAME[/]  shows all its settings; ALGORITHM/NAME where several algorithms have one")
@@ -65,11 +66,11 @@ def _print_settings(console: Console, name: str) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("key", no_wrap=True)
     table.add_column("value", no_wrap=True)
-    table.add_column("what it is", overflow="fold")
+    table.add_column("description", overflow="fold")
     table.add_column("allowed", overflow="fold", style="dim")
     for key in _keys(type(config)):
         value = _shown(_at(tree, key.name))
-        # what the preset sets itself stands out from the defaults
+        # settings of the preset itself are highlighted
         is_set = key.name in preset.settings and value != _shown(_at(default_tree, key.name))
         table.add_row(
             key.name, f"[bold cyan]{escape(value)}[/]" if is_set else escape(value), escape(key.doc), escape(key.allowed)
@@ -92,7 +93,7 @@ def _at(tree: dict[str, Any], name: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value as it can be typed after `--set KEY=`."""
+    """A value in the syntax of `--set KEY=`."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     if value is None:

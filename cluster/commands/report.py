@@ -1,4 +1,4 @@
-"""`metaray report`: what runs show, laid beside what was published."""
+"""`metaray report`: results of runs beside published ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from cluster.commands.arguments import RunArguments, check_any, option
 from cluster.run.display import table_console
 from envs.atari.protocols import find_protocol
 from envs.errors import InvalidInputError
@@ -16,21 +17,20 @@ from envs.errors import InvalidInputError
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write a published table from runs of your own, with the published numbers beside it.
+    """Write a published table from your own runs, beside the published numbers.
 
-    atari: figure 2 of the meta-gradient paper, medians of human-normalised scores with meta-parameters down and gamma-bar across, from the
-    evaluations that `metaray evaluate RUN --protocol ...` left in the runs. Each median stands with the number of games it is of.
+    atari: figure 2 of the meta-gradient paper, medians of human-normalised scores by meta-parameters (rows) and gamma-bar (columns), from
+    the evaluations of `metaray evaluate RUN --protocol ...`. Each median is shown with the number of its games.
     """
 
-    table: Annotated[Positional[Literal["atari"]], arg(help="which table", help_behavior_hint="")]
-    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help="run directories", help_behavior_hint="")]
-    protocol: Annotated[str, arg(metavar="NAME", help="use the evaluations under this protocol: no-op or sticky")] = "no-op"
-    out: Annotated[str, arg(metavar="FILE", help="Markdown to write, .md; the same as .json goes beside it")] = "report-atari.md"
+    table: Annotated[Positional[Literal["atari"]], option("which table")]
+    runs: RunArguments
+    protocol: Annotated[str, arg(metavar="NAME", help="protocol of the evaluations: no-op or sticky")] = "no-op"
+    out: Annotated[str, arg(metavar="FILE", help="Markdown file to write, .md, with a .json beside it")] = "report-atari.md"
 
     def run(self, command: str) -> int:
         """Read, print and write."""
-        if not self.runs:
-            raise InvalidInputError("give at least one run directory: metaray report atari RUN...")
+        check_any(self.runs, "metaray report atari")
         protocol = find_protocol(self.protocol).name
         file = Path(self.out)
         _check_out(file)
@@ -40,7 +40,7 @@ class Report:
         from cluster.reports.atari.tables import show, write
 
         show(report, table_console())
-        again = " (written over)" if file.exists() else ""
+        again = " (overwritten)" if file.exists() else ""
         beside = write(report, file, command=command)
         print(f"written  {file} and {beside}{again}")
         return 0
@@ -49,9 +49,9 @@ class Report:
 def _check_out(file: Path) -> None:
     """Make sure that the report can be written before anything is read."""
     if file.suffix != ".md":
-        raise InvalidInputError(f"--out {file} must end with .md; the JSON goes beside it")
+        raise InvalidInputError(f"--out {file} must end with .md; the JSON is written beside it")
     if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
-        raise InvalidInputError(f"--out {file} cannot be written: {file.parent} is no folder that can be written to")
+        raise InvalidInputError(f"--out {file} cannot be written: {file.parent} is not a folder that can be written to")
     for path in (file, file.with_suffix(".json")):
         if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
-            raise InvalidInputError(f"--out {file} cannot be written: {path} is no file that can be written to")
+            raise InvalidInputError(f"--out {file} cannot be written: {path} is not a file that can be written to")

@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
+from cluster.commands.arguments import check_range, check_seed, option
 from cluster.run.display import number, table_console
-from envs.errors import EnvFaultError, InvalidInputError, out_of_range
+from envs.errors import EnvFaultError, InvalidInputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,30 +23,26 @@ if TYPE_CHECKING:
 MAX_SAMPLE = 10_000
 
 MAX_SHOWN = 6
-"""Parameters or choices that the list of families spells out; `metaray tasks FAMILY` has them all."""
+"""Maximum number of parameters or choices in the list of families; `metaray tasks FAMILY` shows all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """List the task families, or with a FAMILY its parameters, ranges and sampled tasks."""
+    """List the task families; with FAMILY, show its parameters, ranges and sampled tasks."""
 
     family: Annotated[
         Positional[str],
-        arg(metavar="[FAMILY]", help="show this family: a name, gym:<id> or module:object", help_behavior_hint=""),
+        option("show this family: a name, gym:<id> or module:object", "[FAMILY]"),
     ] = ""
     sample: Annotated[int, arg(metavar="N", help="show N sampled tasks of the family")] = 0
-    split: Annotated[Literal["train", "test"], arg(help="sample tasks of training, or those held out from it")] = "train"
-    seed: Annotated[int, arg(metavar="N", help="root of the draw")] = 0
-    check: Annotated[
-        bool, arg(help="play some episodes of the family and say whether all is as training relies on", help_behavior_hint="")
-    ] = False
+    split: Annotated[Literal["train", "test"], arg(help="sample training tasks, or held-out tasks")] = "train"
+    seed: Annotated[int, arg(metavar="N", help="seed of the samples")] = 0
+    check: Annotated[bool, option("run some episodes of the family and check what training relies on")] = False
 
     def run(self, command: str) -> int:
         """Print a table."""
-        if not 0 <= self.sample <= MAX_SAMPLE:
-            raise out_of_range("--sample", self.sample, f"[0, {MAX_SAMPLE:,}]")
-        if not 0 <= self.seed < 2**53:
-            raise out_of_range("--seed", self.seed, "[0, 2^53)")
+        check_range("--sample", self.sample, 0, MAX_SAMPLE)
+        check_seed(self.seed)
         from envs.registry import resolve
 
         console = table_console()
@@ -57,7 +54,7 @@ class Tasks:
             if self.check:
                 self._check(console, resolve(self.family))
         elif self.sample or self.check:
-            raise InvalidInputError("--sample and --check want a family: metaray tasks FAMILY --sample 3")
+            raise InvalidInputError("--sample and --check need a family: metaray tasks FAMILY --sample 3")
         else:
             _print_list(console)
         return 0
@@ -69,12 +66,12 @@ class Tasks:
             table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
             table.add_column("parameter", no_wrap=True)
             table.add_column("range", overflow="fold", max_width=60)
-            table.add_column("what it does", overflow="fold")
+            table.add_column("description", overflow="fold")
             for parameter in family.parameters:
                 table.add_row(f"[cyan]{escape(parameter.name)}[/]", escape(parameter.allowed), escape(parameter.doc))
             console.print(table)
         else:
-            console.print("  a single task: nothing is drawn")
+            console.print("  a single task: nothing is sampled")
         if not self.sample:
             return
 
@@ -89,12 +86,12 @@ class Tasks:
             console.print(f"  {escape(str(task))}", soft_wrap=True)
 
     def _check(self, console: Console, family: TaskFamily) -> None:
-        """Check the family and say what came of it."""
+        """Check the family and print the result."""
         from envs.check import check_family
 
         played = check_family(family, self.family, seed=self.seed)
         console.print(
-            f"\n[bold green]all is well[/]: {len(played.returns)} episodes of random actions, {played.env_steps:,} steps, "
+            f"\n[bold green]passed[/]: {len(played.returns)} episodes of random actions, {played.env_steps:,} steps, "
             f"{played.env_steps / max(played.seconds, 1e-9):,.0f} steps/s on one thread"
         )
         if played.returns.size:
@@ -110,10 +107,12 @@ def _print_list(console: Console) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("family", no_wrap=True)
-    table.add_column("what is learned", overflow="fold", ratio=3)
-    table.add_column("drawn for each task", overflow="fold", ratio=2)
+    table.add_column("description", overflow="fold", ratio=3)
+    table.add_column("task parameters", overflow="fold", ratio=2)
     for family in listed_families():
-        table.add_row(f"[cyan]{escape(family.name)}[/]", escape(family.doc), escape(_drawn(family)) or "[dim]a single task[/]")
+        table.add_row(
+            f"[cyan]{escape(family.name)}[/]", escape(family.doc), escape(_parameters(family)) or "[dim]a single task[/]"
+        )
     table.add_row(
         "[cyan]gym:<id>[/]", "any registered Gymnasium environment, such as gym:LunarLander-v3", "[dim]a single task[/]"
     )
@@ -122,12 +121,12 @@ def _print_list(console: Console) -> None:
     console.print("\n[cyan]metaray tasks FAMILY --sample 3[/]  shows parameters and sampled tasks")
 
 
-def _drawn(family: TaskFamily) -> str:
-    """The parameters of a family in few words; empty for a single task."""
+def _parameters(family: TaskFamily) -> str:
+    """A short description of the parameters of a family; empty for a single task."""
     if len(family.parameters) > MAX_SHOWN:
-        # mass_torso, mass_foot, ... are of one kind
-        kinds = dict.fromkeys(parameter.name.partition("_")[0] for parameter in family.parameters)
-        return f"{len(family.parameters)} numbers: {', '.join(kinds)}"
+        # mass_torso, mass_foot, ... share their first word
+        words = dict.fromkeys(parameter.name.partition("_")[0] for parameter in family.parameters)
+        return f"{len(family.parameters)} numbers: {', '.join(words)}"
     return ", ".join(_brief(parameter) for parameter in family.parameters)
 
 

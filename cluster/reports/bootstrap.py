@@ -1,10 +1,10 @@
-"""How far a figure would have come out elsewhere, had other seeds been drawn: 95 % intervals that are right for few values too.
+"""95 % intervals over seeds, lifetimes or tasks that have the right coverage for few values too.
 
     a mean     mean -+ q s / sqrt(S), each end by the farther of two quantiles q: Student's, and the bootstrap's of (mean* - mean) / se*
-    a share    Clopper and Pearson's: all shares under which what was counted is no rarer than 2.5 % to either side
-    a figure   of several groups of values: figure -+ q se, se by the bootstrap within groups, q Student's for the freedom that is in it
+    a share    Clopper and Pearson's: all shares under which the observed count is not in a tail of 2.5 %
+    a figure   of several groups of values: figure -+ q se, se by the bootstrap within groups, q Student's with effective degrees of freedom
 
-How often an interval holds the truth, measured over 20,000 samples (`tests/cluster/test_bootstrap.py`), for means of S values:
+Coverage, measured over 20,000 samples (`tests/cluster/test_bootstrap.py`), for means of S values:
 
     S                                     4      8      16     32
     normal                               97 %   97 %   96 %   96 %
@@ -12,16 +12,17 @@ How often an interval holds the truth, measured over 20,000 samples (`tests/clus
     log-normal, sigma 1                  90 %   91 %   92 %   94 %
     normal, middle 95 % of resamples     80 %   89 %   92 %   93 %
 
-The last row is the percentile bootstrap, and BCa is no better (79, 87, 92, 94 %): both take the spread of a sample for that of the world,
-short by sqrt((S - 1) / S), and know nothing of its own uncertainty. Dividing each resample by its own standard error cures both (Hall 1988;
-Efron and Tibshirani 1993, chapters 12 to 14; DiCiccio and Efron 1996). That bootstrap alone is short where tails are heavy (92 % for t with
-3 degrees, 32 values) and Student's where they are skewed (90 % for the exponential, 8 values), so the farther end counts; for normal values
-that is up to a quarter wider than Student's from 6 values on, and 3 % at 32. The exponential is held 91 % at 2 values and 89 % at 3.
+The last row is the percentile bootstrap, and BCa is no better (79, 87, 92, 94 %): both take the spread of a sample for that of the
+population, which is short by sqrt((S - 1) / S), and ignore its uncertainty. Dividing each resample by its own standard error corrects both
+(Hall 1988; Efron and Tibshirani 1993, chapters 12 to 14; DiCiccio and Efron 1996). That bootstrap alone is too narrow for heavy tails
+(92 % for t with 3 degrees, 32 values) and Student's for skewed ones (90 % for the exponential, 8 values), so the farther end is taken; for
+normal values that is up to a quarter wider than Student's from 6 values on, and 3 % at 32. For the exponential it is 91 % at 2 values and
+89 % at 3.
 
-What no interval can know is an outcome that none of the values shows: where one life in five fails, four lives show none 41 % of the time.
-So a single value has no interval, nor have values that are all the same: they say nothing of how far others would lie.
+No interval accounts for an outcome that is not among the values: where one lifetime in five fails, four lifetimes show none 41 % of the
+time. A single value has no interval, nor have values that are all equal.
 
-Every draw is seeded, so a report that is written twice says the same. Letters: R resamples, G groups, S values of a group, X figures taken
+Every draw is seeded, so the same report is written twice. Letters: R resamples, G groups, S values of a group, X figures taken
 of the same values.
 """
 
@@ -36,20 +37,20 @@ import numpy as np
 from cluster.reports.quantiles import beta_quantile, student_quantile
 
 NUM_RESAMPLES = 10_000
-"""The ends of an interval then move by about a hundredth of its width from one root of the draws to the next."""
+"""The ends of an interval then vary by about a hundredth of its width from one seed to the next."""
 
 CONFIDENCE = 0.95
 
 FEW, MANY = 4, 1000
-"""Numbers of values between which a mean's resamples are asked. Below, one resample in nine or more has no spread to be divided by; above,
-R x S draws would fill the memory, and skewness g moves an end by no more than 1.4 g / sqrt(S) standard errors."""
+"""Numbers of values between which a mean is resampled. Below, one resample in nine or more has no spread to divide by; above, R x S draws
+would fill the memory, and skewness g moves an end by no more than 1.4 g / sqrt(S) standard errors."""
 
 FARTHEST = 2.0
-"""Times Student's quantile that the bootstrap's may reach. Resamples without spread, as ties or four values give, put it at infinity; with
-this limit the exponential is held nearly as often, and intervals of four values are half as wide again as Student's, not nine tenths."""
+"""Limit of the bootstrap's quantile, in units of Student's. Resamples without spread, as ties or four values give, put it at infinity; with
+this limit the coverage for the exponential is nearly the same, and intervals of four values are 1.5 times as wide as Student's, not 1.9."""
 
 _SAME = 1e-12
-"""Of the largest value: spreads below are rounding."""
+"""Relative to the largest value: smaller spreads are rounding errors."""
 
 Figure = Callable[[Sequence[np.ndarray]], np.ndarray]
 """G arrays [R, S], a resample a row -> the figure of each resample, [R]."""
@@ -57,7 +58,7 @@ Figure = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure and its 95 % interval; `low` and `high` are None where the values do not say how far others would lie."""
+    """A figure and its 95 % interval; `low` and `high` are None where the values allow none."""
 
     value: float
     low: float | None
@@ -65,18 +66,18 @@ class Estimate:
 
 
 def mean_intervals(values: np.ndarray, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> np.ndarray:
-    """Return mean and ends of its interval, each figure's own but all by the same draws of values: [S, X] -> [3, X].
+    """Return mean and ends of its interval for each figure, all with the same resamples: [S, X] -> [3, X].
 
-    How often each of S values is drawn is multinomial, so means and squares of all resamples are a product each. The ends are NaN for a
-    single value, for values all the same, and where one is not finite.
+    The counts of S values in a resample are multinomial, so means and squares of all resamples are one matrix product each. The ends are
+    NaN for a single value, for equal values, and where one is not finite.
 
     Args:
         values: S of them, one at least.
-        seed: root of the draws.
+        seed: of the resamples.
         num_resamples: R.
     """
     num_values = values.shape[0]
-    with np.errstate(invalid="ignore"):  # of what is not finite
+    with np.errstate(invalid="ignore"):  # values that are not finite
         mean = values.mean(axis=0)
         deviation = values - mean
     found = np.stack([mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)])
@@ -101,7 +102,7 @@ def _quantiles(standardised: np.ndarray, seed: int, num_resamples: int) -> tuple
     shares = rng.multinomial(num_values, np.full(num_values, 1 / num_values), size=num_resamples) / num_values
     mean = shares @ standardised
     error = np.sqrt(np.maximum(shares @ standardised**2 - mean**2, 0.0) / (num_values - 1))
-    # a resample without spread divides by rounding: it goes as far as one may
+    # a resample without spread divides by a rounding error: clipped
     ratio = np.clip(mean / np.maximum(error, _SAME), -FARTHEST * student, FARTHEST * student)
     tail = 100 * (1 - CONFIDENCE) / 2
     below, above = np.percentile(ratio, (tail, 100 - tail), axis=0, overwrite_input=True)
@@ -115,13 +116,13 @@ def mean_estimate(values: Sequence[float], *, seed: int = 0, num_resamples: int 
 
 
 def share_estimate(outcomes: Sequence[float]) -> Estimate:
-    """Return the share of `outcomes` won with Clopper and Pearson's interval, which holds the truth 95 times in 100 whatever it is.
+    """Return the share of wins in `outcomes` with Clopper and Pearson's interval, whose coverage is at least 95 % for every share.
 
-    A mean's interval will not do: it leaves [0, 1], and 32 wins of 32 have no spread, where this says 89 to 100 %. Wilson's (1927) is
-    narrower, and falls short of 95 % for shares near 0 and 1, which is where a learner wins or loses.
+    A mean's interval is not suitable: it leaves [0, 1], and 32 wins of 32 have no spread, where this one is 89 to 100 %. Wilson's (1927) is
+    narrower, and its coverage is below 95 % for shares near 0 and 1, the interesting ones.
 
     Args:
-        outcomes: S of them, each 1, 0, or 0.5 for a tie. Ties spread less than wins and losses, so the interval is on the safe side.
+        outcomes: S of them, each 1, 0, or 0.5 for a tie. Ties vary less than wins and losses, so the interval is conservative.
     """
     won, count = float(np.sum(outcomes)), len(outcomes)
     if not count or math.isnan(won):
@@ -135,20 +136,20 @@ def share_estimate(outcomes: Sequence[float]) -> Estimate:
 def grouped_estimate(
     figure: Figure, groups: Sequence[np.ndarray], *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Estimate:
-    """Return a figure of several groups of values with its interval: values are drawn anew within groups, never a group for another.
+    """Return a figure of several groups of values with its interval: values are resampled within groups, groups are not.
 
-    The figure's variance over resamples is short, for S values drawn of S have (S - 1) / S of the world's; and where the figure hangs on
-    few values, the variance is known as badly. Both depend on how much of it comes from which group, v_g: the covariances of the figure
-    with how often each value was drawn, squared and summed.
+    The figure's variance over resamples is too small, as S values drawn of S have (S - 1) / S of the population's variance, and it is
+    uncertain where the figure depends on few values. Both depend on the share of each group, v_g: the sum of the squared covariances of the
+    figure with the counts of the group's values.
 
         variance = Var* sum_g v_g S_g / (S_g - 1) / sum_g v_g         degrees of freedom = (sum_g u_g)^2 / sum_g u_g^2 / (S_g - 1)
 
     with u_g = v_g S_g / (S_g - 1). For the mean of one group it is Student's interval.
 
     Args:
-        figure: taken of each resample.
-        groups: G arrays [1, S]; those of a single value are never drawn anew, and their spread is not in the interval.
-        seed: root of the draws.
+        figure: computed for each resample.
+        groups: G arrays [1, S]; a group of a single value has no spread in the interval.
+        seed: of the resamples.
         num_resamples: R.
 
     Reference: Rao and Wu (1988) on the scale; Efron (2014), theorem 1, on the covariances; Satterthwaite (1946) on the freedom.
@@ -170,12 +171,12 @@ def grouped_estimate(
 
 
 def pick_values(groups: Sequence[np.ndarray], rng: np.random.Generator, num_resamples: int) -> list[np.ndarray]:
-    """Draw values of each group anew, from that group's own and as many as it has: G arrays [1, S] -> their places, G arrays [R, S]."""
+    """Resample the values of each group: G arrays [1, S] -> indices, G arrays [R, S]."""
     return [rng.integers(group.shape[1], size=(num_resamples, group.shape[1])) for group in groups]
 
 
 def _contribution(pick: np.ndarray, deviation: np.ndarray) -> float:
-    """The part of the figure's variance that one group's draws [R, S] account for."""
+    """The part of the figure's variance that comes from one group's draws [R, S]."""
     num_resamples, size = pick.shape
     covariance = np.bincount(pick.ravel(), weights=np.repeat(deviation, size), minlength=size) / num_resamples
     return float((covariance**2).sum()) if size > 1 else 0.0

@@ -1,8 +1,8 @@
-"""The course of runs as a picture: the panels that their algorithm's row in the table names (`cluster.reports.panels`).
+"""Learning curves: a plot with the panels of the runs' algorithm (`cluster.reports.panels`).
 
-Runs that differ in their seed alone stand together (`cluster.reports.groups`): their mean, or interquartile mean, with its 95 % interval
-over seeds (`cluster.reports.bootstrap`), and each of them as a thin line. The mean goes as far as all of them do; the legend says where one
-ended earlier than others. A single run has the band that its panel names.
+Runs that differ in the seed alone form a group (`cluster.reports.groups`), shown as its mean or interquartile mean with the 95 % interval
+over seeds (`cluster.reports.bootstrap`), and each run as a thin line. The mean ends where the first of them ends, which the legend says. A
+single run is shown with the band of its panel.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito (2008): told apart with any kind of colour vision, and in grey."""
+"""Okabe and Ito (2008): distinguishable with any colour vision, and in grey."""
 
 GRID_POINTS = 400
-"""Points at which the curves of several seeds are compared: finer than a picture shows."""
+"""Grid of the mean over seeds: finer than the resolution of the plot."""
 
 MIN_IQM, IQM_RESAMPLES = 4, 1000
-"""Seeds of which an interquartile mean leaves any out, and resamples at each point: an end then moves by 3 % of the interval's width."""
+"""Seeds from which on an interquartile mean leaves any out, and resamples at each point: ends vary by 3 % of the interval's width."""
 
 UNEVEN = 0.02
-"""Share of the longest run by which another may be shorter unsaid: they end at the first unroll beyond their goal."""
+"""Share of the longest run by which another may be shorter without mention: runs end at the first unroll beyond their goal."""
 
-MAX_LETTERS = 120
-"""Of a line of the legend, which is as wide as the picture."""
+MAX_CHARACTERS = 120
+"""Characters in a line of the legend, which is as wide as the plot."""
 
 STYLE: dict[str, Any] = {
     "font.size": 10,
@@ -57,14 +57,14 @@ STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-"""Of every picture of the project."""
+"""Style of every plot of the project."""
 
-Course = tuple[np.ndarray, np.ndarray]
-"""Where along the axis a run has values, and the values: [R], [R]."""
+Series = tuple[np.ndarray, np.ndarray]
+"""Positions on the horizontal axis and values of a run: [R], [R]."""
 
 
 def read_run(directory: RunDirectory) -> Run:
-    """Read the course of a run.
+    """Read the metrics of a run.
 
     Raises:
         InvalidInputError: the run has logged nothing yet.
@@ -86,46 +86,46 @@ def read_run(directory: RunDirectory) -> Run:
 def draw_runs(
     directories: Sequence[RunDirectory], file: Path, *, x: Literal["steps", "seconds"] = "steps", iqm: bool = False
 ) -> None:
-    """Draw runs of one algorithm and family into one picture at `file`; the ending of its name says which format.
+    """Plot runs of one algorithm and family to `file`, whose suffix is the format.
 
     Args:
         directories: of the runs.
-        file: the picture.
-        x: what runs along the axis: the steps of the algorithm, or seconds since the run began.
+        file: the plot.
+        x: horizontal axis: steps of the algorithm, or seconds since the run began.
         iqm: show the interquartile mean over seeds in place of the mean.
 
     Raises:
-        InvalidInputError: they have no axis in common, one has no metrics yet, the folder is not there, or the format is unknown.
+        InvalidInputError: they have no axis in common, one has no metrics yet, the folder does not exist, or the format is unknown.
     """
     _check_alike(directory.algorithm for directory in directories)
     runs = [read_run(directory) for directory in directories]
     _check_alike(run.family for run in runs)
     panels = algorithms.find(directories[0].algorithm).panels
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub wants a literal for each of 300 keys
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub has a literal for each of 300 keys
         figure = _figure(runs, panels, ("wall_s", "seconds since the run began") if x == "seconds" else panels.axis, iqm)
         try:
             figure.savefig(file, dpi=150)
         except (OSError, ValueError) as error:
-            raise InvalidInputError(f"cannot write the picture {file}: {error}") from None
+            raise InvalidInputError(f"cannot write the plot {file}: {error}") from None
 
 
 def _check_alike(names: Iterable[str]) -> None:
     found = sorted({*names})
     if len(found) > 1:
-        raise InvalidInputError(f"runs of {' and '.join(found)} cannot share an axis: plot them apart")
+        raise InvalidInputError(f"runs of {' and '.join(found)} cannot share an axis: plot them separately")
 
 
 def _figure(runs: Sequence[Run], panels: Panels, axis: tuple[str, str], iqm: bool) -> Figure:
-    main, *below = _spread_out(panels.panels, runs)
+    main, *below = _expanded(panels.panels, runs)
     num_rows = (len(below) + 1) // 2
     figure = Figure(figsize=(8.5, 4.5 + 1.6 * num_rows), layout="constrained")
     cells = figure.add_gridspec(1 + num_rows, 2, height_ratios=(3, *[1] * num_rows))
     is_odd, groups = len(below) % 2, grouped(runs)
     for index, panel in enumerate([main, *below]):
-        place = index + is_odd - 1  # of an odd number the first takes a row
+        cell = index + is_odd - 1  # of an odd number the first is as wide as a row
         is_wide = index == 0 or (index == 1 and is_odd)
-        row = 0 if index == 0 else 1 + place // 2
-        axes = figure.add_subplot(cells[row, :] if is_wide else cells[row, place % 2])
+        row = 0 if index == 0 else 1 + cell // 2
+        axes = figure.add_subplot(cells[row, :] if is_wide else cells[row, cell % 2])
         for number, group in enumerate(groups):
             colour, line = COLOURS[number % len(COLOURS)], ("-", "--", ":")[number // len(COLOURS) % 3]
             if index == 0:
@@ -140,7 +140,7 @@ def _figure(runs: Sequence[Run], panels: Panels, axis: tuple[str, str], iqm: boo
     return figure
 
 
-def _spread_out(panels: Sequence[Panel], runs: Sequence[Run]) -> list[Panel]:
+def _expanded(panels: Sequence[Panel], runs: Sequence[Run]) -> list[Panel]:
     """The panels, one that stands for several metrics as a panel for each."""
     logged = list(dict.fromkeys(name for run in runs for name in run.records[-1]))
     found = []
@@ -153,23 +153,23 @@ def _spread_out(panels: Sequence[Panel], runs: Sequence[Run]) -> list[Panel]:
 
 
 def _draw_group(axes: Axes, panel: Panel, group: Group, x: str, colour: str, line: str, *, is_alone: bool, iqm: bool) -> None:
-    """Draw what a group shows in the large panel."""
-    courses = [course for run in group.runs if (course := series(run.records, panel.metric, x))[0].size]
+    """Draw a group in the large panel."""
+    curves = [one for run in group.runs if (one := series(run.records, panel.metric, x))[0].size]
     name, band = f"{group.name}: " if group.name else "", ""
-    if len(courses) == 1:
-        steps, values = courses[0]
+    if len(curves) == 1:
+        steps, values = curves[0]
         if is_alone and _draw_band(axes, panel, group.runs[0], x, colour):
             band = f", band: {panel.band_label}"
         axes.plot(steps, values, line, color=colour, linewidth=1.8, label=f"{name}{group.seeds}{band}")
-    elif courses:
-        for steps, values in courses:
+    elif curves:
+        for steps, values in curves:
             axes.plot(steps, values, line, color=colour, linewidth=0.6, alpha=0.45)
-        steps, values, low, high, until = _mean(courses, iqm)
+        steps, values, low, high, until = _mean(curves, iqm)
         axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
         band = ", band: 95 % interval" if np.isfinite(low).any() else ""
-        what = "IQM" if iqm and len(courses) >= MIN_IQM else "mean"
+        what = "IQM" if iqm and len(curves) >= MIN_IQM else "mean"
         axes.plot(steps, values, line, color=colour, linewidth=2.0, label=f"{name}{what} of {group.seeds}{until}{band}")
-    if courses and steps.size:
+    if curves and steps.size:
         _annotate(axes, steps[-1], values[-1], colour)
     for run in group.runs if panel.points else ():
         points = series(run.records, panel.points, x)
@@ -178,7 +178,7 @@ def _draw_group(axes: Axes, panel: Panel, group: Group, x: str, colour: str, lin
 
 
 def _draw_band(axes: Axes, panel: Panel, run: Run, x: str, colour: str) -> bool:
-    """Draw the band of a single run's curve where it is known; return whether it is."""
+    """Draw the band of a single run where its metrics have it; return whether they do."""
     found = [series(run.records, name, x) for name in (panel.metric, *panel.band)]
     if len(found) < 2 or not found[0][0].size or not all(np.array_equal(found[0][0], steps) for steps, _ in found):
         return False
@@ -188,22 +188,22 @@ def _draw_band(axes: Axes, panel: Panel, run: Run, x: str, colour: str) -> bool:
     return True
 
 
-def _mean(courses: Sequence[Course], iqm: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
-    """Where all runs have a value, [X], their mean and the ends of its interval there; and in words where that ends, if it is early."""
-    begin, end, last = max(one[0][0] for one in courses), min(one[0][-1] for one in courses), max(one[0][-1] for one in courses)
+def _mean(curves: Sequence[Series], iqm: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
+    """The grid on which all runs have a value, [X], the mean and its interval on it, and a note where a run ended early."""
+    begin, end, last = max(one[0][0] for one in curves), min(one[0][-1] for one in curves), max(one[0][-1] for one in curves)
     grid = np.linspace(begin, end, GRID_POINTS) if begin <= end else np.zeros(0)
-    values = np.stack([np.interp(grid, *course) for course in courses])
+    values = np.stack([np.interp(grid, *one) for one in curves])
     found = mean_intervals(values)
-    if iqm and len(courses) >= MIN_IQM:
+    if iqm and len(curves) >= MIN_IQM:
         estimates = [grouped_estimate(interquartile_mean, [column[None]], num_resamples=IQM_RESAMPLES) for column in values.T]
         found = np.array([(one.value, one.low, one.high) for one in estimates], np.float64).T.reshape(3, -1)
     until = f" up to {EngFormatter(sep='')(float(f'{end:.3g}'))}, where the first ends" if end < (1 - UNEVEN) * last else ""
     return grid, *found, until
 
 
-def _draw_small(axes: Axes, panel: Panel, course: Course, colour: str, line: str, width: float) -> None:
-    """Draw a run in a small panel; a noisy metric thin, with its running mean over it."""
-    steps, values = course
+def _draw_small(axes: Axes, panel: Panel, curve: Series, colour: str, line: str, width: float) -> None:
+    """Draw a run in a small panel; a noisy metric as a thin line under its running mean."""
+    steps, values = curve
     if panel.is_noisy and steps.size:
         axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
         size = max(1, values.size // 20)
@@ -216,16 +216,16 @@ def _annotate(axes: Axes, x: float, y: float, colour: str) -> None:
     """Write the last value beside its point."""
     axes.plot([x], [y], marker="o", markersize=4, color=colour)
     text = f"{y:,.0f}" if abs(y) >= 100 else f"{y:.3g}"
-    at, place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}, (x, y)
-    axes.annotate(text, place, color=colour, fontweight="bold", annotation_clip=False, **at)  # type: ignore[arg-type]
+    at, point = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}, (x, y)
+    axes.annotate(text, point, color=colour, fontweight="bold", annotation_clip=False, **at)  # type: ignore[arg-type]
 
 
 def _label(axes: Axes, panel: Panel, x: str) -> None:
-    """Name the axes and set their limits, with some room around what lies on one."""
+    """Label the axes and set their limits, with a margin for values at a limit."""
     (low, high), (shown_low, shown_high) = panel.limits, axes.get_ylim()
     low, high = shown_low if low is None else low, shown_high if high is None else high
-    room = 0.04 * (high - low)
-    axes.set(xlabel=x, ylabel=panel.label, xlim=(0, None), ylim=(low - room, high + room))
+    margin = 0.04 * (high - low)
+    axes.set(xlabel=x, ylabel=panel.label, xlim=(0, None), ylim=(low - margin, high + margin))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for side in (axes.xaxis, axes.yaxis):
         if max(map(abs, side.get_view_interval())) >= 1e4:
@@ -233,12 +233,14 @@ def _label(axes: Axes, panel: Panel, x: str) -> None:
 
 
 def _name(figure: Figure, axes: Axes, panel: Panel, runs: Sequence[Run]) -> None:
-    """Say what the picture is of, and below it what each line is."""
+    """Write the title and the legend."""
     presets = {run.preset for run in runs} - {runs[0].family, "custom"}
     title = runs[0].family + (f", preset {presets.pop()}" if len(presets) == 1 else "")
     lines, names = axes.get_legend_handles_labels()
     if lines:
-        legend = figure.legend(lines, [textwrap.fill(name, MAX_LETTERS) for name in names], loc="outside upper left", fontsize=9)
+        legend = figure.legend(
+            lines, [textwrap.fill(name, MAX_CHARACTERS) for name in names], loc="outside upper left", fontsize=9
+        )
         legend.set_title(title, FontProperties(weight="bold", size=12))
         legend.set_alignment("left")
     else:

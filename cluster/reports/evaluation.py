@@ -1,7 +1,7 @@
-"""An evaluation of a policy: which episodes are played, what they come to, and what a person reads of them.
+"""Evaluation of a policy: the plan of its episodes, its figures, and its output.
 
-Episodes of one sampled task have it in common, so standard error and interval are over tasks. Where a family has but one task, nothing is
-sampled and each episode stands for itself.
+Episodes of one sampled task are not independent, so standard error and interval are over tasks. Where a family has a single task, they are
+over episodes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from envs.registry import resolve
 from learners.trajectory import Episode
 
 MAX_SLOTS = 64
-"""Environments side by side, unless more tasks are asked for: enough to fill the simulators' threads, few enough for Atari's memory."""
+"""Environments in parallel, unless more tasks are asked for: enough for the simulators' threads, few enough for Atari's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which episodes are played.
+    """The episodes of an evaluation.
 
     Attributes:
-        num_draws: tasks that are sampled; for a family of one task, how often it stands there.
-        slots_per_draw: slots that play the same draw side by side.
-        per_slot: episodes of each slot.
-        has_one_task: the family has no other.
+        num_draws: sampled tasks; for a family of a single task, the number of its copies.
+        slots_per_draw: environments with the same task in parallel.
+        per_slot: episodes of each environment.
+        has_one_task: the family has a single task.
     """
 
     num_draws: int
@@ -43,12 +43,12 @@ class Plan:
 
     @property
     def num_tasks(self) -> int:
-        """Sampled tasks."""
+        """Number of distinct tasks."""
         return 1 if self.has_one_task else self.num_draws
 
     @property
     def num_episodes(self) -> int:
-        """Of all slots."""
+        """Number of episodes."""
         return self.num_draws * self.slots_per_draw * self.per_slot
 
     def __str__(self) -> str:
@@ -56,15 +56,15 @@ class Plan:
 
 
 def plan_for(family: str, num_episodes: int, num_tasks: int | None) -> Plan:
-    """Spread episodes over tasks; there may be some more of them, so that each slot has as many.
+    """Spread episodes over tasks, rounded up so that each environment has the same number.
 
     Args:
-        family: whose tasks.
+        family: task family.
         num_episodes: at least.
         num_tasks: at most `num_episodes`; None for one each, up to 64.
 
     Raises:
-        InvalidInputError: tasks are asked for, and the family has but one.
+        InvalidInputError: a number of tasks is given, and the family has a single one.
     """
     has_one_task = not resolve(family).parameters
     if num_tasks is None:
@@ -78,7 +78,7 @@ def plan_for(family: str, num_episodes: int, num_tasks: int | None) -> Plan:
 
 
 def figures(episodes: Sequence[Episode], plan: Plan) -> dict[str, Any]:
-    """Return what the episodes come to, those of a task one after the other."""
+    """Return the figures of episodes, which are sorted by task."""
     returns = np.array([episode.episode_return for episode in episodes])
     values = returns if plan.has_one_task else returns.reshape(plan.num_draws, -1).mean(axis=1)
     estimate = mean_estimate(values.tolist())
@@ -96,13 +96,13 @@ def figures(episodes: Sequence[Episode], plan: Plan) -> dict[str, Any]:
 
 
 def row(episode: Episode) -> dict[str, Any]:
-    """An episode in the file."""
+    """An episode as JSON."""
     found = {"task": dict(episode.task.params), "return": episode.episode_return, "length": episode.length}
     return found | {"cut": True} if episode.is_cut else found
 
 
 def show(content: Mapping[str, Any], plan: Plan, written: str) -> None:
-    """Print an evaluation, and where it was `written`; what is odd about it goes to standard error."""
+    """Print an evaluation and the file that it is `written` to; warn of truncated episodes on standard error."""
     if content["num_cut"]:
         print(
             f"metaray: {content['num_cut']} of {content['num_episodes']} episodes had not ended after "
@@ -110,13 +110,13 @@ def show(content: Mapping[str, Any], plan: Plan, written: str) -> None:
             file=sys.stderr,
         )
     ends, over = content["interval_95"], f"{content['num_episodes']} episodes" if plan.has_one_task else str(plan)
-    interval = f"95 % interval {number(ends[0])} to {number(ends[1])}" if ends else "no interval: too few, or all the same"
+    interval = f"95 % interval {number(ends[0])} to {number(ends[1])}" if ends else "no interval: too few, or all equal"
     console = Console(highlight=False)
     for line in (
         f"[bold]{escape(content['family'])}[/], {content['tasks']} tasks, weights after {content['env_steps']:,} steps",
         f"  return   [bold green]{number(content['mean_return'])}[/] (mean over {over}; {interval})",
         f"  spread   {number(content['min_return'])} to {number(content['max_return'])}, median {number(content['median_return'])}",
-        f"  played   {content['num_episodes']} episodes of {plan}, {content['mean_length']:,.0f} steps each",
+        f"  episodes {content['num_episodes']} of {plan}, {content['mean_length']:,.0f} steps each",
         f"  written  {escape(written)}",
     ):
         console.print(line, soft_wrap=True)

@@ -1,29 +1,30 @@
-"""Which runs are seeds of one experiment: those whose settings are the same, but for the seed and what changes nothing.
+"""Groups of runs that are seeds of one experiment: their settings are equal but for the seed and settings without effect on the curve.
 
-Groups are named by the settings in which they differ, and stand in the order of these, whatever the order of the runs.
+Groups are named by, and sorted by, the settings in which they differ, whatever the order of the runs.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.overrides import flattened
 from cluster.reports.panels import Panels
 
 MAX_NAMED = 4
-"""Settings of a name; where groups differ in more, their presets say it shorter, if they are of different ones."""
+"""Settings in a name; where groups differ in more, they are named by their presets if these differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The course of one run, and what it depends on.
+    """The metrics of one run, and the settings that they depend on.
 
     Attributes:
         name: of its folder.
         family, preset, seed: of its config.
-        settings: all that changes its course, by dotted name.
+        settings: those that its metrics depend on, by dotted name.
         records: its metrics.
     """
 
@@ -37,22 +38,22 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Seeds of one experiment; `name` is empty where it is the only one."""
+    """Seeds of one experiment; `name` is empty where it is the only group."""
 
     name: str
     runs: tuple[Run, ...]
 
     @property
     def seeds(self) -> str:
-        """How many there are, or which."""
+        """The number of seeds, or the seed."""
         seeds, count = {run.seed for run in self.runs}, len(self.runs)
         of = f"seed {self.runs[0].seed}" if len(seeds) == 1 else f"{len(seeds)} seeds"
         return of if len(seeds) == count else f"{count} runs of {of}"
 
 
 def settings_of(tree: Mapping[str, Any], panels: Panels) -> dict[str, Any]:
-    """Return the settings of a config, as nested dicts, that change the course of a run."""
-    settings = dict(_flat(tree, ""))
+    """Return the settings of a config, given as nested dicts, that the curve of a run depends on."""
+    settings = dict(flattened(tree))
     length, schedule, switch = panels.length
     total, over = settings.pop(length, None), settings.pop(schedule, None)
     if not switch or settings.get(switch):
@@ -60,16 +61,8 @@ def settings_of(tree: Mapping[str, Any], panels: Panels) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in panels.idle}
 
 
-def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """Gather runs into groups, in an order that is that of what they differ in."""
+    """Group runs, sorted by the settings in which the groups differ."""
     members: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, run.name)):
         members.setdefault(json.dumps(run.settings, sort_keys=True), []).append(run)
@@ -82,7 +75,7 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
 
 
 def _labels(firsts: Sequence[Run], differing: Sequence[str]) -> list[str]:
-    """A name for each group, given a run of each."""
+    """A name for each group, given its first run."""
     if len(differing) > MAX_NAMED and len({run.preset for run in firsts}) == len(firsts):
         return [f"preset {run.preset}" for run in firsts]
     last = [name.rpartition(".")[2] for name in differing]
@@ -102,6 +95,6 @@ def _text(value: Any) -> str:
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    """Numbers by size, and before all else."""
+    """Numbers first, by size."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return not is_number, float(value) if is_number else 0.0, _text(value)

@@ -1,4 +1,4 @@
-"""What the pictures of an algorithm's runs show, as data: a panel for each metric, and which settings leave a curve as it is."""
+"""Plots of an algorithm's runs, as data: a panel for each metric, and the settings without effect on the curves."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """A metric over the course of runs.
+    """The curves of a metric.
 
     Attributes:
-        metric: its name in metrics.jsonl; a name that ends with `*` stands for each metric that begins so, in a panel of its own.
+        metric: its name in metrics.jsonl; a name that ends with `*` is each metric with this prefix, in a panel of its own.
         label: of the axis, with its unit; empty for the name of the metric.
-        limits: of the axis, None where the values say.
+        limits: of the axis; None for those of the values.
         is_noisy: shown with its running mean.
         band: around the curve of a single run: one metric is a deviation to both sides, two are its edges.
-        band_label: what the band is.
-        points: a metric that is shown as points beside it.
-        points_label: what they are.
-        absent: what a person reads where no run has a value yet.
+        band_label: of the band, in the legend.
+        points: a metric that is shown as points in the same panel.
+        points_label: of the points, in the legend.
+        absent: text where no run has a value yet.
     """
 
     metric: str
@@ -34,14 +34,14 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Panels:
-    """The picture of an algorithm's runs.
+    """The plot of an algorithm's runs.
 
     Attributes:
-        axis: the metric that runs along the horizontal axis, and its label.
-        panels: the first one is large, the others stand below it.
-        idle: settings that change nothing in the course of a curve, though perhaps where it ends.
-        length: the setting that says how long a run is, the one that says what its schedules are laid over where that is another length,
-            and one that is false where no schedule is; empty for a schedule in every run.
+        axis: metric of the horizontal axis, and its label.
+        panels: the first one is large, the others are below it.
+        idle: settings without effect on a curve, except on where it ends.
+        length: the settings for the length of a run, for the length of its schedules where that differs, and one that is false where there
+            is no schedule; the last is empty where there always is one.
     """
 
     axis: tuple[str, str]
@@ -69,7 +69,7 @@ UNROLLS = Panels(
     idle=(*_IDLE, "stop_return", "checkpoint_every_s", "checkpoint_every_rounds", "actor_deadline_s"),
     length=("total_env_steps", "schedule_env_steps", "learner.anneal"),
 )
-"""Of a learner that takes in unrolls."""
+"""Of a learner of unrolls."""
 
 ADAPTATION = Panels(
     axis=UNROLLS.axis,
@@ -78,16 +78,16 @@ ADAPTATION = Panels(
             metric="return/post_update",
             label="return after the inner steps (mean over tasks)",
             points="evaluation/score",
-            points_label="of held-out tasks",
+            points_label="on held-out tasks",
             absent="no episode has ended yet",
         ),
-        Panel(metric="return/pre_update", label="return before them"),
+        Panel(metric="return/pre_update", label="return before the inner steps"),
         Panel(metric="throughput/env_steps_per_s", label="steps/s", limits=(0, None), is_noisy=True),
     ),
     idle=(*UNROLLS.idle, "num_actors"),
     length=UNROLLS.length,
 )
-"""Of first weights that are adapted, which do not depend on who adapts them."""
+"""Of a meta-learner of initial weights, whose curves do not depend on the number of actors."""
 
 EVOLUTION = Panels(
     axis=("epoch", "epochs"),
@@ -96,15 +96,15 @@ EVOLUTION = Panels(
             metric="fitness/mean",
             label="fitness (return with the final policy)",
             band=("fitness/std",),
-            band_label="one deviation over perturbed lives",
+            band_label="one standard deviation over lifetimes",
             points="evaluation/score",
-            points_label="evaluation of phi itself, without guidance",
+            points_label="evaluation of the unperturbed phi, without guidance",
             absent="no epoch has ended yet",
         ),
-        Panel(metric="throughput/lives_per_s", label="lives/s", limits=(0, None)),
+        Panel(metric="throughput/lives_per_s", label="lifetimes/s", limits=(0, None)),
         Panel(metric="alpha", label="guidance (alpha)", limits=(0, 1.05)),
     ),
     idle=(*_IDLE, "num_actors", "checkpoint_every_epochs", "chunk_deadline_s", "max_chunk_failures"),
     length=("num_epochs", "schedule_epochs", ""),
 )
-"""Of an evolved loss, which does not depend on who lives its lives."""
+"""Of an evolved loss, whose curves do not depend on the number of actors."""

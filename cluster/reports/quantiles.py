@@ -1,10 +1,10 @@
-"""Quantiles of the beta distribution and of Student's t, to nine digits: numpy has neither, and SciPy would be a dependency for these.
+"""Quantiles of the beta distribution and of Student's t, to nine digits: numpy has neither, and SciPy would be a dependency for them alone.
 
-    I_x(a, b)    the beta distribution's probability up to x, by its continued fraction
-    quantile     the x at which it reaches a probability, by bisection
+    I_x(a, b)    cumulative distribution function of the beta distribution, by its continued fraction
+    quantile     its inverse, by bisection
     Student's t  with f degrees of freedom: f / (f + t^2) has the beta distribution (f/2, 1/2)
 
-Reference: Abramowitz and Stegun (1964), 26.5.8 and 26.7.1; Lentz's way to sum a continued fraction as in Press et al. (2007), section 6.4.
+Reference: Abramowitz and Stegun (1964), 26.5.8 and 26.7.1; Lentz's method for continued fractions as in Press et al. (2007), section 6.4.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 
 BISECTIONS = 200
-"""Halvings of [0, 1]: enough for the smallest quantiles, which stand at 1e-50; those near 1 are as exact as a double after 53."""
+"""Halvings of [0, 1]: enough for the smallest quantiles, about 1e-50; those near 1 have double precision after 53."""
 
 MAX_TERMS = 10_000
-"""Of the continued fraction; it takes about sqrt(max(a, b)) of them."""
+"""Terms of the continued fraction; about sqrt(max(a, b)) are needed."""
 
 _TINY = 1e-300
 
@@ -24,7 +24,7 @@ def beta_probability(x: float, a: float, b: float) -> float:
     """Return I_x(a, b), the probability that a beta variable with parameters a, b > 0 is at most x in [0, 1]."""
     if x <= 0.0 or x >= 1.0:
         return float(x >= 1.0)
-    if x > (a + 1) / (a + b + 2):  # there the fraction converges slowly, and that of the other tail fast
+    if x > (a + 1) / (a + b + 2):  # the fraction converges slowly here, and fast for the other tail
         return 1.0 - beta_probability(1.0 - x, b, a)
     log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
     return math.exp(log_front) / (a * _fraction(x, a, b))
@@ -42,8 +42,8 @@ def beta_quantile(probability: float, a: float, b: float) -> float:
 
 
 def student_quantile(probability: float, degrees: float) -> float:
-    """Return the value that Student's t with `degrees` > 0 of freedom stays below with `probability` in [0.5, 1)."""
-    # 1 - x, not x: it is t^2 / (f + t^2), and small where there are many degrees
+    """Return the quantile of Student's t with `degrees` > 0 of freedom at `probability` in [0.5, 1)."""
+    # 1 - x, not x: t^2 / (f + t^2) is small for many degrees
     complement = beta_quantile(2 * probability - 1, 0.5, degrees / 2)
     return math.sqrt(degrees * complement / (1 - complement))
 

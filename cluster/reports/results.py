@@ -1,4 +1,4 @@
-"""Names for what commands leave in a run, so that no result takes the place of one of other settings unsaid."""
+"""Names of result files, so that no result silently overwrites one of other settings."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from cluster.store.run_directory import read_json
 from envs.errors import InvalidInputError, one_line
 
 MAX_NAME = 120
-"""Letters of a name; a file system takes 255 bytes, and what is longer goes by its digest."""
+"""Characters of a name; file systems allow 255 bytes, and longer names are cut and end with a digest."""
 
-AGAIN = " (again: it held the same settings)"
-"""Said of a file that was written over."""
+AGAIN = " (overwritten: it had the same settings)"
+"""Printed after the name of a file that existed."""
 
 
 def own_name(*parts: str, changed: Mapping[str, Any]) -> str:
-    """The name, without its ending, of a result: `parts`, and each setting that is not its default."""
+    """The name, without suffix, of a result file: `parts`, and each setting that is not its default."""
     words = [*parts, *(f"{key}-{value}" for key, value in changed.items())]
     name = "-".join("".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in word) for word in words)
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def is_again(file: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether `file` is there and holds a result of these very settings, as JSON has them.
+    """Whether `file` exists and holds a result of exactly these settings, in their JSON form.
 
     Raises:
-        InvalidInputError: it holds something else.
+        InvalidInputError: it holds a result of other settings.
     """
     if not file.exists():
         return False
@@ -37,6 +37,6 @@ def is_again(file: Path, settings: Mapping[str, Any]) -> bool:
         if not isinstance(found, dict) or found.get(name) != value:
             other = one_line(str(found.get(name)) if isinstance(found, dict) else str(found), 60)
             raise InvalidInputError(
-                f"{file} holds a result of other settings ({name} = {other}, and here it is {one_line(str(value), 60)}): move it away"
+                f"{file} holds a result of other settings ({name} = {other}, and here {one_line(str(value), 60)}): move it away"
             )
     return True

@@ -13,14 +13,15 @@ import numpy as np
 
 from actors.chunks import Chunk, ChunkResult, Kind, chunks_of
 from actors.messages import Part, Report, Work
-from cluster.epg.config import EpgRunConfig, check
-from cluster.epg.loss_files import LossFiles
+from cluster.algorithms import find
+from cluster.config import EpgRunConfig
 from cluster.run.keeper import Keeper
 from cluster.run.lifetime_checks import LifetimeChecks
 from cluster.run.observer import Status
 from cluster.run.plan import RoundPlan
 from cluster.run.schedule import RoundOver
-from cluster.store.journal import ChunkRecord, EpochRecord, Journal, UpdateRecord
+from cluster.store.journal import EpochRecord, Journal, UpdateRecord
+from cluster.store.loss_files import LossFiles
 from cluster.store.scaling import Scale
 from envs.errors import InvalidInputError
 from learners import evolution
@@ -73,7 +74,7 @@ class Evolution(Keeper):
     def _begin(self, epoch: int) -> EpochRecord:
         sizes = self._config
         try:
-            sizes = check(self._scale.desired.upon(self._config))
+            sizes = find(self._config.algorithm).check(self._scale.desired.upon(self._config))
         except InvalidInputError as error:  # edited by hand
             self._problem = f"the size that was asked for is not possible, so it stays: {error}"
         record = EpochRecord(
@@ -133,7 +134,7 @@ class Evolution(Keeper):
 
     def collected(self, reports: Sequence[Report]) -> None:
         """See `cluster.run.keeper.Keeper`."""
-        self._journal.append([ChunkRecord.of(report) for report in reports if isinstance(report, ChunkResult)])
+        self._journal.append([report for report in reports if isinstance(report, ChunkResult)])
 
     def complete(self, part: Part, works: Sequence[Work], reports: Sequence[Report]) -> list[str]:
         """Warn about lifetimes that are not finite and episodes that were cut.

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from actors.chunks import LifeRunner, LifeSetup, spaces_of
+from actors.chunks import LifetimeCollector, LifetimeSetup, spaces_of
 from actors.messages import Collector
 from cluster.backends.memory import keep_freed_memory
-from cluster.epg.config import EpgRunConfig, schedule_line
-from cluster.epg.loss_files import LossFiles
+from cluster.config import EpgRunConfig
 from cluster.run.assembly import ALWAYS, Assembly, Payload
 from cluster.run.evolution import Evolution
 from cluster.run.keeper import Keeper
@@ -22,8 +21,10 @@ from cluster.store import journal as journals
 from cluster.store import scaling
 from cluster.store.checkpoint import CorruptCheckpointError
 from cluster.store.journal import Journal
+from cluster.store.loss_files import LossFiles
 from cluster.store.run_directory import RunDirectory
 from cluster.store.scaling import Scale
+from learners.evolution import guidance_alpha, learning_rate
 from learners.learned_loss.network import LossShape
 
 STORE_BYTES = 128 << 20
@@ -45,8 +46,10 @@ EPOCH = "epoch"
 def make_collector(config: EpgRunConfig, actor: int) -> Collector:
     """What collects for any actor: its work says everything else."""
     keep_freed_memory()
-    setup = LifeSetup(family=config.family, run_seed=config.seed, life=config.life, loss=config.loss, evolution=config.evolution)
-    return LifeRunner(setup)
+    setup = LifetimeSetup(
+        family=config.family, run_seed=config.seed, life=config.life, loss=config.loss, evolution=config.evolution
+    )
+    return LifetimeCollector(setup)
 
 
 def check_lifetimes(config: EpgRunConfig, is_local: bool) -> None:
@@ -62,7 +65,7 @@ def _restore(directory: RunDirectory, config: EpgRunConfig, is_resumed: bool) ->
     path = directory.journal_file
     if not path.exists():
         begin_journal(path, config)
-    journals.mend(path, warn)
+    journals.repair(path, warn)
     resumption: Resumption = resume(path, _newest_checkpoint(directory) if is_resumed else None)
     return resumption.payload | {EPOCH: resumption.epoch}
 
@@ -73,7 +76,7 @@ def _newest_checkpoint(directory: RunDirectory) -> Any | None:
         try:
             return checkpoints.read(path).payload
         except CorruptCheckpointError as error:
-            warn(f"corrupt checkpoint passed over: {path.name} ({error})")
+            warn(f"corrupt checkpoint skipped: {path.name} ({error})")
     return None
 
 
@@ -96,6 +99,26 @@ def _keeper(directory: RunDirectory, config: EpgRunConfig, payload: Payload | No
         )
     finally:
         journal.close()
+
+
+def schedule_line(config: EpgRunConfig, epoch: int) -> str | None:
+    """Say what the schedules come to in a run that is longer or shorter than them; None where they are as long.
+
+    Args:
+        config: the run.
+        epoch: epochs finished.
+    """
+    over, total = config.scheduled_epochs, config.num_epochs
+    if over == total:
+        return None
+    now, end = (
+        f"alpha {guidance_alpha(config.evolution, at, over):.2g}, lr {learning_rate(config.evolution, at, over):.2g}"
+        for at in (epoch, total)
+    )
+    return (
+        f"guidance and step size are laid over {over:,} epochs (schedule_epochs in config.json; null lays them over all {total:,}): "
+        f"{now} at epoch {epoch:,}, {end} at the end"
+    )
 
 
 ASSEMBLY = Assembly(

@@ -86,8 +86,8 @@ class Loop:
                 self._raise_failure()
                 if time.perf_counter() >= self._next_status:
                     self._report()
-            # the rates of a short last interval mean nothing; but a run shorter than one interval has this line of metrics only
-            self._report(logs=not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2)
+            # the last row agrees with the summary; shares of wall time over a fraction of an interval would say little
+            self._report(has_shares=not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2)
             self._keeper.close(self._backend.learner_state)
             return self._statistics.result(reason, self._backend.get(self._weights).arrays, self._schedule)
         finally:
@@ -249,15 +249,16 @@ class Loop:
         self._last_event = line
         self._observer.on_event(line)
 
-    def _log(self) -> None:
-        scalars, histograms = self._statistics.interval(self._schedule, alive=self._backend.num_alive())
+    def _log(self, *, has_shares: bool = True) -> None:
+        alive = self._backend.num_alive()
+        scalars, histograms = self._statistics.interval(self._schedule, alive=alive, has_shares=has_shares)
         self._observer.on_metrics(self._statistics.env_steps, scalars, histograms)
 
-    def _report(self, *, logs: bool = True) -> None:
+    def _report(self, *, has_shares: bool = True) -> None:
         self._has_reported = True
         self._next_status = time.perf_counter() + self._config.log_every_s
-        if logs and not self._keeper.logs_rounds:
-            self._log()
+        if not self._keeper.logs_rounds:
+            self._log(has_shares=has_shares)
         status = self._statistics.status(self._schedule, self._backend, last_event=self._last_event)
         self._observer.on_status(status)
         self._keeper.seen(status)

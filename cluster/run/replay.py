@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from actors.chunks import ChunkResult, Kind, spaces_of
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig
 from cluster.overrides import from_tree, to_tree
 from cluster.store.checkpoint import parameters_sha256
 from cluster.store.former import completed
-from cluster.store.journal import ChunkRecord, EpochRecord, Journal, RunRecord, UpdateRecord, read
+from cluster.store.journal import EpochRecord, Journal, RunRecord, UpdateRecord, read
 from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
 from learners import epg
@@ -108,8 +108,8 @@ def epochs(path: Path) -> Iterator[Epoch]:
                 epoch = Epoch(record=record)
             case EpochRecord():  # begun again by a resume: what was collected of it counts
                 continue
-            case ChunkRecord() if epoch is not None:
-                epoch.results.setdefault((record.kind, record.index), record.result)
+            case ChunkResult() if epoch is not None:
+                epoch.results.setdefault((record.kind, record.index), record)
             case UpdateRecord() if epoch is not None:
                 epoch.update = record
                 yield epoch

@@ -103,7 +103,7 @@ class Statistics:
     def judged_return(self) -> float | None:
         """The return that goals are compared with: the mean return, or that of the last 100 settled episodes if it is lower.
 
-        The first episodes that end are the short ones, and their mean is biased (see `actors.settled`). None before 100 are settled.
+        The first episodes that end are the short ones, and their mean is biased (see `actors.episodes`). None before 100 are settled.
         """
         if len(self._settled) < WINDOW or self.mean_return is None:
             return None
@@ -164,6 +164,9 @@ class Statistics:
                 self._lags.append(lag)
                 for name, values in report.samples.items():
                     self._samples.setdefault(name, []).extend(values)
+        # here and not by the clock: a checkpoint of a deterministic run keeps it
+        if (judged := self.judged_return) is not None:
+            self._best = judged if self._best is None else max(self._best, judged)
 
     def call_lost(self, call: Call) -> None:
         """Subtract the steps of a call that made no update. Its episodes ended all the same and stay counted."""
@@ -185,17 +188,18 @@ class Statistics:
             if math.isfinite(over.score):
                 self._best_score = over.score if self._best_score is None else max(self._best_score, over.score)
 
-    def interval(self, schedule: Schedule, *, alive: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """End the interval; return its metrics and its histograms by name."""
+    def interval(
+        self, schedule: Schedule, *, alive: int, has_shares: bool = True
+    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """End the interval; return its metrics and its histograms by name, without shares of wall time where it is too short for them."""
         self.tick(alive)
         clocks, lags = self._interval, np.array(self._lags)
-        if (judged := self.judged_return) is not None:
-            self._best = judged if self._best is None else max(self._best, judged)
-        self._shares = shares = clocks.shares()
         self._interval = clocks.restarted()
         scalars = _means(self._scalars) | _means(self._reported) | self._rates.per_second()
         scalars |= {name: float(self.counts[name] - self._counts_before[name]) for name in self.counts if "/" in name}
-        scalars |= {f"utilisation/{name}": value for name, value in vars(shares).items()}
+        if has_shares:
+            self._shares = clocks.shares()
+            scalars |= {f"utilisation/{name}": value for name, value in vars(self._shares).items()}
         scalars |= {
             "throughput/updates": float(self._updates),
             "episodes/total": float(self._num_episodes),

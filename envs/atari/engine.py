@@ -29,7 +29,7 @@ NUM_CONSOLE_ACTIONS = 18
 
 @dataclass(frozen=True, kw_only=True)
 class Played:
-    """What one step of n emulators gave.
+    """One step of n emulators.
 
     Attributes:
         obs: [n, 4, 84, 84], the newest frame last; an array of its own.

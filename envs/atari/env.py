@@ -1,4 +1,4 @@
-"""Atari as a batched environment: one task a slot, lives as episodes while training, whole games in evaluation.
+"""Atari as a batched environment: one task a slot; episodes are lives in training and whole games in evaluation.
 
     train     an episode ends with a life (terminated), the game (terminated) or the frame limit (truncated)
     evaluate  an episode ends with the game or the frame limit
@@ -16,6 +16,8 @@ Reference: IMPALA (Espeholt et al. 2018), table G.1; no-op starts and 30 minutes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,12 +61,16 @@ class AtariEnv(BatchedEnv):
         max_noops: int = MAX_NOOPS,
         max_frames: int = MAX_FRAMES,
     ) -> None:
-        self._game_of = game_of
-        self._num_threads = num_threads
+        self._game_of, self._is_one_game, self._num_threads = game_of, is_one_game, num_threads
         self._ends_with_life = ends_with_life
-        self._repeat_action_probability = repeat_action_probability
-        self._max_noops, self._max_frames = max_noops, max_frames
-        self._is_one_game = is_one_game
+        self._engine = partial(
+            Emulators,
+            num_threads=num_threads,
+            has_all_actions=not is_one_game,
+            repeat_action_probability=repeat_action_probability,
+            max_noops=max_noops,
+            max_frames=max_frames,
+        )
         self._games = [game_of(task) for task in tasks]
         groups = [len(tasks)] if is_one_game else [1] * len(tasks)
         self._engines = [self._engine(game, num_envs) for game, num_envs in zip(self._games, groups, strict=False)]
@@ -76,19 +82,8 @@ class AtariEnv(BatchedEnv):
         self._restarts = np.zeros(self.num_envs, np.bool_)
         self._is_final = np.zeros(self.num_envs, np.bool_)
 
-    def _engine(self, game: str, num_envs: int) -> Emulators:
-        return Emulators(
-            game,
-            num_envs,
-            num_threads=self._num_threads,
-            has_all_actions=not self._is_one_game,
-            repeat_action_probability=self._repeat_action_probability,
-            max_noops=self._max_noops,
-            max_frames=self._max_frames,
-        )
-
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it plays when its present game is over (not when a life is)."""
+        """Set the task of `slot` from the end of its current game on (not of a life)."""
         self._game_of(task)
         self._pending[slot] = task
 
@@ -142,7 +137,7 @@ class AtariEnv(BatchedEnv):
         return _joined([fresh[slot] for slot in range(self.num_envs)])
 
     def _take_up_task(self, slot: int) -> bool:
-        """Make the assigned task of `slot` the one that it plays; true where that took another engine, which is to be reset."""
+        """Make the assigned task of `slot` its current one; true where that took another engine, which must be reset."""
         task = self.tasks[slot] = self._pending.pop(slot)
         game = self._game_of(task)
         if game == self._games[slot]:
@@ -164,13 +159,8 @@ class AtariEnv(BatchedEnv):
 
 
 def _joined(played: list[Played]) -> Played:
-    """What several engines gave, in order."""
+    """The steps of several engines as one, in order."""
     if len(played) == 1:
         return played[0]
-    return Played(
-        obs=np.concatenate([one.obs for one in played]),
-        reward=np.concatenate([one.reward for one in played]),
-        is_over=np.concatenate([one.is_over for one in played]),
-        is_capped=np.concatenate([one.is_capped for one in played]),
-        lives=np.concatenate([one.lives for one in played]),
-    )
+    names = [field.name for field in fields(Played)]
+    return Played(**{name: np.concatenate([getattr(one, name) for one in played]) for name in names})

@@ -4,7 +4,7 @@
     sticky    whole games from the console's own start, in which the last action is repeated at random
 
 Under either one a game is truncated after half an hour, the score is the sum of unclipped rewards over all lives, and the policy samples
-its actions. A third one, human starts, cannot be repeated by anyone: the states that its games begin in were never published.
+its actions. A third one, human starts, cannot be reproduced: its initial states were never published.
 
 Reference: Mnih et al. (2015) for no-ops and the half hour; Espeholt et al. (2018), table C.1, for no-ops and 200 games; Machado et al.
 (2018), "Revisiting the Arcade Learning Environment", section 5.2, for sticky actions; Nair et al. (2015) for human starts.
@@ -32,7 +32,7 @@ class Protocol:
     """How games are played for a score.
 
     Attributes:
-        name: as a person types it.
+        name: as users type it.
         doc: one line.
         max_noops: a game starts with 1 to so many frames without action; 0 for none.
         repeat_action_probability: of the last action in place of the given one, frame by frame.

@@ -77,7 +77,3 @@ class CartPole(NumpyEnv):
         )
         terminated = (np.abs(after[0]) > _MAX_POSITION) | (np.abs(after[2]) > _MAX_ANGLE)
         return after.T, np.ones(self.num_envs), terminated
-
-    def observe(self, state: np.ndarray) -> np.ndarray:
-        """The state itself."""
-        return state.astype(np.float32, order="C")

@@ -1,4 +1,4 @@
-"""Take or invest: a small reward now, or a large one some steps later; the discount decides which looks better.
+"""Take or invest: a small reward now, or a large one some steps later; which has the higher value depends on the discount.
 
     take    (action 0)  0.3 on this step
     invest  (action 1)  1 on the step `delay` steps later, nothing now; lost if the episode has ended by then
@@ -8,8 +8,8 @@ An episode terminates after 100 steps. With discount gamma an investment is wort
     gamma     0.8    0.9     0.95   0.99   1
     invests   never  to 11   all    all    all      for delays of 6 to 15 steps
 
-To take always returns 30; to invest while there is time, then take, returns 100 - 0.7 delay, which is the optimum. Nothing is left to
-chance, and the observation holds all that is to come, so a return has no noise but the policy's own.
+Always taking returns 30; investing while there is time, then taking, returns 100 - 0.7 delay, which is the optimum. The environment is
+deterministic and the observation holds all pending rewards, so the only noise of a return is the policy's own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from envs.task import Parameter, Task
 EPISODE_STEPS = 100
 TAKE, INVEST = 0, 1
 TAKEN, INVESTED = 0.3, 1.0
-"""What the two actions pay, the second `delay` steps later."""
+"""Rewards of the two actions, the second one `delay` steps later."""
 
 MAX_DELAY = 15
 
@@ -37,14 +37,14 @@ DELAY = Parameter(name="delay", doc="steps until an investment pays, rounded to 
 
 
 class DelayedReward(NumpyEnv):
-    """State (t, what comes due in 1 .. 15 steps); observation (t / 100, delay / 15, what comes due in 1 .. 15 steps)."""
+    """State (t, rewards due in 1 .. 15 steps); observation (t / 100, delay / 15, rewards due in 1 .. 15 steps)."""
 
     observation = Box(0.0, 1.0, (2 + MAX_DELAY,), np.float32)
     action = Discrete(2)
     defaults: ClassVar[Mapping[str, float]] = {"delay": 10.0}
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it plays from its next reset on.
+        """Set the task of `slot` from its next reset on.
 
         Raises:
             InvalidInputError: its delay is none that the observation has room for.
@@ -55,11 +55,11 @@ class DelayedReward(NumpyEnv):
         super().assign(slot, task)
 
     def initial_state(self, slots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Nothing under way, t = 0."""
+        """Nothing pending, t = 0."""
         return np.zeros((len(slots), 1 + MAX_DELAY))
 
     def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One step: take or invest, and what was due a step from now moves up."""
+        """One step: take or invest; pending rewards move one step nearer."""
         t = state[:, 0] + 1
         after = np.zeros_like(state)
         after[:, 0] = t
@@ -70,6 +70,6 @@ class DelayedReward(NumpyEnv):
         return after, state[:, 1] + np.where(actions == TAKE, TAKEN, 0.0), t >= EPISODE_STEPS
 
     def observe(self, state: np.ndarray) -> np.ndarray:
-        """(t / 100, delay / 15, what comes due in 1 .. 15 steps)."""
+        """(t / 100, delay / 15, rewards due in 1 .. 15 steps)."""
         delay = np.rint(self.param("delay")) / MAX_DELAY
         return np.column_stack([state[:, 0] / EPISODE_STEPS, delay, state[:, 1:]]).astype(np.float32)

@@ -1,11 +1,11 @@
-"""The Discounting Chain: five bets on the future, one of which pays a little more; a discount below one picks the wrong one.
+"""The Discounting Chain: five delayed rewards, one of which is a little larger; a discount below one prefers the wrong one.
 
-    t = 0   the action chooses one of five chains, which pay once: on step 1, 3, 10, 30 or 100
+    t = 0   the action chooses one of five chains, with one reward each: on step 1, 3, 10, 30 or 100
     later   actions change nothing; the episode terminates on step 100
-    payoff  1, and 1.1 on the better chain (by default that of 30 steps)
+    reward  1, and 1.1 on the better chain (by default that of 30 steps)
 
 The return of the best policy is 1.1 whatever the discount that trained it; but a learner with discount gamma values chain k at
-gamma^(k - 1), so it takes the first chain for every gamma below 0.9967 = (1 / 1.1)^(1 / 29). A method that tunes gamma must find that out.
+gamma^(k - 1), so it takes the first chain for every gamma below 0.9967 = (1 / 1.1)^(1 / 29). A method that tunes gamma must discover that.
 
 Equal to bsuite's `DiscountingChain` (`mapping_seed` 3 is the default here).
 
@@ -28,7 +28,7 @@ from envs.task import Task
 EPISODE_STEPS = 100
 
 PAYS_ON_STEP = np.array([1, 3, 10, 30, 100])
-"""The step, counted from one, whose reward is the chain's payoff."""
+"""The step, counted from one, on which a chain is rewarded."""
 
 _BETTER_BY = 0.1
 _NO_CHAIN = -1.0
@@ -44,10 +44,10 @@ class DiscountingChain(NumpyEnv):
     defaults: ClassVar[Mapping[str, float]] = {"better": 30.0}
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it plays from its next reset on.
+        """Set the task of `slot` from its next reset on.
 
         Raises:
-            InvalidInputError: no chain pays on the step that the task calls better.
+            InvalidInputError: no chain is rewarded on the step that the task calls better.
         """
         better = dict(task.params).get("better")
         if better is not None and float(better) not in PAYS_ON_STEP:
@@ -55,7 +55,7 @@ class DiscountingChain(NumpyEnv):
         super().assign(slot, task)
 
     def initial_state(self, slots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """No chain chosen, t = 0; nothing here is left to chance."""
+        """No chain chosen, t = 0; deterministic."""
         return np.tile([_NO_CHAIN, 0.0], (len(slots), 1))
 
     def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

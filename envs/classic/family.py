@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from envs.batched import BatchedEnv
-from envs.family import TaskFamily, uniform_tasks
+from envs.family import TaskFamily, split_generator, uniform_tasks
 from envs.goals import GoalRing
 from envs.task import Mode, Parameter, Split, Task
 
@@ -38,10 +38,9 @@ class NumpyFamily(TaskFamily):
 
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
         """Draw `num_tasks` tasks; all randomness comes from `rng`."""
-        words = rng.integers(2**32, size=4, dtype=np.uint64)
-        own = np.random.default_rng([0 if split == "train" else 1, *words.tolist()])
+        own = split_generator(rng, split)
         return uniform_tasks(self, num_tasks, own) if self.goals is None else self.goals.draw(self.name, num_tasks, own, split)
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
-        """Make one batched environment; numpy steps it on the calling thread, and both modes play the same episodes."""
+        """Make one batched environment; numpy steps it on the calling thread, and both modes have the same episodes."""
         return self._env(tasks)

@@ -7,19 +7,16 @@ Reference: Moore (1990), "Efficient memory-based learning for robot control".
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
+from gymnasium import Space
 from gymnasium.spaces import Box, Discrete
 
 from envs.classic.base import NumpyEnv
 from envs.slots import RowRandom
 
 _MIN_POSITION, _MAX_POSITION, _MAX_SPEED = -1.2, 0.6, 0.07
-_OBSERVATION = Box(np.array([_MIN_POSITION, -_MAX_SPEED], np.float32), np.array([_MAX_POSITION, _MAX_SPEED], np.float32))
-
-
-def _rest_in_valley(num_slots: int, rng: np.random.Generator) -> np.ndarray:
-    """At rest, anywhere in [-0.6, -0.4]."""
-    return np.array([rng.uniform(-0.6, -0.4, num_slots), np.zeros(num_slots)]).T
 
 
 def _roll(position: np.ndarray, speed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,13 +29,13 @@ def _roll(position: np.ndarray, speed: np.ndarray) -> tuple[np.ndarray, np.ndarr
 class MountainCar(NumpyEnv):
     """State (position, speed); actions 0, 1, 2 push left, not, right; reward -1 a step until position 0.5."""
 
-    observation = _OBSERVATION
-    action = Discrete(3)
+    observation = Box(np.array([_MIN_POSITION, -_MAX_SPEED], np.float32), np.array([_MAX_POSITION, _MAX_SPEED], np.float32))
+    action: ClassVar[Space[Any]] = Discrete(3)
     max_steps = 200
 
     def initial_state(self, slots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """At rest in the valley."""
-        return _rest_in_valley(len(slots), rng)
+        """At rest, anywhere in [-0.6, -0.4]."""
+        return np.array([rng.uniform(-0.6, -0.4, len(slots)), np.zeros(len(slots))]).T
 
     def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step of unit time."""
@@ -46,21 +43,16 @@ class MountainCar(NumpyEnv):
         position, speed = _roll(position, speed + (actions - 1) * 0.001 - 0.0025 * np.cos(3 * position))
         return np.array([position, speed]).T, np.full(self.num_envs, -1.0), (position >= 0.5) & (speed >= 0)
 
-    def observe(self, state: np.ndarray) -> np.ndarray:
-        """The state itself."""
-        return state.astype(np.float32, order="C")
 
-
-class MountainCarContinuous(NumpyEnv):
+class MountainCarContinuous(MountainCar):
     """State (position, speed); the action is the push, clipped to [-1, 1]; reward 100 at position 0.45, less 0.1 push^2 before clipping."""
 
-    observation = _OBSERVATION
     action = Box(-1.0, 1.0, (1,), np.float32)
     max_steps = 999
 
     def initial_state(self, slots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """At rest in the valley."""
-        return _rest_in_valley(len(slots), rng).astype(np.float32)
+        """The same in single precision."""
+        return super().initial_state(slots, rng).astype(np.float32)
 
     def advance(self, state: np.ndarray, actions: np.ndarray, rng: RowRandom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step of unit time, in single precision as gymnasium keeps its state."""
@@ -71,7 +63,3 @@ class MountainCarContinuous(NumpyEnv):
         terminated = (position >= 0.45) & (speed >= 0)
         reward = np.where(terminated, 100.0, 0.0) - 0.1 * np.square(actions[:, 0], dtype=np.float64)
         return np.array([position, speed]).T, reward, terminated
-
-    def observe(self, state: np.ndarray) -> np.ndarray:
-        """The state itself."""
-        return state.astype(np.float32, order="C")

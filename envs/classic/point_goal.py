@@ -1,13 +1,13 @@
-"""A point on a plane and a goal that it must find by its rewards: the smallest world in which learning to learn pays.
+"""A point on a plane and a hidden goal that only rewards reveal: the smallest family in which meta-learning helps.
 
     p' = clip(p + 0.1 clip(a, -1, 1), -2, 2),        r = -|p' - g|
 
 p starts within 0.05 m of the origin in x and y; g is the task's goal, 1 m away, and not in the observation, which is p. An episode is 32
-steps and never terminates. To stand still returns about -32, to walk straight to the goal -3 to -5. Three families by where goals lie:
+steps and never terminates. Standing still returns about -32, walking straight to the goal -3 to -5. Three families by where goals lie:
 
-    point-goal           within 45 degrees of the x axis: to go ahead and to stay there is right in every task, and can be learned once and
-                         for all; which way to turn nothing but the rewards of this life can tell
-    point-goal-circle    anywhere on the circle: there is no way to go but by this life's rewards
+    point-goal           within 45 degrees of the x axis: moving ahead is right in every task, and can be learned across tasks; the
+                         direction within the sector only the rewards of the current task reveal
+    point-goal-circle    anywhere on the circle: only the rewards of the current task reveal the direction
     point-goal-halves    within 90 degrees of it for training, behind the start for testing: the halves of GoalAnt (`envs/goals.py`)
 
 A policy's return is smooth in what it does and every step is rewarded, so a gradient of two episodes points roughly the right way.
@@ -57,10 +57,6 @@ class PointGoal(NumpyEnv):
         after = np.clip(state + STEP_LENGTH * np.clip(actions, -1.0, 1.0), -ARENA, ARENA)
         distance = np.hypot(after[:, 0] - self.param(GOAL_X), after[:, 1] - self.param(GOAL_Y))
         return after, -distance, np.zeros(self.num_envs, np.bool_)
-
-    def observe(self, state: np.ndarray) -> np.ndarray:
-        """Where the point is."""
-        return state.astype(np.float32, order="C")
 
 
 class VisiblePointGoal(PointGoal):

@@ -21,30 +21,27 @@ from gymnasium.spaces import Box
 from jaxtyping import Bool, Float
 from mujoco.batch import Batch, SimulationError
 
-from envs.batched import BatchedEnv, Saved
+from envs.batched import Saved
 from envs.errors import InvalidInputError, out_of_range
 from envs.mujoco.logs import LOGGER
 from envs.mujoco.robot import Robot, Slots
-from envs.slots import SlotGenerators, SlotSeed, checked_slots
+from envs.restarting import RestartingEnv
 from envs.task import Parameter, Task, Value
 
 _BAD = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
 """MuJoCo's warnings of a diverged simulation: bad qpos, qvel, qacc and ctrl stand in a row."""
 
 
-class MujocoBatchedEnv(BatchedEnv):
+class MujocoBatchedEnv(RestartingEnv):
     """B simulations of one robot, a task in each.
 
     Args:
         tasks: the task of each slot.
         robot_type: the robot.
         num_threads: threads that step the simulations, the caller's included.
-        max_episode_steps: time limit of an episode, the robot's own where None.
         visible: task parameters that are appended to the observation, in this order.
-        check: returns a task that this environment can play, or raises `InvalidInputError`; applied by `assign`.
+        check: returns a task if it is valid here, or raises `InvalidInputError`; applied by `assign`.
     """
-
-    can_restart = True
 
     def __init__(
         self,
@@ -52,7 +49,6 @@ class MujocoBatchedEnv(BatchedEnv):
         robot_type: type[Robot],
         *,
         num_threads: int = 1,
-        max_episode_steps: int | None = None,
         visible: Sequence[Parameter] = (),
         check: Callable[[Task], Task] = lambda task: task,
     ) -> None:
@@ -68,15 +64,9 @@ class MujocoBatchedEnv(BatchedEnv):
         self._ctrl = self._batch.bind("ctrl")
         self._bad = self._batch.warning[:, _BAD, 1]
         self._robot = robot_type(self._batch)
-        self.max_episode_steps = max_episode_steps or self._robot.max_episode_steps
         self._visible = tuple(visible)
         self._goal = np.zeros((len(tasks), len(self._visible)))
-        self._elapsed = np.zeros(len(tasks), dtype=np.int64)
-        self._has_ended = np.ones(len(tasks), dtype=np.bool_)
-        self._is_started = False
         self._num_diverged = 0
-        self._pending: dict[int, Task] = dict(enumerate(tasks))
-        self._rng = np.random.default_rng()
         low, high = model.actuator_ctrlrange.T.astype(np.float32)
         size = self._robot.observation_size + len(self._visible)
         super().__init__(tasks, Box(-np.inf, np.inf, (size,), np.float64), Box(low, high, dtype=np.float32))
@@ -87,115 +77,52 @@ class MujocoBatchedEnv(BatchedEnv):
         return self._batch
 
     def assign(self, slot: int, task: Task) -> None:
-        """Give `slot` the task that it plays from its next reset on."""
+        """Set the task of `slot` from its next reset on."""
         if not 0 <= slot < self.num_envs:
             raise out_of_range("slot", slot, f"[0, {self.num_envs - 1}]")
-        self._pending[slot] = self._check(task)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start every slot's next episode; see `BatchedEnv.reset`."""
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
-            self._slot_generators = None
-        everyone = np.arange(self.num_envs, dtype=np.int32)
-        self._start(everyone)
-        self._has_ended[:] = False
-        self._set_resting(everyone, False)
-        self._is_started = True
-        return self._observe(), {"is_first": np.ones(self.num_envs, dtype=np.bool_)}
+        super().assign(slot, self._check(task))
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance every slot by one step, or reset it if its episode is over; see `BatchedEnv.step`."""
         actions = np.asarray(actions)
         if actions.shape != self._ctrl.shape:
             raise InvalidInputError(f"actions have shape {actions.shape}: allowed is {self._ctrl.shape}")
-        if not self._is_started:
-            raise InvalidInputError("step before reset: call reset first")
-        is_first = self._has_ended
+        self._check_started("step")
+        is_first = self._is_over
         has_resets = bool(is_first.any())
         failed = self._advance(actions, self._in_play(is_first) if has_resets or self._has_resting else None)
         reward, terminated = self._robot.outcome(actions)
         if has_resets:
-            self._start(np.flatnonzero(is_first).astype(np.int32))
+            self._begin(np.flatnonzero(is_first))
         obs = self._observe()
-        self._elapsed += 1
-        if has_resets:
-            self._elapsed[is_first] = 0
-            reward[is_first] = 0.0
-            terminated[is_first] = False
         if self._has_resting:
             obs[self._is_resting] = 0.0
-            reward[self._is_resting] = 0.0
-            terminated[self._is_resting] = False
-            self._elapsed[self._is_resting] = 0
-        truncated = self._elapsed >= self.max_episode_steps
+        truncated = self._count_step(reward, terminated, is_first, self._robot.max_episode_steps)
         if failed.size or self._bad.any() or not math.isfinite(obs.sum() + reward.sum()):
             self._end_diverged(failed, obs, reward, terminated, truncated)
-        self._has_ended = terminated | truncated
+        self._is_over = terminated | truncated
         return obs, reward, terminated, truncated, {"is_first": is_first}
-
-    def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
-        """Give each slot a generator of its own; see `BatchedEnv.seed_slots`."""
-        self._slot_generators = SlotGenerators(seeds, self.num_envs)
-
-    def restart(self, slots: np.ndarray) -> np.ndarray:
-        """Start the next episode of `slots` now; see `BatchedEnv.restart`."""
-        slots = checked_slots(slots, self.num_envs)
-        if not self._is_started:
-            raise InvalidInputError("restart before reset: call reset first")
-        self._start(np.sort(slots))
-        self._has_ended[slots] = False
-        if self._has_resting:
-            self._set_resting(slots, False)
-        first: np.ndarray = self._observe()[slots]
-        return first
 
     def rest(self, slots: np.ndarray) -> None:
         """Leave `slots` out of the physics; see `BatchedEnv.rest`."""
-        slots = checked_slots(slots, self.num_envs)
+        super().rest(slots)
         self._batch.state[slots] = self._default_row  # the last one may be that of a simulation that diverged
         self._batch.warning[slots] = 0
-        self._has_ended[slots] = False
-        self._set_resting(slots, True)
 
     def save(self) -> Saved:
         """Return everything that the future of this environment depends on, as arrays and plain values."""
-        return {
-            "state": self._batch.state.copy(),
-            "robot": self._robot.save(),
-            "elapsed": self._elapsed.copy(),
-            "has_ended": self._has_ended.copy(),
-            "is_started": self._is_started,
-            "num_diverged": self._num_diverged,
-            "tasks": [_plain(task) for task in self.tasks],
-            "pending": [(slot, _plain(task)) for slot, task in self._pending.items()],
-            "rng": self._rng.bit_generator.state,
-            "is_resting": self._is_resting.copy(),
-            "slot_generators": None if self._slot_generators is None else self._slot_generators.save(),
-        }
+        own = {"state": self._batch.state.copy(), "robot": self._robot.save(), "num_diverged": self._num_diverged}
+        return super().save() | own
 
     def restore(self, saved: Saved) -> None:
-        """Go on from where `saved` was taken, bit for bit; tasks may differ from those now played."""
+        """Go on from where `saved` was taken, bit for bit; tasks may differ from the current ones."""
         if saved["state"].shape != self._batch.state.shape:
             raise InvalidInputError(f"saved state has shape {saved['state'].shape}: allowed is {self._batch.state.shape}")
-        # the model fields of a task are a function of the task, so taking it up again gives them back bit for bit
-        self._take_up({slot: _task(plain) for slot, plain in enumerate(saved["tasks"])})
-        self._pending = {slot: _task(plain) for slot, plain in saved["pending"]}
+        super().restore(saved)  # the model fields of a task are a function of it, so taking it up gives them back bit for bit
         self._batch.state[:] = saved["state"]
         self._batch.warning[:] = 0  # a warned slot has ended, so its next step clears its counters anyway
         self._robot.restore(saved["robot"])
-        self._elapsed = saved["elapsed"].copy()
-        self._has_ended = saved["has_ended"].copy()
-        self._is_started = saved["is_started"]
         self._num_diverged = saved["num_diverged"]
-        self._rng = np.random.default_rng()
-        self._rng.bit_generator.state = saved["rng"]
-        self._set_resting(np.arange(self.num_envs), saved["is_resting"])
-        states = saved["slot_generators"]
-        self._slot_generators = None if states is None else SlotGenerators.restored(states)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Nothing to close: the batch's threads end with it."""
 
     def _in_play(self, is_first: Bool[np.ndarray, " B"]) -> Slots:
         """Return the slots that the step simulates: neither reset by it nor resting."""
@@ -212,26 +139,22 @@ class MujocoBatchedEnv(BatchedEnv):
             return np.asarray(error.ids, dtype=np.int32)
         return np.zeros(0, dtype=np.int32)
 
-    def _start(self, slots: Slots) -> None:
-        """Start the next episode of `slots`, each with its pending task where it has one."""
-        if self._pending:
-            self._take_up({int(slot): self._pending.pop(int(slot)) for slot in slots if int(slot) in self._pending})
-        self._batch.state[slots] = self._default_row
-        self._batch.warning[slots] = 0
+    def _start(self, slots: np.ndarray) -> None:
+        """Draw the first states of `slots`, from each one's own generator where they have one."""
+        rows: Slots = slots.astype(np.int32)
+        self._batch.state[rows] = self._default_row
+        self._batch.warning[rows] = 0
         if self._slot_generators is None:
-            self._robot.draw_start(slots, self._rng)
+            self._robot.draw_start(rows, self.np_random)
         else:
-            for index, slot in enumerate(slots.tolist()):
-                self._robot.draw_start(slots[index : index + 1], self._slot_generators.start(slot))
-        self._robot.settle(slots)
-        self._elapsed[slots] = 0
+            for index, slot in enumerate(rows.tolist()):
+                self._robot.draw_start(rows[index : index + 1], self._slot_generators.start(slot))
+        self._robot.settle(rows)
 
     def _take_up(self, tasks: dict[int, Task]) -> None:
-        """Make slots play `tasks`."""
-        if not tasks:
-            return
+        """Set the current tasks of slots."""
+        super()._take_up(tasks)
         for slot, task in tasks.items():
-            self.tasks[slot] = task
             self._goal[slot] = [_encoded(parameter, task[parameter.name]) for parameter in self._visible]
         self._robot.take_up(np.array(list(tasks), dtype=np.int32), list(tasks.values()))
 
@@ -280,17 +203,3 @@ def _encoded(parameter: Parameter, value: Value) -> float:
         return float(value)
     last = max(len(parameter.choices) - 1, 1)
     return 1.0 - 2.0 * parameter.choices.index(str(value)) / last
-
-
-PlainTask = tuple[str, list[tuple[str, Value]]]
-
-
-def _plain(task: Task) -> PlainTask:
-    """Return `task` as plain values."""
-    return task.family, list(task.params)
-
-
-def _task(plain: PlainTask) -> Task:
-    """Return the task that `_plain` took apart."""
-    family, params = plain
-    return Task(family=family, params=tuple((name, value) for name, value in params))

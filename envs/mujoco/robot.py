@@ -1,6 +1,6 @@
-"""What the engine asks of a robot: observation, reward, end and start of an episode, for every simulation of a batch at once.
+"""The interface between the engine and a robot: observation, reward, termination and initial state, for all simulations of a batch at once.
 
-A `Robot` works on the live arrays of a `mujoco.batch.Batch`, so each of its methods is a few numpy calls whatever the number of
+A `Robot` works on views of the arrays of a `mujoco.batch.Batch`, so each method is a few numpy calls whatever the number of
 simulations. The robots equal gymnasium's version 5 environments, whose XML files they load.
 """
 
@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from mujoco.batch import Batch
 
+from envs.goals import GoalRing
 from envs.mujoco.logs import install_log_handler
-from envs.task import Task
+from envs.task import Parameter, Task
 
 ASSETS = Path(str(gymnasium_mujoco.__file__)).parent / "assets"
 """Where gymnasium keeps the XML files of its robots."""
@@ -28,7 +29,7 @@ Slots = Int[np.ndarray, " K"]
 
 
 class Robot(abc.ABC):
-    """One kind of robot in B simulations, seen through the live arrays of a batch.
+    """One robot in B simulations, as views of the arrays of a batch.
 
     Attributes:
         xml_file: its model, a file name in gymnasium's assets.
@@ -36,6 +37,11 @@ class Robot(abc.ABC):
         max_episode_steps: an episode is truncated after so many steps.
         gymnasium_id: the environment that it equals.
         is_endless: whether its episodes end by the limit only.
+        reset_noise: how far from its initial state an episode starts (m, rad, m/s, rad/s).
+        has_gaussian_velocity: first velocities are Gaussian, with `reset_noise` as their standard deviation, and not uniform.
+        hidden_positions: leading coordinates of qpos that are not observed.
+        parameters: in which numbers its tasks differ.
+        goals: what draws its tasks; None for parameters uniform in their ranges.
         dt: seconds of an environment step.
     """
 
@@ -44,6 +50,11 @@ class Robot(abc.ABC):
     max_episode_steps: ClassVar[int] = 1000
     gymnasium_id: ClassVar[str]
     is_endless: ClassVar[bool] = False
+    reset_noise: ClassVar[float]
+    has_gaussian_velocity: ClassVar[bool] = False
+    hidden_positions: ClassVar[int] = 0
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    goals: ClassVar[GoalRing | None] = None
 
     def __init__(self, batch: Batch) -> None:
         model = batch.model
@@ -78,26 +89,36 @@ class Robot(abc.ABC):
         return mujoco.MjModel.from_xml_path(str(ASSETS / cls.xml_file))
 
     @property
-    @abc.abstractmethod
     def observation_size(self) -> int:
         """O, the length of an observation."""
+        return int(self.qpos.shape[1] - self.hidden_positions + self.qvel.shape[1])
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on; called between two episodes, before `draw_start`."""
+        """Set the tasks of `slots`; called between two episodes, before `draw_start`."""
 
-    @abc.abstractmethod
     def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
-        """Write the first state of an episode to `slots`, all other state being at the model's defaults."""
+        """Write the first state of an episode to `slots`, all other state being at the model's defaults: the initial state and noise."""
+        scale, num_slots = self.reset_noise, len(slots)
+        self.qpos[slots] = self.init_qpos + rng.uniform(-scale, scale, size=(num_slots, self.qpos.shape[1]))
+        size = (num_slots, self.qvel.shape[1])
+        noise = scale * rng.standard_normal(size) if self.has_gaussian_velocity else rng.uniform(-scale, scale, size=size)
+        self.qvel[slots] = self.init_qvel + noise
 
     def settle(self, slots: Slots) -> None:
-        """Bring what the robot reads besides qpos and qvel up to date after a reset of `slots`."""
+        """Update what the robot reads besides qpos and qvel after a reset of `slots`."""
 
     def keep(self) -> None:
-        """Keep what the reward needs of the state before a step."""
+        """Store what the reward needs of the state before a step."""
 
-    @abc.abstractmethod
     def observe(self, out: Float[np.ndarray, "B O"]) -> None:
-        """Write every simulation's observation to `out`."""
+        """Write every simulation's observation to `out`: positions, without the hidden ones, and velocities."""
+        num_positions, num_velocities = self.qpos.shape[1] - self.hidden_positions, self.qvel.shape[1]
+        out[:, :num_positions] = self.qpos[:, self.hidden_positions :]
+        out[:, num_positions : num_positions + num_velocities] = self.qvel
+
+    def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
+        """Return the reward of moving at `x_velocity` (m/s)."""
+        return x_velocity
 
     @abc.abstractmethod
     def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
@@ -113,18 +134,6 @@ class Robot(abc.ABC):
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
         """Go on from `saved`."""
-
-
-def uniform_start(robot: Robot, slots: Slots, rng: np.random.Generator, scale: float) -> None:
-    """Write `init + U(-scale, scale)` to every position and velocity of `slots`."""
-    robot.qpos[slots] = robot.init_qpos + rng.uniform(-scale, scale, size=(len(slots), robot.qpos.shape[1]))
-    robot.qvel[slots] = robot.init_qvel + rng.uniform(-scale, scale, size=(len(slots), robot.qvel.shape[1]))
-
-
-def gaussian_velocity_start(robot: Robot, slots: Slots, rng: np.random.Generator, scale: float) -> None:
-    """Write `init + U(-scale, scale)` to every position and `init + N(0, scale^2)` to every velocity of `slots`."""
-    robot.qpos[slots] = robot.init_qpos + rng.uniform(-scale, scale, size=(len(slots), robot.qpos.shape[1]))
-    robot.qvel[slots] = robot.init_qvel + scale * rng.standard_normal((len(slots), robot.qvel.shape[1]))
 
 
 def squared_sum(values: Float[np.ndarray, "B N"]) -> Float[np.ndarray, " B"]:

@@ -1,10 +1,10 @@
-"""Recurrent cores that forget at episode borders inside an unroll.
+"""Recurrent cores that reset at episode borders inside an unroll.
 
     LSTM:  i, f, o = sigmoid(W x + U h + b),   g = tanh(W x + U h + b),   c' = f c + i g,   h' = o tanh(c')
     GRU:   r, z = sigmoid(W x + U h + b),      n = tanh(W x + b + r (U h + b')),            h' = (1 - z) n + z h
 
-with h = c = 0 wherever `is_first`: a new episode knows nothing of the one before, so an unroll over many episodes equals each episode run
-on its own. The state is replaced there and not multiplied by zero: what an episode left may be NaN. The input's share of all gates is one
+with h = c = 0 wherever `is_first`: so an unroll over many episodes equals separate unrolls of each episode. The state is replaced there
+and not multiplied by zero, since it may be NaN. The input's share of all gates is one
 matrix product over the whole unroll; only U h remains inside the loop over time. Plain tensor operations rather than a fused kernel:
 forward-mode derivatives pass through.
 
@@ -20,22 +20,29 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-State = tuple[Tensor, ...]
+
+class _Core(nn.Module):
+    """The weights of a core's gates, each gate's block orthogonal on its own."""
+
+    def __init__(self, num_gates: int, num_inputs: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.weight_input, self.weight_hidden = (
+            nn.Parameter(torch.cat([nn.init.orthogonal_(torch.empty(size, num)) for _ in range(num_gates)]))
+            for num in (num_inputs, size)
+        )
+        self.bias = nn.Parameter(torch.zeros(num_gates * size))
 
 
-class LSTM(nn.Module):
+class LSTM(_Core):
     """Long short-term memory; its state is (h, c)."""
 
     num_states = 2
 
     def __init__(self, num_inputs: int, size: int) -> None:
-        super().__init__()
-        self.size = size
-        self.weight_input = _orthogonal_gates(4, size, num_inputs)
-        self.weight_hidden = _orthogonal_gates(4, size, size)
-        self.bias = nn.Parameter(torch.zeros(4 * size))
+        super().__init__(4, num_inputs, size)
         with torch.no_grad():
-            self.bias[size : 2 * size] = 1.0  # remember by default
+            self.bias[size : 2 * size] = 1.0  # keeps the cell state at first
 
     def forward(
         self, x: Float[Tensor, "T B F"], is_first: Bool[Tensor, "T B"], state: tuple[Float[Tensor, "B H"], ...]
@@ -54,17 +61,13 @@ class LSTM(nn.Module):
         return torch.stack(outputs), (hidden, cell)
 
 
-class GRU(nn.Module):
+class GRU(_Core):
     """Gated recurrent unit; its state is (h,)."""
 
     num_states = 1
 
     def __init__(self, num_inputs: int, size: int) -> None:
-        super().__init__()
-        self.size = size
-        self.weight_input = _orthogonal_gates(3, size, num_inputs)
-        self.weight_hidden = _orthogonal_gates(3, size, size)
-        self.bias = nn.Parameter(torch.zeros(3 * size))
+        super().__init__(3, num_inputs, size)
         self.bias_hidden = nn.Parameter(torch.zeros(size))
 
     def forward(
@@ -86,10 +89,5 @@ class GRU(nn.Module):
 
 
 def _keep(is_first: Tensor) -> Tensor:
-    """[T, B, 1]: false where the state starts anew."""
+    """[T, B, 1]: false where the state is reset."""
     return is_first.logical_not().unsqueeze(-1)
-
-
-def _orthogonal_gates(num_gates: int, size: int, num_inputs: int) -> nn.Parameter:
-    """Return [num_gates * size, num_inputs], each gate's block orthogonal on its own."""
-    return nn.Parameter(torch.cat([nn.init.orthogonal_(torch.empty(size, num_inputs)) for _ in range(num_gates)]))

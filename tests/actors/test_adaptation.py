@@ -23,7 +23,7 @@ from learners.ops.distributions import distribution
 from learners.seeds import Stream, generator
 from learners.trajectory import Snapshot, Trajectory
 from tests.actors.lengths import TERMINATING, TRUNCATING
-from tests.oracles.trajectories import trajectory
+from tests.oracles.trajectories import check_shapes, trajectory
 
 N, E, T = 3, 2, 12
 SPEC = AdaptationSpec(num_tasks=N, envs_per_task=E, unroll_length=T, num_steps=1, env_threads=1, run_seed=5)
@@ -71,7 +71,7 @@ def test_tasks_are_named_by_round_and_number_and_stay_for_the_whole_unit() -> No
         assert list(stage.tasks) == [task for task in want for _ in range(E)]
         assert stage.policy_version == 3
         assert stage.is_first[0].all() and stage.is_first[33].all() and stage.is_first.sum() == 2 * N * E
-        stage.validate()
+        check_shapes(stage)
     assert list(collector._env.tasks) == list(payload[0].tasks)
 
 

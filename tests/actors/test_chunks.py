@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from actors.chunks import Chunk, LifeRunner, LifeSetup, chunks_of, initial_phi
-from actors.lifetimes import Stage
+from actors.chunks import Chunk, LifetimeCollector, LifetimeSetup, chunks_of, initial_phi
+from actors.lifetimes import LifetimeEnvs
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig
@@ -16,14 +16,14 @@ from learners.learned_loss.network import LossConfig
 from tests.envs import windy
 
 LIFE = LifeConfig(num_updates=2, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.05, fitness_episodes=2)
-SETUP = LifeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LossConfig(), evolution=EvolutionConfig(sigma=0.5))
+SETUP = LifetimeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LossConfig(), evolution=EvolutionConfig(sigma=0.5))
 HOPPERS, WINDY = replace(SETUP, family="hopper-dynamics"), replace(SETUP, family=windy.NAME)
 
 
-def lived(setup: LifeSetup, chunks: list[Chunk]) -> dict[int, tuple[float, ...]]:
-    runner, phi = LifeRunner(setup), initial_phi(setup)
+def lived(setup: LifetimeSetup, chunks: list[Chunk]) -> dict[int, tuple[float, ...]]:
+    runner, phi = LifetimeCollector(setup), initial_phi(setup)
     try:
-        return {chunk.index: runner.live(chunk, phi).fitness for chunk in chunks}
+        return {chunk.index: runner.run(chunk, phi).fitness for chunk in chunks}
     finally:
         runner.close()
 
@@ -36,7 +36,7 @@ def test_an_epoch_is_cut_into_chunks_that_cover_it() -> None:
 
 @pytest.mark.parametrize("setup", [SETUP, HOPPERS, WINDY], ids=["pendulum", "hopper-dynamics", "windy"])
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
-def test_order_and_repetition_change_no_bit(setup: LifeSetup, alpha: float) -> None:
+def test_order_and_repetition_change_no_bit(setup: LifetimeSetup, alpha: float) -> None:
     chunks = chunks_of("perturbed", 1, 8, 4, 4, alpha)
     there, back, twice = lived(setup, chunks), lived(setup, chunks[::-1]), lived(setup, [*chunks, *chunks])
     assert there == back == twice
@@ -45,7 +45,7 @@ def test_order_and_repetition_change_no_bit(setup: LifeSetup, alpha: float) -> N
 
 @pytest.mark.parametrize("setup", [HOPPERS, WINDY], ids=["hopper-dynamics", "windy"])
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
-def test_a_pair_shares_all_its_random_numbers(setup: LifeSetup, alpha: float) -> None:
+def test_a_pair_shares_all_its_random_numbers(setup: LifetimeSetup, alpha: float) -> None:
     """With next to no perturbation the two of a pair live the same life; without common random numbers they do not."""
     still = replace(setup, evolution=EvolutionConfig(sigma=1e-30))
     chunks = chunks_of("perturbed", 0, 4, 4, 4, alpha)
@@ -65,7 +65,7 @@ def test_epochs_and_evaluations_draw_apart() -> None:
 
 
 def test_a_family_that_cannot_be_lived_in_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="family atari:pong cannot be lived in"):
+    with pytest.raises(InvalidInputError, match="family atari:pong cannot be used for lifetimes"):
         initial_phi(replace(SETUP, family="atari:pong"))
-    with pytest.raises(InvalidInputError, match="family atari:pong cannot be lived in"):
-        Stage(resolve("atari:pong"), 1, 1)
+    with pytest.raises(InvalidInputError, match="family atari:pong cannot be used for lifetimes"):
+        LifetimeEnvs(resolve("atari:pong"), 1, 1)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from actors.chunks import LifeRunner, LifeSetup, chunks_of, initial_phi, objective
-from actors.lifetimes import LifeRecord, LifeSeed, LivesStoppedError, Stage, live
+from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, initial_phi, objective
+from actors.lifetimes import LifetimeEnvs, LifetimeSeed, LifetimesResult, LifetimesStoppedError, run_lifetimes
 from envs.classic.point_goal import PointGoal
 from envs.errors import EnvFaultError
 from envs.registry import resolve
@@ -57,20 +57,19 @@ class Spoilt:
         return obs, reward, terminated, truncated, info
 
 
-def lived(family_name: str, alpha: float, config: LifeConfig = LIFE, **fault: Any) -> tuple[LifeRecord, Lives]:
+def lived(family_name: str, alpha: float, config: LifeConfig = LIFE, **fault: Any) -> tuple[LifetimesResult, Lives]:
     family = resolve(family_name)
-    stage, last = Stage(family, NUM_LIVES, config.fitness_episodes), []
+    envs, last = LifetimeEnvs(family, NUM_LIVES, config.fitness_episodes), []
     if fault:
-        part = fault.pop("part", "living")
-        setattr(stage, part, Spoilt(getattr(stage, part), **fault))
-    shape = LossShape.of(LOSS, stage.spec)
+        part = fault.pop("part", "training")
+        setattr(envs, part, Spoilt(getattr(envs, part), **fault))
+    shape = LossShape.of(LOSS, envs.spec)
     phis = np.stack([3 * draw_phi(shape, np.random.default_rng(seed)) for seed in range(NUM_LIVES)])
-    setup = LifeSetup(family=family_name, run_seed=0, life=config, loss=LOSS, evolution=EvolutionConfig())
-    seeds = [LifeSeed(np.random.SeedSequence(5, spawn_key=(number,))) for number in range(NUM_LIVES)]
-    tasks = [seed.draw_task(family, "train") for seed in seeds]
-    aim = objective(setup, stage.spec, phis, alpha)
-    record = live(stage, config, aim, tasks, seeds, on_update=lambda _, lives: last.append(lives))
-    stage.close()
+    setup = LifetimeSetup(family=family_name, run_seed=0, life=config, loss=LOSS, evolution=EvolutionConfig())
+    seeds = [LifetimeSeed(np.random.SeedSequence(5, spawn_key=(number,))) for number in range(NUM_LIVES)]
+    aim = objective(setup, envs.spec, phis, alpha)
+    record = run_lifetimes(envs, config, aim, seeds, on_update=lambda _, lives: last.append(lives))
+    envs.close()
     return record, last[-1]
 
 
@@ -101,7 +100,9 @@ def test_what_is_not_finite_is_named_and_no_other_life_differs_by_a_bit(family: 
     for one, other in zip(lives.parameters.values(), as_it_was.parameters.values(), strict=True):
         assert torch.equal(one[kept], other[kept])
         assert one.isfinite().all()
-    assert [one for one in spoilt.episodes if one.life != SPOILED] == [one for one in clean.episodes if one.life != SPOILED]
+    assert [one for one in spoilt.episodes if one.lifetime != SPOILED] == [
+        one for one in clean.episodes if one.lifetime != SPOILED
+    ]
 
 
 def test_a_nan_that_only_ppo_looks_at_is_named_by_what_it_broke() -> None:
@@ -140,21 +141,21 @@ def test_what_breaks_the_contract_of_an_environment_ends_lives_in_one_line(
         lived("point-goal", 0.0)
 
 
-SETUP = LifeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LOSS, evolution=EvolutionConfig())
+SETUP = LifetimeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LOSS, evolution=EvolutionConfig())
 
 
 def test_a_chunk_names_lives_by_their_number_in_the_epoch_and_keeps_nan_out_of_its_means(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begin = Stage.__init__
+    begin = LifetimeEnvs.__init__
 
-    def spoilt(self: Stage, *arguments: Any) -> None:
+    def spoilt(self: LifetimeEnvs, *arguments: Any) -> None:
         begin(self, *arguments)
-        self.living = Spoilt(self.living, 20, SPOILED, reward=np.nan)  # type: ignore[assignment]
+        self.training = Spoilt(self.training, 20, SPOILED, reward=np.nan)  # type: ignore[assignment]
 
-    monkeypatch.setattr(Stage, "__init__", spoilt)
+    monkeypatch.setattr(LifetimeEnvs, "__init__", spoilt)
     setup = replace(SETUP, life=replace(LIFE, num_updates=14))
-    result = LifeRunner(setup).live(chunks_of("perturbed", 0, 8, 4, 4, 0.0)[1], initial_phi(setup))
+    result = LifetimeCollector(setup).run(chunks_of("perturbed", 0, 8, 4, 4, 0.0)[1], initial_phi(setup))
     ((life, what),) = [(one.life, one.what) for one in result.not_finite]
     assert (life, what, result.counts["lives/not_finite"]) == (4 + SPOILED, "reward", 1)
     assert result.not_finite[0].task.startswith("pendulum")
@@ -180,21 +181,21 @@ def test_a_chunk_under_way_is_stopped_within_a_moment(config: LifeConfig, monkey
         obs, reward, terminated, truncated, info = self._env.step(actions)
         return obs, reward, np.zeros_like(terminated), np.zeros_like(truncated), info
 
-    begin = Stage.__init__
+    begin = LifetimeEnvs.__init__
 
-    def without_an_end(self: Stage, *arguments: Any) -> None:
+    def without_an_end(self: LifetimeEnvs, *arguments: Any) -> None:
         begin(self, *arguments)
         self.final = Spoilt(self.final, 0, 0)  # type: ignore[assignment]
 
     monkeypatch.setattr(Spoilt, "step", endless)
-    monkeypatch.setattr(Stage, "__init__", without_an_end)
+    monkeypatch.setattr(LifetimeEnvs, "__init__", without_an_end)
     setup = replace(SETUP, life=config)
-    runner, phi, caught = LifeRunner(setup), initial_phi(setup), []
+    runner, phi, caught = LifetimeCollector(setup), initial_phi(setup), []
 
     def work() -> None:
         try:
-            runner.live(chunks_of("perturbed", 0, 4, 4, 4, 0.0)[0], phi)
-        except LivesStoppedError as error:
+            runner.run(chunks_of("perturbed", 0, 4, 4, 4, 0.0)[0], phi)
+        except LifetimesStoppedError as error:
             caught.append(error)
 
     thread = threading.Thread(target=work, daemon=True)

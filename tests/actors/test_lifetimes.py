@@ -9,8 +9,8 @@ import pytest
 import torch
 from oracles.lifetime import OneLife
 
-from actors.chunks import LifeSetup, objective
-from actors.lifetimes import LifeRecord, LifeSeed, Stage, live
+from actors.chunks import LifetimeSetup, objective
+from actors.lifetimes import LifetimeEnvs, LifetimeSeed, LifetimesResult, run_lifetimes
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifeConfig, Lives
@@ -35,35 +35,33 @@ CASES = {
 }
 
 
-def seeds_of(count: int) -> list[LifeSeed]:
-    return [LifeSeed(np.random.SeedSequence(5, spawn_key=(life,))) for life in range(count)]
+def seeds_of(count: int) -> list[LifetimeSeed]:
+    return [LifetimeSeed(np.random.SeedSequence(5, spawn_key=(life,))) for life in range(count)]
 
 
 def lived_together(
     family_name: str, config: LifeConfig, loss: LossConfig, alpha: float, phis: np.ndarray, dtype: torch.dtype
-) -> tuple[LifeRecord, Lives]:
+) -> tuple[LifetimesResult, Lives]:
     family = resolve(family_name)
-    stage = Stage(family, len(phis), config.fitness_episodes)
-    setup = LifeSetup(family=family_name, run_seed=0, life=config, loss=loss, evolution=EvolutionConfig())
+    envs = LifetimeEnvs(family, len(phis), config.fitness_episodes)
+    setup = LifetimeSetup(family=family_name, run_seed=0, life=config, loss=loss, evolution=EvolutionConfig())
     seeds, last = seeds_of(len(phis)), []
-    tasks = [seed.draw_task(family, "train") for seed in seeds]
-    record = live(
-        stage,
+    record = run_lifetimes(
+        envs,
         config,
-        objective(setup, stage.spec, phis, alpha, dtype),
-        tasks,
+        objective(setup, envs.spec, phis, alpha, dtype),
         seeds,
         dtype=dtype,
         on_update=lambda _, lives: last.append(lives),
     )
-    stage.close()
+    envs.close()
     return record, last[-1]
 
 
 def phis_for(family_name: str, loss: LossConfig, count: int) -> np.ndarray:
-    stage = Stage(resolve(family_name), 1, 1)
-    shape = LossShape.of(loss, stage.spec)
-    stage.close()
+    envs = LifetimeEnvs(resolve(family_name), 1, 1)
+    shape = LossShape.of(loss, envs.spec)
+    envs.close()
     # large enough that every unit of the loss is on either side of its kink somewhere, and the policy moves far
     return np.stack([3 * draw_phi(shape, np.random.default_rng(seed)) for seed in range(count)])
 
@@ -99,6 +97,6 @@ def test_a_life_is_the_same_whatever_lives_beside_it() -> None:
     together, _ = lived_together("hopper-dynamics", SHORT, RELEASE, 0.0, phis, torch.float64)
     fewer, _ = lived_together("hopper-dynamics", SHORT, RELEASE, 0.0, phis[:2], torch.float64)
     np.testing.assert_allclose(together.fitness[:2], fewer.fitness, rtol=1e-9)
-    assert [e for e in together.episodes if e.life < 2] and len(fewer.episodes) == len(
-        [e for e in together.episodes if e.life < 2]
+    assert [e for e in together.episodes if e.lifetime < 2] and len(fewer.episodes) == len(
+        [e for e in together.episodes if e.lifetime < 2]
     )

@@ -9,7 +9,7 @@ import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary
 
 from actors.chunks import spaces_of
-from actors.lifetimes import Stage
+from actors.lifetimes import LifetimeEnvs
 from actors.messages import Work
 from actors.policy import Policy
 from actors.rollout import RolloutActor, RolloutSpec
@@ -91,7 +91,7 @@ def test_stacked_frames_of_any_type_keep_that_of_the_frames_they_are_joined_to()
 
 def test_a_life_sees_one_hot_vectors_of_indices() -> None:
     assert spaces_of("gym:FrozenLake-v1") == SpaceSpec((16,), "float32", num_actions=4)
-    stage = Stage(resolve("gym:FrozenLake-v1"), 2, 1)
-    obs = stage.begin(stage.living, stage.living.tasks, [np.random.SeedSequence(k) for k in range(2)])
+    envs = LifetimeEnvs(resolve("gym:FrozenLake-v1"), 2, 1)
+    obs = envs.begin(envs.training, envs.training.tasks, [np.random.SeedSequence(k) for k in range(2)])
     assert obs.tolist() == np.eye(16)[[0, 0]].tolist()
-    stage.close()
+    envs.close()

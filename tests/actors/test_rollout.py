@@ -17,6 +17,7 @@ from learners.networks.snapshot import parameters_to_arrays
 from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Snapshot, Trajectory
 from tests.envs import windy
+from tests.oracles.trajectories import check_shapes
 
 RECURRENT = NetworkConfig(hidden_sizes=(16,), core="lstm", core_size=8, use_previous_action=True, use_previous_reward=True)
 SPEC = RolloutSpec(num_envs=6, unroll_length=40, env_threads=1, run_seed=3)
@@ -43,7 +44,7 @@ def test_the_learner_sees_the_policy_that_acted(family: str, network: NetworkCon
     arrays = {name: torch.from_numpy(array.copy()) for name, array in snapshot.arrays.items()}
     trajectories = unrolls(RolloutActor(resolve(family), network, SPEC, 0), snapshot, 3)
     for trajectory in trajectories:
-        trajectory.validate()
+        check_shapes(trajectory)
         batch = batch_of([trajectory], slice(None), torch.device("cpu"))
         output = functional_call(
             agent, arrays, (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, batch.initial_state)

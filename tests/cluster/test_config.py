@@ -6,7 +6,7 @@ import pytest
 
 from cluster import overrides
 from cluster.algorithms import ALGORITHMS, config_of
-from cluster.config import RolloutConfig, RunConfig, check
+from cluster.config import RolloutConfig, RunConfig
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.networks.agent import NetworkConfig
@@ -33,7 +33,7 @@ def test_every_preset_is_valid_and_survives_its_file(algorithm: str, name: str) 
 
 @pytest.mark.parametrize(("batch", "envs"), [(32, 32), (64, 32), (8, 32), (1, 7)])
 def test_batches_that_fit(batch: int, envs: int) -> None:
-    check(RunConfig(batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs)))
+    ALGORITHMS["impala"].check(RunConfig(batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs)))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_batches_that_fit(batch: int, envs: int) -> None:
 )
 def test_batches_that_do_not_fit_are_told_the_nearest_that_do(batch: int, envs: int, hint: str) -> None:
     with pytest.raises(InvalidInputError, match=f"batch_unrolls = {batch} .*envs_per_actor = {envs}: {hint}"):
-        check(RunConfig(batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs)))
+        ALGORITHMS["impala"].check(RunConfig(batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs)))
 
 
 @pytest.mark.parametrize(("envs", "batch", "units", "updates"), [(32, 32, 1, 1), (32, 64, 2, 1), (128, 32, 1, 4)])
@@ -53,12 +53,12 @@ def test_a_learner_call_joins_units_or_makes_several_updates_of_one(envs: int, b
 def test_a_deterministic_round_holds_whole_batches() -> None:
     config = RunConfig(deterministic=True, num_actors=3, batch_unrolls=64, rollout=RolloutConfig(envs_per_actor=32))
     with pytest.raises(InvalidInputError, match="must divide the 96 environments of a round"):
-        check(config)
-    check(dataclasses.replace(config, num_actors=4))
+        ALGORITHMS["impala"].check(config)
+    ALGORITHMS["impala"].check(dataclasses.replace(config, num_actors=4))
 
 
 @pytest.mark.parametrize("config", [RunConfig(eta=("gamma",)), RunConfig(network=NetworkConfig(core="gru"))])
 def test_what_cannot_be_compiled_is_refused(config: RunConfig) -> None:
-    check(config)
+    ALGORITHMS["impala"].check(config)
     with pytest.raises(InvalidInputError, match=r"allowed without eta and with network\.core = none"):
-        check(dataclasses.replace(config, learner_compile=True))
+        ALGORITHMS["impala"].check(dataclasses.replace(config, learner_compile=True))

@@ -117,7 +117,7 @@ def test_our_own_are_well(name: str) -> None:
 def test_the_command_says_that_all_is_well_or_what_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", NAME, "--check"]) == 0
     out = capsys.readouterr().out
-    assert "all is well: 3" in out and " episodes of random actions, " in out and " steps/s on one thread" in out
+    assert "passed: 3" in out and " episodes of random actions, " in out and " steps/s on one thread" in out
     assert "  return   -" in out
     assert main(["tasks", "--check"]) == 2
     assert "--sample and --check want a family" in capsys.readouterr().err

@@ -83,7 +83,7 @@ def test_the_visible_variant_appends_the_offsets_and_slots_restart() -> None:
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ((("offset_x", 0.1),), "lacks a parameter"),
+        ((("offset_x", 0.1),), "lacks the parameter offset_y"),
         ((("offset_w", 0.1),), "unknown parameter of fetch-reach 'offset_w'; did you mean"),
         ((("offset_x", float("inf")), ("offset_y", 0.0), ("offset_z", 0.0)), "offset_x = inf is out of range"),
     ],

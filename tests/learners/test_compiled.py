@@ -52,7 +52,7 @@ def test_equals_the_eager_update_on_batches_other_than_the_traced_one(
     agent, state = actor_critic.init(spec, network, config.optimiser, 0, CPU)
     update = CompiledUpdate(agent, config)
     update.prepare(state, unroll_length=9, num_envs=5)
-    monkeypatch.setattr(update, "_compile", None)  # the blank batch stood for all of its shape
+    monkeypatch.setattr("learners.compiled.machine_code", None)  # the blank batch stood for all of its shape
     for seed in range(3):  # the rate is annealed and Adam's corrections change, so neither may be compiled in
         batch = batch_of([trajectory(spec, network, seed)], slice(None), CPU)
         want, want_scalars = vtrace_loss.update(agent, config, state, batch, 200)

@@ -96,7 +96,7 @@ def test_loss_equals_the_paper_s_formula_episode_by_episode(learner: tuple[Agent
     agent, state = learner
     it = trajectory()
     batch = batch_of([it], slice(None), CPU)
-    terms = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, CONFIG)
+    total, terms = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, CONFIG)
     inputs = (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())
     output = torch.func.functional_call(agent, actor_critic.network_arrays(state), inputs)
     log_probs = output.distribution_params[:-1].log_softmax(-1).detach().numpy().astype(np.float64)
@@ -111,9 +111,9 @@ def test_loss_equals_the_paper_s_formula_episode_by_episode(learner: tuple[Agent
             policy -= chosen[t] * advantages[t]
             value += 0.5 * (targets[t] - values[t, env]) ** 2
             entropy -= float((np.exp(log_probs[t, env]) * log_probs[t, env]).sum())
-    np.testing.assert_allclose(float(terms.policy), policy, rtol=1e-4)
-    np.testing.assert_allclose(float(terms.value), value, rtol=1e-4)
-    np.testing.assert_allclose(float(terms.total), policy + 0.5 * value - 0.05 * entropy, rtol=1e-4)
+    np.testing.assert_allclose(float(terms["loss/policy"]), policy, rtol=1e-4)
+    np.testing.assert_allclose(float(terms["loss/value"]), value, rtol=1e-4)
+    np.testing.assert_allclose(float(total), policy + 0.5 * value - 0.05 * entropy, rtol=1e-4)
 
 
 def test_what_happens_on_a_reset_row_changes_nothing(learner: tuple[Agent, LearnerState]) -> None:
@@ -194,10 +194,10 @@ def test_a_state_of_another_network_is_refused_by_name() -> None:
 def test_half_precision_stays_near_full_precision(learner: tuple[Agent, LearnerState]) -> None:
     agent, state = learner
     batch = batch_of([trajectory()], slice(None), CPU)
-    full = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, CONFIG)
-    half = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, replace(CONFIG, precision="bf16"))
-    assert float(half.total) == pytest.approx(float(full.total), rel=0.05)
-    assert float(half.total) != float(full.total)
+    full, _ = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, CONFIG)
+    half, _ = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, replace(CONFIG, precision="bf16"))
+    assert float(half) == pytest.approx(float(full), rel=0.05)
+    assert float(half) != float(full)
 
 
 def test_moments_are_of_the_observations_that_were_acted_on(learner: tuple[Agent, LearnerState]) -> None:
@@ -221,11 +221,11 @@ def test_passes_are_steps_on_one_batch_with_ratios_taken_anew(learner: tuple[Age
     params = {name: tensor.clone().requires_grad_() for name, tensor in state.params.items()}
     optimiser, rhos = state.optimiser, []
     for _ in range(passes):
-        terms = vtrace_loss.loss(agent, actor_critic.network_arrays(state) | params, batch, config)
-        slopes = dict(zip(params, torch.autograd.grad(terms.total, list(params.values())), strict=True))
+        total, terms = vtrace_loss.loss(agent, actor_critic.network_arrays(state) | params, batch, config)
+        slopes = dict(zip(params, torch.autograd.grad(total, list(params.values())), strict=True))
         moved, optimiser = optimisers.apply(config.optimiser, optimiser, params, slopes, config.learning_rate)
         params = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
-        rhos.append(float(terms.rho))
+        rhos.append(float(terms["vtrace/rho"]))
     for name, tensor in params.items():
         torch.testing.assert_close(got.params[name], tensor.detach(), rtol=1e-5, atol=1e-6)
     assert len(set(rhos)) == passes

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, leaky_relu
 
 from actors.bounds import ActionBounds
-from actors.lifetimes import LifeSeed
+from actors.lifetimes import LifetimeSeed
 from envs.family import TaskFamily
 from envs.task import Task
 from learners.learned_loss.inner_loop import LifeConfig, draw_start
@@ -62,7 +62,14 @@ class OneLife:
     """A life on one task, from its seed to its fitness."""
 
     def __init__(
-        self, family: TaskFamily, task: Task, seed: LifeSeed, life: LifeConfig, loss: LossConfig, phi: np.ndarray, alpha: float
+        self,
+        family: TaskFamily,
+        task: Task,
+        seed: LifetimeSeed,
+        life: LifeConfig,
+        loss: LossConfig,
+        phi: np.ndarray,
+        alpha: float,
     ) -> None:
         self.dtype = torch.float64
         self.family, self.task, self.seed, self.life, self.loss, self.alpha = family, task, seed, life, loss, alpha

@@ -55,3 +55,13 @@ def double(batch: Batch) -> Batch:
         if isinstance(value, Tensor) and value.is_floating_point():
             changed[field.name] = value.double()
     return replace(batch, **changed, initial_state=tuple(state.double() for state in batch.initial_state))
+
+
+def check_shapes(it: Trajectory) -> None:
+    """Hold the shapes of a trajectory's fields against each other."""
+    length, num_envs = it.reward.shape
+    rows = {"obs": length + 1, "is_first": length + 1, "behaviour_log_prob": length}
+    for name in (*rows, "action", "terminated", "truncated"):
+        assert getattr(it, name).shape[:2] == (rows.get(name, length), num_envs), name
+    for state in (*it.initial_state, it.previous_reward, it.previous_action):
+        assert len(state) == num_envs

@@ -1,1 +1,1 @@
-"""Fresh policies under a frozen learned loss, and PPO beside them: what is lived, what is made of it, and how it is shown."""
+"""Fresh policies trained with a frozen learned loss, and with PPO: settings, workers, figures, table, file and plot."""

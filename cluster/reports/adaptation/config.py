@@ -1,4 +1,4 @@
-"""The settings of an adaptation: those of the lives that the loss was evolved for, changed by what a person types."""
+"""The settings of an adaptation: those of the inner loop that the loss was evolved for, with the changes of `--set`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AdaptConfig:
     """What `--set` may change."""
 
     lives_per_chunk: Annotated[
-        int, Meta(ge=1, le=65_536, description="lives that stand side by side in one process, at most; rounding depends on it")
+        int, Meta(ge=1, le=65_536, description="lifetimes in lockstep in one process, at most; rounding depends on it")
     ] = 16
     life: LifeConfig = field(default_factory=LifeConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -31,12 +31,12 @@ class AdaptConfig:
 
 
 def settings_of(source: Source, shape: LossShape, changes: Mapping[str, Any]) -> AdaptConfig:
-    """Return the settings that a source and `changes` (by dotted name) come to, checked.
+    """Return the settings of a source with `changes` (by dotted name), checked.
 
     Args:
-        source: the run or file that is asked for its lives; the defaults stand in where it does not know.
+        source: the run or file whose inner loop is used; the defaults where it does not say.
         shape: of its loss.
-        changes: typed by a person.
+        changes: of the user.
 
     Raises:
         InvalidInputError: an unknown key, a value out of range, or settings that contradict each other or the loss.
@@ -46,7 +46,7 @@ def settings_of(source: Source, shape: LossShape, changes: Mapping[str, Any]) ->
         AdaptConfig(lives_per_chunk=base.lives_per_chunk, life=base.life, loss=base.loss, baseline=baseline_for(source.family)),
         changes,
     )
-    if "baseline.minibatch_rows" not in changes:  # tuned at another M: the nearest that fits is no reason to refuse
+    if "baseline.minibatch_rows" not in changes:  # tuned for another M: take the nearest that fits
         rows = math.gcd(config.baseline.minibatch_rows, config.life.update_every)
         config = replace(config, baseline=replace(config.baseline, minibatch_rows=rows))
     _check(config, shape)
@@ -54,9 +54,9 @@ def settings_of(source: Source, shape: LossShape, changes: Mapping[str, Any]) ->
 
 
 def _of_run(source: Source) -> AdaptConfig:
-    """The settings that stand in a run's config under the same names."""
+    """The settings that a run's config has under the same names."""
     kept = {name: source.tree[name] for name in ("lives_per_chunk", "life", "loss") if name in source.tree}
-    return from_tree(AdaptConfig, kept, f"what {source.loss_file} was evolved for")
+    return from_tree(AdaptConfig, kept, f"the settings of {source.loss_file}")
 
 
 def _loss_of(shape: LossShape) -> LossConfig:
@@ -70,7 +70,7 @@ def _check(config: AdaptConfig, shape: LossShape) -> None:
     if (loss.architecture, loss.reward_input) != evolved:
         raise InvalidInputError(
             f"loss.architecture = {loss.architecture}, loss.reward_input = {str(loss.reward_input).lower()}: the loss was evolved "
-            f"with {evolved[0]} and {str(evolved[1]).lower()}, and cannot be read another way"
+            f"with {evolved[0]} and {str(evolved[1]).lower()}, which cannot be changed"
         )
     check_life(life, loss)
     check_minibatch("baseline", config.baseline.minibatch_rows, life.update_every)

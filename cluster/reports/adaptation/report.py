@@ -1,4 +1,4 @@
-"""What an adaptation leaves behind: a table on the terminal and a file with every number that it was made of."""
+"""The results of an adaptation: a table for the terminal, and the content of its JSON file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from actors.chunks import NotFinite
-from actors.fresh_policies import AdaptedLife
+from actors.fresh_policies import AdaptedPolicy
 from cluster.reports.adaptation.figures import Comparison, Curve, Group
 from cluster.reports.adaptation.plot import NAMES, SIDES
 from cluster.reports.bootstrap import Estimate
@@ -21,15 +21,15 @@ from cluster.run.lifetime_checks import LOOK_FOR, MAX_SHARE, cut_line, in_words
 from learners.learned_loss.inner_loop import LifeConfig
 
 INTERVALS = "95 %: means and differences studentised (the farther of Student's and the bootstrap's ends), shares Clopper-Pearson"
-"""Stands in the file, so that its figures are not taken for those of other intervals."""
+"""Written to the file, so that its intervals are not mistaken for others."""
 
 
 def show(groups: Sequence[Group], comparisons: Sequence[Comparison], console: Console) -> None:
-    """Print final fitness of each group, and below it how the learned loss compares."""
+    """Print the final fitness of each group, and below it the comparisons."""
     table = Table(box=None, pad_edge=False)
     table.add_column("tasks")
     table.add_column("trained by")
-    for heading in ("lives", "final fitness", "95 % interval"):
+    for heading in ("lifetimes", "final fitness", "95 % interval"):
         table.add_column(heading, justify="right")
     for group in groups:
         table.add_row(
@@ -43,53 +43,53 @@ def show(groups: Sequence[Group], comparisons: Sequence[Comparison], console: Co
     for one in comparisons:
         won = f"{100 * one.share_won.value:.0f} % of {one.num_tasks} tasks won"
         console.print(
-            f"[bold]{SIDES[one.split]}[/]: learned loss less PPO, task by task, {_signed(one.difference.value)} "
+            f"[bold]{SIDES[one.split]}[/]: learned loss - PPO, paired by task, {_signed(one.difference.value)} "
             f"({_interval(one.difference, _signed)}); {won} ({_interval(one.share_won, _percent)})",
             soft_wrap=True,
         )
 
 
 def _count(group: Group) -> str:
-    """How many lives a figure is of: `32`, or `30 of 32` where the others have no finite fitness."""
-    finite = sum(math.isfinite(life.fitness) for life in group.lives)
-    return str(finite) if finite == len(group.lives) else f"{finite} of {len(group.lives)}"
+    """Number of lifetimes of a figure: `32`, or `30 of 32` where the others have no finite fitness."""
+    finite = sum(math.isfinite(policy.fitness) for policy in group.policies)
+    return str(finite) if finite == len(group.policies) else f"{finite} of {len(group.policies)}"
 
 
 def is_failed(group: Group) -> bool:
-    """Whether most lives of a group are not finite: its figures are those of the few that were spared."""
-    return len(group.not_finite) > MAX_SHARE * len(group.lives)
+    """Whether most lifetimes of a group are not finite, so that its figures are those of a minority."""
+    return len(group.not_finite) > MAX_SHARE * len(group.policies)
 
 
 def warnings(groups: Sequence[Group], cut_episodes: int, life: LifeConfig) -> list[str]:
-    """Say what is odd about the lives: a line for each group in which some are not finite, and one for episodes that were cut.
+    """Return warnings: a line for each group with lifetimes that are not finite, and one for truncated episodes.
 
     Args:
         groups: all of them.
-        cut_episodes: of the fitness of all lives.
-        life: their settings.
+        cut_episodes: number of truncated fitness episodes of all lifetimes.
+        life: settings of the inner loop.
     """
     lines = []
     for group in groups:
-        bad = [NotFinite(life=one.life, what=one.not_finite, task=str(one.task)) for one in group.not_finite if one.not_finite]
+        bad = [NotFinite(life=one.number, what=one.not_finite, task=str(one.task)) for one in group.not_finite if one.not_finite]
         if bad:
-            who = f"{NAMES[group.learner]}, {SIDES[group.split]}"
-            what = f"{who}: {len(bad)} of {len(group.lives)} lives are not finite ({in_words(bad)})"
+            name = f"{NAMES[group.learner]}, {SIDES[group.split]}"
+            what = f"{name}: {len(bad)} of {len(group.policies)} lifetimes are not finite ({in_words(bad)})"
             failed = f"the adaptation failed: {what}; {LOOK_FOR}"
-            lines.append(failed if is_failed(group) else f"{what}; what is not is left out of the figures")
+            lines.append(failed if is_failed(group) else f"{what}; they are left out of the figures")
     if cut_episodes:
         lines.append(cut_line(cut_episodes, life.max_episode_steps))
     return lines
 
 
 def content(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Return all of it as JSON-able values; what is not finite becomes null."""
+    """Return the content of the JSON file; values that are not finite become null."""
     return {
         "intervals": INTERVALS,
         "groups": [
             {
                 "tasks": group.split,
                 "trained_by": group.learner,
-                "num_lives": len(group.lives),
+                "num_lives": len(group.policies),
                 "num_not_finite": len(group.not_finite),
                 "fitness": _estimate(group.fitness),
                 "curve": None if group.curve is None else _curve(group.curve),
@@ -105,15 +105,15 @@ def content(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> dict[
             }
             for one in comparisons
         ],
-        "lives": [_life(life) for group in groups for life in group.lives],
+        "lives": [_life(life) for group in groups for life in group.policies],
     }
 
 
-def _life(life: AdaptedLife) -> dict[str, Any]:
+def _life(life: AdaptedPolicy) -> dict[str, Any]:
     return {
         "tasks": life.split,
         "trained_by": life.learner,
-        "life": life.life,
+        "life": life.number,
         "task": dict(life.task.params),
         "fitness": _finite(life.fitness),
         "not_finite": life.not_finite,
@@ -127,7 +127,7 @@ def _life(life: AdaptedLife) -> dict[str, Any]:
 
 def _curve(curve: Curve) -> dict[str, Any]:
     return {
-        "num_lives": curve.num_lives,
+        "num_lives": curve.num_lifetimes,
         "steps": curve.steps.tolist(),
         **{name: [_finite(value) for value in getattr(curve, name).tolist()] for name in ("mean", "low", "high")},
     }
@@ -141,10 +141,10 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _interval(estimate: Estimate, write: Any) -> str:
+def _interval(estimate: Estimate, form: Any) -> str:
     if estimate.low is None or estimate.high is None:
-        return "none: too few, or all the same"
-    return f"{write(estimate.low)} to {write(estimate.high)}"
+        return "none: too few, or all equal"
+    return f"{form(estimate.low)} to {form(estimate.high)}"
 
 
 def _signed(value: float) -> str:
@@ -155,7 +155,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def say_where(console: Console, lines: dict[str, str]) -> None:
-    """Print what stands where."""
+def show_lines(console: Console, lines: dict[str, str]) -> None:
+    """Print labelled lines, such as where the files are."""
     for name, text in lines.items():
-        console.print(f"  {name:<8} {escape(text)}", soft_wrap=True)
+        console.print(f"  {name:<9} {escape(text)}", soft_wrap=True)

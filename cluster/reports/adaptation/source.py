@@ -1,5 +1,5 @@
-"""Where the loss comes from: a run of `metaray train epg`, of which only names and JSON are read, so that wrong input is answered at once,
-or a file, which says itself what it was evolved for.
+"""The source of the loss: a run of `metaray train epg`, of which only JSON is read (wrong input is refused before torch is loaded), or a
+loss file, which holds the settings that it was evolved for.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 Phi = Literal["best", "last"]
 
 LOSS_FILES: dict[Phi, str] = {"best": "loss.safetensors", "last": "loss-last.safetensors"}
-"""In a run directory: phi of the evaluation with the highest score, and phi of the newest epoch."""
+"""In a run directory: phi with the highest evaluation score, and phi of the newest epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A learned loss, and what is known of the run that evolved it.
+    """A learned loss, and the settings of the run that evolved it.
 
     Attributes:
         loss_file: phi.
-        folder: where results go that were given no place.
-        family: whose tasks are to be learned.
-        tree: config of the run, with the former values of what it lacks; empty for a file that does not say.
-        loss: what the file holds, where it was read.
+        folder: default folder of the results.
+        family: task family to adapt to.
+        tree: config of the run, completed with former defaults; empty for a file that lacks it.
+        loss: content of a file, which had to be read for its family.
     """
 
     loss_file: Path
@@ -41,11 +41,11 @@ class Source:
 
 
 def find_source(path: Path, *, family: str, phi: Phi) -> Source:
-    """Return what `path` is.
+    """Return the source at `path`.
 
     Args:
         path: a run directory or a .safetensors file.
-        family: the family that was asked for; that of the run where empty.
+        family: of the user; that of the run where empty.
         phi: which loss of a run.
 
     Raises:
@@ -63,20 +63,22 @@ def find_source(path: Path, *, family: str, phi: Phi) -> Source:
     file = path / LOSS_FILES[phi]
     if not file.is_file():
         raise InvalidInputError(
-            f"the run {path} has no {file.name} yet: let it finish an epoch, or go on with `metaray resume {path}`"
+            f"the run {path} has no {file.name} yet: let it finish an epoch, or continue it with `metaray resume {path}`"
         )
     return Source(loss_file=file, folder=path, family=family or str(tree.get("family", "")), tree=completed(tree))
 
 
 def _of_file(path: Path, family: str, phi: Phi) -> Source:
     if path.suffix != ".safetensors":
-        raise InvalidInputError(f"{path} is no learned loss: allowed is a run directory, or a file that ends with .safetensors")
+        raise InvalidInputError(
+            f"{path} is not a learned loss: allowed is a run directory, or a file that ends with .safetensors"
+        )
     if phi != "best":
-        raise InvalidInputError(f"--phi {phi} chooses among the losses of a run, and {path} is a single one: leave it out")
+        raise InvalidInputError(f"--phi {phi} selects one of the losses of a run, and {path} is a single file: leave it out")
     from learners.learned_loss.loss import LearnedLoss
 
     loss = LearnedLoss.load(path)
     family = family or str(loss.evolved.get("family", ""))
     if not family:
-        raise InvalidInputError(f"{path} does not say what to learn: give --family (`metaray tasks` lists them)")
+        raise InvalidInputError(f"{path} does not name a task family: give --family (`metaray tasks` lists them)")
     return Source(loss_file=path, folder=path.parent, family=family, tree=completed(loss.evolved), loss=loss)

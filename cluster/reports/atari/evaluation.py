@@ -1,7 +1,7 @@
-"""The file of one evaluation of an Atari run under a published protocol.
+"""The file of an evaluation of an Atari run under a published protocol.
 
-evaluation-no-op-s0-4000-steps.json               as many games as the protocol asks for, after 4,000 steps of training
-evaluation-no-op-2-episodes-s0-4000-steps.json    another number, and `deviations` in the file says so
+evaluation-no-op-s0-4000-steps.json               as many episodes as in the protocol, after 4,000 steps of training
+evaluation-no-op-2-episodes-s0-4000-steps.json    another number, which is among `deviations` in the file
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from envs.errors import InvalidInputError
 
 @dataclass(frozen=True, kw_only=True)
 class GameScore:
-    """How one game went.
+    """The scores of one game.
 
     Attributes:
         game: its name.
         mean_return: mean score of its episodes.
         standard_error: of that mean; None for a single episode.
-        human_normalised_percent: the mean, on a scale where a random policy has 0 and the human tester 100.
+        human_normalised_percent: of the mean; a random policy has 0, the human tester 100.
         min_return, max_return: smallest and largest score.
         mean_length: steps of an episode.
         returns, lengths: of every episode, in order.
@@ -44,16 +44,16 @@ class GameScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One evaluation: what its file holds.
+    """The content of the file.
 
     Attributes:
-        family: what the run was trained on.
+        family: of the run.
         protocol: name of the protocol.
-        episodes_per_game: whole games played of each game.
-        deviations: how that differs from the protocol, in words; empty where it does not.
+        episodes_per_game: whole episodes of each game.
+        deviations: differences from the protocol, in words; empty where there are none.
         env_steps: steps of training behind the weights; 0 for those before the first update.
-        seed: root of the evaluation's own draws.
-        command: what was typed.
+        seed: of the evaluation's resets and actions.
+        command: the command line.
         games: the scores.
     """
 
@@ -68,33 +68,33 @@ class Evaluation:
 
     @property
     def file_name(self) -> str:
-        """What its file is called."""
+        """Name of the file."""
         fewer = f"-{self.episodes_per_game}-episodes" if self.deviations else ""
         weights = f"{self.env_steps}-steps" if self.env_steps else "untrained"
         return f"evaluation-{self.protocol}{fewer}-s{self.seed}-{weights}.json"
 
 
 def deviations(protocol: Protocol, num_episodes: int) -> tuple[str, ...]:
-    """How `num_episodes` of a game differ from what `protocol` asks for, in words; empty where they do not."""
+    """The difference of `num_episodes` of a game from `protocol`, in words; empty where there is none."""
     if num_episodes == protocol.num_episodes:
         return ()
     return (f"{num_episodes:,} {'episode' if num_episodes == 1 else 'episodes'} a game in place of {protocol.num_episodes}",)
 
 
 def human_percents(evaluation: Evaluation) -> Mapping[str, tuple[float, ...]]:
-    """The human-normalised score of each game, as `cluster.reports.atari.scores` takes it."""
+    """The human-normalised score of each game, as input of `cluster.reports.atari.scores`."""
     return {score.game: (score.human_normalised_percent,) for score in evaluation.games}
 
 
 def write(run: Path, evaluation: Evaluation) -> Path:
-    """Write an evaluation into its run and return the file."""
+    """Write an evaluation to its run directory and return the file."""
     file = run / evaluation.file_name
     write_json(file, msgspec.to_builtins(evaluation))
     return file
 
 
 def read(file: Path) -> Evaluation:
-    """Read an evaluation back; InvalidInputError when the file holds none."""
+    """Read an evaluation; InvalidInputError when the file holds none."""
     try:
         return msgspec.convert(read_json(file), Evaluation)
     except msgspec.ValidationError as error:
@@ -102,9 +102,9 @@ def read(file: Path) -> Evaluation:
 
 
 def newest(run: Path, protocol: str) -> Evaluation | None:
-    """The evaluation of `run` under `protocol` that counts: of the most trained weights, then of the most episodes; None without one.
+    """The evaluation of `run` under `protocol` with the most training steps, then the most episodes; None without one.
 
-    One of the weights before the first update counts for nothing.
+    Evaluations of the weights before the first update are ignored.
     """
     found = [read(file) for file in sorted(run.glob(f"evaluation-{protocol}-*.json"))]
     trained = [evaluation for evaluation in found if evaluation.env_steps > 0]

@@ -1,8 +1,8 @@
-"""The table of the meta-gradient paper's figure 2 from runs of one's own: meta-parameters down, gamma-bar across, medians inside.
+"""The table of the meta-gradient paper's figure 2 from your own runs: medians by meta-parameters (rows) and gamma-bar (columns).
 
-A cell pools runs that differ in game and seed only as far as its name goes: the same meta-parameters and gamma-bar, network, kind of agent
-(one network a game, or one for all 57) and kind of training (with sticky actions or without). Everything else that its runs differ in, and
-everything in which the cell falls short of the published one, is a note of the cell: a median over three games is no median over 57.
+The runs of a cell have the same meta-parameters, gamma-bar, network, agent (one network for each game, or one for all 57) and training
+(with sticky actions or without). Other differences between its runs, and differences from the published cell, are notes of the cell: a
+median over three games is not the median over 57.
 
 Reference: Xu, van Hasselt and Silver (2018), arXiv 1805.09801, figure 2; `envs.atari.published` for its numbers.
 """
@@ -16,19 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.overrides import flattened
 from cluster.reports.atari.evaluation import Evaluation, newest
 from cluster.reports.atari.scores import Aggregate, aggregate
 from cluster.store.run_directory import open_run, read_json
 from envs.atari.families import ATARI_FAMILIES
-from envs.atari.games import GAMES, SUFFIX_STICKY, human_normalised
+from envs.atari.games import GAMES, IMPALA, SUFFIX_STICKY, human_normalised
 from envs.atari.protocols import ACTION_REPEAT, PROTOCOLS
-from envs.atari.published import GAMMA_BARS, IMPALA, METAGRADIENT_MEDIANS
+from envs.atari.published import GAMMA_BARS, METAGRADIENT_MEDIANS
 from envs.errors import InvalidInputError
 
 PUBLISHED_FRAMES = 200_000_000
 
 _SETTINGS = ("learner.", "network.", "meta.", "rollout.unroll_length", "batch_unrolls", "total_env_steps")
-"""Keys, or beginnings of keys, that an experiment is made of; the others say where and how fast it runs, or which game and seed."""
+"""Settings of an experiment, or their prefixes; the others are about resources, game and seed."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -36,10 +37,10 @@ class Row:
     """What the runs of a row have in common.
 
     Attributes:
-        is_multi_task: one network for all games; False for one a game, as published.
+        is_multi_task: one network for all games; False for one network for each, as published.
         is_sticky: trained with sticky actions.
         torso: the network.
-        eta: names of the meta-parameters, sorted; empty where nothing is tuned.
+        eta: names of the meta-parameters, sorted; empty without meta-gradients.
     """
 
     is_multi_task: bool = False
@@ -49,7 +50,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """How a person reads it: `{gamma, lambda}`, and what is unlike the published rows."""
+        """`{gamma, lambda}`, and the differences from the published rows."""
         extras = [
             *([] if self.torso == "deep" else [f"{self.torso} network"]),
             *(["one network for all games"] if self.is_multi_task else []),
@@ -70,15 +71,15 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredRun:
-    """A run, its place in the table, and its evaluation.
+    """A run, its cell in the table, and its evaluation.
 
     Attributes:
         path: the run.
-        row: where it stands.
-        gamma_bar: the discount of the outer objective; that of the learner where nothing is tuned.
+        row: of its cell.
+        gamma_bar: the discount of the outer objective; that of the learner without meta-gradients.
         seed: of the run.
-        settings: what the experiment is made of, by dotted key.
-        evaluation: the one that counts; None without one under the protocol.
+        settings: of the experiment, by dotted key.
+        evaluation: the one that is used; None without one under the protocol.
     """
 
     path: Path
@@ -94,12 +95,12 @@ class Cell:
     """One cell of the table.
 
     Attributes:
-        row, gamma_bar: where it stands.
+        row, gamma_bar: its position.
         published: the published median in percent; None where there is none.
-        runs: what it rests on; empty where nothing was run.
+        runs: of the cell; may be empty.
         percents: game -> human-normalised score of each run, in percent.
         over: median and interquartile mean of `percents`; None without runs.
-        notes: in which ways it is not the published cell, or its runs not alike.
+        notes: differences from the published cell, and between its runs.
     """
 
     row: Row
@@ -113,7 +114,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The table: every row of the paper, and those that the runs add.
+    """The table: the rows of the paper, and further rows of the runs.
 
     Attributes:
         protocol: of the scores.
@@ -132,7 +133,7 @@ def read_run(path: Path, protocol: str) -> ScoredRun:
     """Read a run's config, without loading torch, and its evaluation.
 
     Raises:
-        InvalidInputError: no run, no Atari, or a config that says too little.
+        InvalidInputError: not a run, not on Atari, or an incomplete config.
     """
     directory = open_run(path)
     tree = read_json(directory.config_file)
@@ -141,27 +142,19 @@ def read_run(path: Path, protocol: str) -> ScoredRun:
         gamma_bar = float(tree["meta"]["outer_gamma"] if eta else tree["learner"]["gamma"])
         torso = str(tree["network"]["torso"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"{directory.config_file} is no config of a run ({type(error).__name__}: {error})") from None
+        raise InvalidInputError(f"{directory.config_file} is not the config of a run ({type(error).__name__}: {error})") from None
     if family not in ATARI_FAMILIES:
         raise InvalidInputError(f"the run {path} was trained on {family}: the report is for runs on atari:<game> or atari57")
     sticky = family.endswith(SUFFIX_STICKY)
     row = Row(is_multi_task=family.startswith("atari57"), is_sticky=sticky, torso=torso, eta=eta)
-    settings = {key: value for key, value in _flatten(tree) if key.startswith(_SETTINGS)}
+    settings = {key: value for key, value in flattened(tree) if key.startswith(_SETTINGS)}
     return ScoredRun(
         path=path, row=row, gamma_bar=gamma_bar, seed=seed, settings=settings, evaluation=newest(directory.path, protocol)
     )
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
 def make_report(runs: Sequence[ScoredRun], protocol: str) -> Report:
-    """Sort runs into the table.
+    """Make the table.
 
     Raises:
         InvalidInputError: no run has an evaluation.
@@ -185,7 +178,7 @@ def make_report(runs: Sequence[ScoredRun], protocol: str) -> Report:
 
 
 def evaluate_command(run: Path, protocol: str) -> str:
-    """What to type for the evaluation that a run lacks."""
+    """The command for the evaluation that a run lacks."""
     return f"`metaray evaluate {run} --protocol {protocol}` makes one"
 
 
@@ -206,19 +199,19 @@ def _cell(row: Row, gamma_bar: float, protocol: str, runs: Sequence[ScoredRun]) 
 
 
 def frames(runs: Sequence[ScoredRun]) -> tuple[int, int]:
-    """The fewest and the most frames of training behind the weights of `runs`."""
+    """The minimum and maximum of training frames of `runs`."""
     counts = [run.evaluation.env_steps * ACTION_REPEAT for run in runs if run.evaluation is not None]
     return min(counts), max(counts)
 
 
 def episodes(runs: Sequence[ScoredRun]) -> tuple[int, int]:
-    """The fewest and the most episodes of a game that a score of `runs` rests on."""
+    """The minimum and maximum of episodes of a game in the evaluations of `runs`."""
     counts = [run.evaluation.episodes_per_game for run in runs if run.evaluation is not None]
     return min(counts), max(counts)
 
 
 def span(low: float, high: float, unit: str = "") -> str:
-    """`3` or `3 to 5`, for two ends of a range."""
+    """A range as text: `3` or `3 to 5`."""
     return f"{low:,.4g}{unit}" if low == high else f"{low:,.4g} to {high:,.4g}{unit}"
 
 
@@ -230,12 +223,12 @@ def _notes(percents: Mapping[str, Sequence[float]], runs: Sequence[ScoredRun], p
         yield f"a median over {of} is not the median over {len(GAMES)}"
     counts = {len(of_game) for of_game in percents.values()}
     if counts == {1}:
-        yield "one seed a game: no interval"
+        yield "one seed for each game: no interval"
     elif len(counts) > 1:
-        yield f"games have {span(min(counts), max(counts))} seeds, and those with more weigh more in the interquartile mean"
+        yield f"games have {span(min(counts), max(counts))} seeds, and those with more have more weight in the interquartile mean"
         if 1 in counts:
             single = sum(len(of_game) == 1 for of_game in percents.values())
-            yield f"{single} {'game has' if single == 1 else 'games have'} a single seed, whose spread the intervals lack: too narrow"
+            yield f"{single} {'game has' if single == 1 else 'games have'} a single seed: the intervals lack its spread, too narrow"
     fewest, most = episodes(runs)
     if fewest != PROTOCOLS[protocol].num_episodes or most != fewest:
         yield f"a score is the mean of {span(fewest, most)} episodes, not of {PROTOCOLS[protocol].num_episodes}"

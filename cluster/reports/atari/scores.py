@@ -1,15 +1,14 @@
-"""Many games and few seeds as one figure: the median and the interquartile mean of human-normalised scores, with their uncertainty.
+"""Aggregates over many games and few seeds: median and interquartile mean of human-normalised scores, with intervals.
 
-    median    the middle, over games, of each game's mean over seeds: what the papers on Atari report
-    iqm       the mean of the middle half of all scores, of every seed of every game: a quarter is cut off at either end, so that
-              it does not hang on the one game in the middle, nor on a game played at a thousand times the human score
+    median    over games, of each game's mean over seeds: the figure of the papers on Atari
+    iqm       mean of the middle half of the scores of all seeds of all games: a quarter is trimmed at either end, so that it
+              depends neither on the one game in the middle nor on a game with a thousand times the human score
 
-Both carry a 95 % interval of the stratified bootstrap: the seeds of each game are drawn anew with replacement, no game is ever left out,
-and the figure's standard error over resamples is scaled and stretched for the few seeds that there are (`bootstrap.grouped_estimate`). It
-says how far other seeds would have come out elsewhere on the *same* games. Where every game has a single seed there is nothing to draw
-from, and no interval; where some have, theirs is a spread that the interval does not know.
+Both have a 95 % interval of the stratified bootstrap: the seeds of each game are resampled, the games are not, and the standard error over
+resamples is corrected for few seeds (`bootstrap.grouped_estimate`). It is about other seeds on the *same* games. Where every game has a
+single seed there is no interval; where some have, their spread is missing in it.
 
-How often it holds what as many seeds give on average, over 1,000 samples of log-normal noise (sigma 0.4) around IMPALA's scores:
+Coverage of the mean over as many seeds, for 1,000 samples of log-normal noise (sigma 0.4) around IMPALA's scores:
 
     games of seeds                       57 of 2   57 of 3   57 of 5   10 of 2   10 of 3    3 of 3    3 of 5
     median                                  97 %      95 %      96 %      97 %      94 %      95 %      93 %
@@ -17,7 +16,7 @@ How often it holds what as many seeds give on average, over 1,000 samples of log
     middle 95 % of resamples: median        87 %      93 %      97 %      69 %      81 %      72 %      83 %
                 interquartile mean          81 %      88 %      92 %      73 %      84 %      54 %      73 %
 
-Where one seed in five fails altogether it is 93 % for 57 games of 3, 85 % for 10 and below 80 % for 3: so few seeds do not show it.
+Where one seed in five fails altogether it is 93 % for 57 games of 3, 85 % for 10 and below 80 % for 3: so few seeds may show no failure.
 
 Reference: Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", sections 4.1 and 4.3, whose
 `rliable` prints the middle 95 % of the resamples. Letters: R resamples, G games, S scores of a game.
@@ -36,17 +35,17 @@ Scores = Mapping[str, Sequence[float]]
 """Game -> the score of each seed; games may have different numbers of seeds."""
 
 TRIMMED = 0.25
-"""Of all scores, cut off at either end for the interquartile mean."""
+"""Share of all scores trimmed at either end for the interquartile mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """What a set of scores comes to.
+    """The aggregates of a set of scores.
 
     Attributes:
         median, iqm: see the module, in the unit of the scores.
         num_games: games with a score.
-        min_seeds, max_seeds: the fewest and the most scores that a game has.
+        min_seeds, max_seeds: minimum and maximum of scores of a game.
     """
 
     median: Estimate
@@ -61,7 +60,7 @@ def aggregate(scores: Scores, *, seed: int = 0, num_resamples: int = NUM_RESAMPL
 
     Args:
         scores: at least one game, each with at least one finite score.
-        seed: root of the resampling.
+        seed: of the resamples.
         num_resamples: R.
     """
     games = [np.array(of_game, dtype=np.float64)[None] for of_game in scores.values()]
@@ -81,7 +80,7 @@ def median(games: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def interquartile_mean(games: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of the middle half of all scores, floor(n / 4) of n cut off at either end: G arrays [R, S] -> [R]."""
+    """The mean of the middle half of all scores, floor(n / 4) of n trimmed at either end: G arrays [R, S] -> [R]."""
     ordered = np.sort(np.concatenate(games, axis=1), axis=1)
     cut = int(TRIMMED * ordered.shape[1])
     return np.asarray(ordered[:, cut : ordered.shape[1] - cut].mean(axis=1))

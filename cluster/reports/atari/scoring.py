@@ -1,6 +1,6 @@
-"""Scoring an Atari run under a published protocol: games played to their ends, the file written, the result printed.
+"""Scoring an Atari run under a published protocol: whole games are run, the file is written, the result printed.
 
-Each game is played by itself, 64 emulators at most side by side; of a run on all 57 games each one gets the whole number of episodes.
+The games are run one after the other, with up to 64 emulators in parallel; each game of a run on all 57 has the full number of episodes.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ def score(
     seed: int,
     command: str,
 ) -> Evaluation:
-    """Play, write, print, and return the evaluation.
+    """Evaluate, write, print, and return the evaluation.
 
     Args:
-        run: folder that the file goes to.
+        run: run directory, which the file is written to.
         config: of the run; its family is one of Atari's.
         snapshot: weights to act with.
         env_steps: steps of training behind them; 0 before the first update.
-        protocol: how games are played.
-        num_episodes: of each game; None for as many as the protocol asks for.
-        seed: root of resets and actions.
-        command: what was typed.
+        protocol: of the evaluation.
+        num_episodes: of each game; None for that of the protocol.
+        seed: of resets and actions.
+        command: the command line.
     """
     family = resolve(config.family)
     assert isinstance(family, AtariFamily)
     num_episodes = protocol.num_episodes if num_episodes is None else num_episodes
     with episodes_bar(len(family.all_tasks()) * num_episodes) as on_progress:
-        games = play(config, snapshot, family.under(protocol), num_episodes=num_episodes, seed=seed, on_progress=on_progress)
+        games = run_games(config, snapshot, family.under(protocol), num_episodes=num_episodes, seed=seed, on_progress=on_progress)
     evaluation = Evaluation(
         family=config.family,
         protocol=protocol.name,
@@ -71,7 +71,7 @@ def score(
     return evaluation
 
 
-def play(
+def run_games(
     config: RunConfig,
     snapshot: Snapshot,
     family: AtariFamily,
@@ -80,15 +80,15 @@ def play(
     seed: int,
     on_progress: Callable[[int], None],
 ) -> tuple[GameScore, ...]:
-    """Play `num_episodes` whole games of each game of `family`, one game after the other, and return their scores.
+    """Run `num_episodes` whole episodes of each game of `family`, one game after the other, and return the scores.
 
     Args:
         config: of the run.
         snapshot: weights to act with; actions are sampled.
         family: the run's, under a protocol.
         num_episodes: of each game.
-        seed: root of resets and actions.
-        on_progress: told how many episodes are over, whenever it grows.
+        seed: of resets and actions.
+        on_progress: called with the number of finished episodes.
     """
     per_slot = math.ceil(num_episodes / MAX_SLOTS)
     num_slots = math.ceil(num_episodes / per_slot)
@@ -109,7 +109,7 @@ def play(
             on_progress=report,
             conditioning=config.conditioning,
         )
-        # the last slots may play more than was asked for; what is left out is settled by its place, not by how it went
+        # slots may run more than was asked for; which are left out depends on their index, not on their return
         scores.append(_score(family.game_of(task), episodes[:num_episodes]))
     return tuple(scores)
 
@@ -142,9 +142,9 @@ def _print(evaluation: Evaluation, protocol: Protocol, written: str) -> None:
             f"  human    median [bold green]{over.median.value:.1f} %[/] of the human score over {over.num_games} games, "
             f"interquartile mean {over.iqm.value:.1f} %"
         )
-    played = f"  played   {evaluation.episodes_per_game:,} whole games{' of each' if len(evaluation.games) > 1 else ''}"
+    count = f"  episodes {evaluation.episodes_per_game:,}{' of each game' if len(evaluation.games) > 1 else ''}"
     lines.append(
-        played + (f": [bold yellow]{', '.join(evaluation.deviations)}[/]" if evaluation.deviations else ", as the protocol asks")
+        count + (f": [bold yellow]{', '.join(evaluation.deviations)}[/]" if evaluation.deviations else ", as in the protocol")
     )
     for line in [*lines, f"  written  {escape(written)}"]:
         console.print(line, soft_wrap=True)

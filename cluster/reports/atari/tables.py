@@ -1,4 +1,4 @@
-"""A report on Atari as a person and a program read it: tables for the terminal, Markdown and JSON."""
+"""A report on Atari as tables for the terminal, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.table import Table as RichTable
 from cluster.reports.atari.report import Cell, Report, episodes, evaluate_command, frames, span
 from cluster.reports.bootstrap import Estimate
 from cluster.store.run_directory import write_json
-from envs.atari.games import GAMES, human_normalised
-from envs.atari.published import GAMMA_BARS, IMPALA
+from envs.atari.games import GAMES, IMPALA, human_normalised
+from envs.atari.published import GAMMA_BARS
 
 SCALE = "percent of the human score: a random policy has 0, the human tester 100"
 NOTHING = "-"
@@ -23,7 +23,7 @@ NOTHING = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A title, a header, rows of texts, and lines that follow them."""
+    """A title, a header, rows of text, and lines below them."""
 
     title: str
     header: tuple[str, ...]
@@ -32,7 +32,7 @@ class Table:
 
 
 def figure_2(report: Report) -> Table:
-    """Medians, meta-parameters down and gamma-bar across, the published one beside each."""
+    """Medians by meta-parameters (rows) and gamma-bar (columns), beside the published ones."""
     header = ["eta"]
     for gamma_bar in report.gamma_bars:
         header += [f"gamma-bar {gamma_bar:g}", *(["published"] if gamma_bar in GAMMA_BARS else [])]
@@ -49,8 +49,8 @@ def figure_2(report: Report) -> Table:
     )
 
 
-def foundations(report: Report) -> Table:
-    """What each cell rests on, and in which ways it is not the published one."""
+def cell_runs(report: Report) -> Table:
+    """The runs behind each cell, and its differences from the published one."""
     filled = [(cell, cell.over) for cell in report.cells if cell.over is not None]
     rows = [
         (
@@ -66,11 +66,11 @@ def foundations(report: Report) -> Table:
     ]
     header = ("eta", "gamma-bar", "games", "seeds", "frames, M", "episodes", "interquartile mean")
     lines = [f"{cell.row.label} at {cell.gamma_bar:g}: {note}" for cell, _ in filled for note in cell.notes]
-    return Table(title="What each cell rests on", header=header, rows=tuple(rows), lines=tuple(lines))
+    return Table(title="Runs of each cell", header=header, rows=tuple(rows), lines=tuple(lines))
 
 
 def game_by_game(report: Report) -> Table:
-    """Every game of every cell, beside IMPALA's published score of it."""
+    """Every game of every cell, beside IMPALA's published score."""
     rows = [
         (
             cell.row.label,
@@ -84,11 +84,11 @@ def game_by_game(report: Report) -> Table:
         for game, percents in cell.percents.items()
     ]
     header = ("eta", "gamma-bar", "game", "seeds", "mean", "IMPALA, deep, published")
-    return Table(title="Game by game", header=header, rows=tuple(rows))
+    return Table(title="Games", header=header, rows=tuple(rows))
 
 
 def _median(cell: Cell) -> str:
-    """A median that never stands without the number of games it is of."""
+    """A median with the number of its games."""
     if cell.over is None:
         return NOTHING
     return f"{_estimate(cell.over.median)} ({cell.over.num_games} {'game' if cell.over.num_games == 1 else 'games'})"
@@ -108,14 +108,14 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def missing_lines(report: Report) -> list[str]:
-    """One line for each run that has no evaluation, with the command that makes it."""
+    """A line for each run without an evaluation, with its command."""
     under = report.protocol
     return [f"{run.path} has no evaluation under {under}: {evaluate_command(run.path, under)}" for run in report.missing]
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the table, what it rests on, and what is missing."""
-    for table in (figure_2(report), foundations(report)):
+    """Print the tables and the missing evaluations."""
+    for table in (figure_2(report), cell_runs(report)):
         shown = RichTable(
             title=table.title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), header_style="bold"
         )
@@ -143,10 +143,10 @@ def _markdown(report: Report, command: str) -> Iterator[str]:
     yield f"# Atari: meta-parameters against gamma-bar\n\n`{command}`\n"
     yield (
         "Intervals are 95 %: Student's, with the standard error of a bootstrap over the seeds of each game and the degrees of freedom "
-        "that those seeds leave; none where seeds all came to the same. Published: Xu, van Hasselt and Silver (2018), figure 2, "
+        "that those seeds leave; none where all seeds are equal. Published: Xu, van Hasselt and Silver (2018), figure 2, "
         "and Espeholt et al. (2018), table C.1, after 200 M frames.\n"
     )
-    for table in (figure_2(report), foundations(report), game_by_game(report)):
+    for table in (figure_2(report), cell_runs(report), game_by_game(report)):
         yield f"## {table.title}\n"
         yield f"| {' | '.join(table.header)} |"
         yield f"|{'---|' * len(table.header)}"

@@ -15,24 +15,19 @@ from jaxtyping import Bool, Float
 from mujoco.batch import Batch
 
 from envs.mujoco.contact_forces import compile_with_contact_forces
-from envs.mujoco.robot import Robot, Slots, gaussian_velocity_start, squared_sum
-
-RESET_NOISE = 0.1
-"""Ant starts this far from its initial state (m, rad; the standard deviation of its velocities in m/s, rad/s)."""
+from envs.mujoco.robot import Robot, Slots, squared_sum
 
 FORCES_PER_BODY = 6
 
 
 class AntBody(Robot):
-    """An ant of no purpose: healthy while its torso is between 0.2 m and 1 m high and its state is finite."""
+    """An ant without a reward: healthy while its torso is between 0.2 m and 1 m high and its state is finite."""
 
     xml_file = "ant.xml"
     frame_skip = 5
     gymnasium_id = "Ant-v5"
-
-    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
-        """Write a first state to `slots`; see `Robot.draw_start`."""
-        gaussian_velocity_start(self, slots, rng, RESET_NOISE)
+    reset_noise = 0.1
+    has_gaussian_velocity = True
 
     def healthy(self) -> Bool[np.ndarray, " B"]:
         """Return which robots have their torso at a proper height and a finite state."""
@@ -45,6 +40,7 @@ class AntBody(Robot):
 class Ant(AntBody):
     """Ant that runs forward, at a cost of control and of contact."""
 
+    hidden_positions = 2
     ctrl_cost_weight: ClassVar[float] = 0.5
     contact_cost_weight: ClassVar[float] = 5e-4
     healthy_reward: ClassVar[float] = 1.0
@@ -66,16 +62,12 @@ class Ant(AntBody):
     @property
     def observation_size(self) -> int:
         """O, the length of an observation."""
-        return int(self.qpos.shape[1] - 2 + self.qvel.shape[1] + self._forces.shape[1] - FORCES_PER_BODY)
+        return int(super().observation_size + self._forces.shape[1] - FORCES_PER_BODY)
 
     def settle(self, slots: Slots) -> None:
         """Bring what is read besides qpos and qvel up to date; see `Robot.settle`."""
         self._forces[slots] = 0.0
         self._x[slots] = self.qpos[slots, 0]
-
-    def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
-        """Return what moving at `x_velocity` (m/s) is worth."""
-        return x_velocity
 
     def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
         """Return reward and terminated; see `Robot.outcome`."""
@@ -88,10 +80,8 @@ class Ant(AntBody):
 
     def observe(self, out: Float[np.ndarray, "B O"]) -> None:
         """Write every observation to `out`."""
-        num_positions, num_velocities = self.qpos.shape[1] - 2, self.qvel.shape[1]
-        out[:, :num_positions] = self.qpos[:, 2:]
-        out[:, num_positions : num_positions + num_velocities] = self.qvel
-        out[:, num_positions + num_velocities :] = self._forces[:, FORCES_PER_BODY:]  # without the world's
+        super().observe(out)
+        out[:, super().observation_size :] = self._forces[:, FORCES_PER_BODY:]  # without the world's
 
     def save(self) -> dict[str, np.ndarray]:
         """Return what the future depends on besides the state rows; see `Robot.save`."""

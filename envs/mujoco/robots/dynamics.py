@@ -1,6 +1,6 @@
-"""Hopper and Walker2d of randomised build: mass, friction and thickness of every limb, and gravity, per simulation.
+"""Hopper and Walker2d with randomised bodies: mass, friction and thickness of every limb, and gravity, per simulation.
 
-The recipe is that of RandomHopper in Evolved Policy Gradients (Houthooft et al., 2018), read from its released code (random_robots.py):
+The distribution is that of RandomHopper in Evolved Policy Gradients (Houthooft et al., 2018), from its released code (random_robots.py):
 factors drawn from U(0.5, 2) for each body's mass, each limb's friction and each limb's thickness, independently, and gravity along z from
 U(-20, -2). The paper's ranges for RandomWalker could not be recovered; the same ones are used. Deviations:
 
@@ -72,7 +72,7 @@ class RandomisedRobot(UprightRobot):
         self._lift = np.zeros(batch.nsim)
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on."""
+        """Set the tasks of `slots`; see `Robot.take_up`."""
         mass, friction, thickness = (self._factors(kind, tasks) for kind in ("mass", "friction", "thickness"))
         model, bodies, geoms = self.batch.model, self._body_ids, self._geom_ids
         at_bodies, at_geoms = np.ix_(slots, bodies), np.ix_(slots, geoms)
@@ -92,7 +92,7 @@ class RandomisedRobot(UprightRobot):
         self._z[slots] += self._lift[slots]
 
     def _factors(self, kind: str, tasks: Sequence[Task]) -> Float[np.ndarray, "K L"]:
-        """Return the factors of one kind, [tasks, limbs]."""
+        """Return the factors on one property, [tasks, limbs]."""
         return np.array([[task.number(f"{kind}_{limb}") for limb in self.limbs] for task in tasks])
 
 
@@ -100,9 +100,11 @@ class RandomisedHopper(RandomisedRobot, Hopper):
     """Hopper with its task's masses, friction, thickness and gravity."""
 
     limbs = HOPPER_LIMBS
+    parameters = dynamics_parameters(HOPPER_LIMBS)
 
 
 class RandomisedWalker2d(RandomisedRobot, Walker2d):
     """Walker2d with its task's masses, friction, thickness and gravity."""
 
     limbs = WALKER_LIMBS
+    parameters = dynamics_parameters(WALKER_LIMBS)

@@ -1,4 +1,4 @@
-"""The robots of Evolved Policy Gradients that are paid by speed alone: Hopper, Walker2d and HalfCheetah, of random build or direction.
+"""The robots of Evolved Policy Gradients that are rewarded for speed alone: Hopper, Walker2d and HalfCheetah, of random build or direction.
 
     r = (x' - x) / dt          random-hopper, random-walker: forward, on a body of the task's
     r = d (x' - x) / dt        directional-hopper, directional-halfcheetah: d = 1 forward or -1 backward, by the task
@@ -14,7 +14,7 @@ was released. Deviations:
    frame skip are as released.
 2. The models are gymnasium's conversions of the released XML files, whose global coordinates MuJoCo no longer reads.
 3. directional-hopper has two tasks. In the released code the direction was drawn so that it never varied: always backward.
-4. random-walker, not released, is random-hopper's recipe on Walker2d: the same ranges, reward and frame skip, and gymnasium's end of an
+4. random-walker, not released, is random-hopper applied to Walker2d: the same ranges, reward and frame skip, and gymnasium's end of an
    episode (not between 0.8 m and 2 m high, or leaning by 1 rad).
 5. directional-halfcheetah, not released, has the hopper's reward, without a cost of control, and gymnasium's frame skip (dt = 0.05 s). It
    never terminates.
@@ -33,17 +33,13 @@ from envs.mujoco.robots.walkers import HalfCheetah, Hopper, UprightRobot
 
 
 class PaidBySpeed(UprightRobot):
-    """An upright robot that is paid nothing for being upright."""
+    """An upright robot without a reward for being upright."""
 
     frame_skip = 2
 
     def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
         """Return reward and terminated; see `Robot.outcome`."""
         return self.progress(self.x_velocity()), ~self.healthy()
-
-    def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
-        """Return what moving at `x_velocity` (m/s) is worth."""
-        return x_velocity
 
 
 class RandomHopper(PaidBySpeed, RandomisedHopper):
@@ -57,7 +53,7 @@ class RandomWalker(PaidBySpeed, RandomisedWalker2d):
 
 
 class DirectionalHopper(DirectionGoal, PaidBySpeed, Hopper):
-    """Hopper that runs in its task's direction, and may lean as it likes."""
+    """Hopper that runs in its task's direction, at any inclination."""
 
     max_angle = math.inf
 

@@ -11,7 +11,7 @@ ant_env_rand_direc.py). Deviations:
 1. The physics, observations and resets are those of gymnasium's version 5 (a step of 0.05 s against 0.01 s or 0.02 s), and v is the
    root's mean speed over the step, as in ProMP, against the speed of the centre of mass.
 2. Goal velocities are from U(0, 3) m/s for both robots, as in ProMP; MAML has U(0, 2) for the cheetah.
-3. Ant's 0.05 for surviving is paid while it is healthy, so not on the step on which it falls.
+3. Ant is rewarded 0.05 for surviving while it is healthy, so not on the step on which it falls.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ DIRECTION = Parameter(name="direction", doc="way along x to run", choices=(FORWA
 class VelocityGoal(Robot):
     """A robot whose progress is `bonus - |v - v*|`."""
 
+    parameters = (VELOCITY,)
+    max_episode_steps = EPISODE_STEPS
     bonus: float = 0.0
 
     def __init__(self, batch: Batch) -> None:
@@ -46,11 +48,11 @@ class VelocityGoal(Robot):
         self._goal = np.zeros(batch.nsim)
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on."""
+        """Set the tasks of `slots`; see `Robot.take_up`."""
         self._goal[slots] = [task.number(VELOCITY.name) for task in tasks]
 
     def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
-        """Return what moving at `x_velocity` (m/s) is worth."""
+        """Return the reward of moving at `x_velocity` (m/s)."""
         worth: Float[np.ndarray, " B"] = self.bonus - np.abs(x_velocity - self._goal)
         return worth
 
@@ -58,12 +60,14 @@ class VelocityGoal(Robot):
 class DirectionGoal(Robot):
     """A robot whose progress is its speed in its task's direction."""
 
+    parameters = (DIRECTION,)
+
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         self._sign = np.ones(batch.nsim)
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on."""
+        """Set the tasks of `slots`; see `Robot.take_up`."""
         self._sign[slots] = [1.0 if task[DIRECTION.name] == FORWARD else -1.0 for task in tasks]
 
     def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
@@ -81,6 +85,7 @@ class HalfCheetahVelocity(VelocityGoal, HalfCheetah):
 class HalfCheetahDirection(DirectionGoal, HalfCheetah):
     """HalfCheetah that runs in its task's direction."""
 
+    max_episode_steps = EPISODE_STEPS
     ctrl_cost_weight = 0.05
 
 
@@ -95,5 +100,6 @@ class AntVelocity(VelocityGoal, Ant):
 class AntDirection(DirectionGoal, Ant):
     """Ant that runs in its task's direction."""
 
+    max_episode_steps = EPISODE_STEPS
     ctrl_cost_weight = 0.005
     healthy_reward = 0.05

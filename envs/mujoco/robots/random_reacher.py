@@ -10,7 +10,7 @@ paper's ranges could not be recovered, so these are choices:
    joints' armature of 1 kg m^2 outweighs them a thousandfold, so a length acts through where the fingertip is.
 3. The target is drawn per episode, as gymnasium's is, but only where the task's arm can reach: uniform over the area of a ring around the
    shoulder, from the nearest point that the elbow's limit of 3 rad leaves within reach, to gymnasium's 0.2 m, or to the arm stretched out
-   if that is less. Lengths are hidden, but the observed vector from target to fingertip tells of them.
+   if that is less. Lengths are hidden, but can be inferred from the observed vector from target to fingertip.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ _DENSITY = 1000.0
 class RandomReacher(Reacher):
     """Reacher with its task's link lengths."""
 
+    parameters = LENGTHS
+
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         model = batch.model
@@ -52,7 +54,7 @@ class RandomReacher(Reacher):
         self._nearest, self._farthest = np.zeros(batch.nsim), np.zeros(batch.nsim)
 
     def take_up(self, slots: Slots, tasks: Sequence[Task]) -> None:
-        """Make `slots` play `tasks` from now on."""
+        """Set the tasks of `slots`; see `Robot.take_up`."""
         model, rows = self.batch.model, slots[:, None]
         factors = np.array([[task.number(parameter.name) for parameter in LENGTHS] for task in tasks])
         radius, half_length = model.geom_size[self._geoms, 0], model.geom_size[self._geoms, 1] * factors

@@ -7,10 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from mujoco.batch import Batch
 
-from envs.mujoco.robot import Robot, Slots, squared_sum, uniform_start
+from envs.mujoco.robot import Robot, Slots, squared_sum
+from envs.mujoco.robots.walkers import Runner
 
-SWIMMER_RESET_NOISE = 0.1
-PENDULUM_RESET_NOISE = 0.01
 REACHER_ARM_NOISE = 0.1
 REACHER_VELOCITY_NOISE = 0.005
 REACHER_TARGET_RADIUS = 0.2
@@ -70,41 +69,15 @@ class Reacher(Robot):
         np.subtract(self._fingertip[:, :2], self._target[:, :2], out=out[:, 8:10])
 
 
-class Swimmer(Robot):
+class Swimmer(Runner):
     """A three-link swimmer on a plane of fluid: r = x_velocity - 1e-4 * sum a^2."""
 
     xml_file = "swimmer.xml"
     frame_skip = 4
     gymnasium_id = "Swimmer-v5"
-    is_endless = True
-
-    def __init__(self, batch: Batch) -> None:
-        super().__init__(batch)
-        self._x_before = np.zeros(batch.nsim)
-
-    @property
-    def observation_size(self) -> int:
-        """O, the length of an observation."""
-        return int(self.qpos.shape[1] - 2 + self.qvel.shape[1])
-
-    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
-        """Write a first state to `slots`; see `Robot.draw_start`."""
-        uniform_start(self, slots, rng, SWIMMER_RESET_NOISE)
-
-    def keep(self) -> None:
-        """Keep the position before a step."""
-        self._x_before[:] = self.qpos[:, 0]
-
-    def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
-        """Return reward and terminated; see `Robot.outcome`."""
-        x_velocity = (self.qpos[:, 0] - self._x_before) / self.dt
-        return x_velocity - 1e-4 * squared_sum(action), np.zeros(len(action), dtype=np.bool_)
-
-    def observe(self, out: Float[np.ndarray, "B O"]) -> None:
-        """Write every observation to `out`."""
-        num_positions = self.qpos.shape[1] - 2
-        out[:, :num_positions] = self.qpos[:, 2:]
-        out[:, num_positions:] = self.qvel
+    reset_noise = 0.1
+    hidden_positions = 2
+    ctrl_cost_weight = 1e-4
 
 
 class InvertedPendulum(Robot):
@@ -113,26 +86,13 @@ class InvertedPendulum(Robot):
     xml_file = "inverted_pendulum.xml"
     frame_skip = 2
     gymnasium_id = "InvertedPendulum-v5"
-
-    @property
-    def observation_size(self) -> int:
-        """O, the length of an observation."""
-        return 4
-
-    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
-        """Write a first state to `slots`; see `Robot.draw_start`."""
-        uniform_start(self, slots, rng, PENDULUM_RESET_NOISE)
+    reset_noise = 0.01
 
     def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
         """Return reward and terminated; see `Robot.outcome`."""
         is_finite = np.isfinite(self.qpos).all(axis=1) & np.isfinite(self.qvel).all(axis=1)
         is_up: Bool[np.ndarray, " B"] = is_finite & ~(np.abs(self.qpos[:, 1]) > MAX_POLE_ANGLE)
         return is_up.astype(np.float64), ~is_up
-
-    def observe(self, out: Float[np.ndarray, "B O"]) -> None:
-        """Write every observation to `out`."""
-        out[:, :2] = self.qpos
-        out[:, 2:] = self.qvel
 
 
 def _uniform_on_disc(num_points: int, radius: float, rng: np.random.Generator) -> Float[np.ndarray, "N 2"]:

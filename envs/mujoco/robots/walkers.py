@@ -14,32 +14,23 @@ import numpy as np
 from jaxtyping import Bool, Float
 from mujoco.batch import Batch
 
-from envs.mujoco.robot import Robot, Slots, gaussian_velocity_start, squared_sum, uniform_start
-
-RESET_NOISE = 5e-3
-"""Hopper and Walker2d start this close to standing still (m, rad, m/s, rad/s)."""
-
-CHEETAH_RESET_NOISE = 0.1
-"""HalfCheetah starts this far from its initial state (m, rad; the standard deviation of its velocities in m/s, rad/s)."""
+from envs.mujoco.robot import Robot, squared_sum
 
 MAX_OBSERVED_SPEED = 10.0
 """Hopper and Walker2d see velocities clipped to this (m/s, rad/s)."""
 
 
-class PlanarRobot(Robot):
-    """A robot on the x-z plane whose first coordinate is x."""
+class Runner(Robot):
+    """A robot whose first coordinate is x, rewarded for its speed along x at a cost of control; it never terminates."""
 
     ctrl_cost_weight: ClassVar[float]
+    is_endless = True
+    hidden_positions = 1
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         self._x = self.qpos[:, 0]
         self._x_before = np.zeros(batch.nsim)
-
-    @property
-    def observation_size(self) -> int:
-        """O, the length of an observation."""
-        return int(self.qpos.shape[1] - 1 + self.qvel.shape[1])
 
     def keep(self) -> None:
         """Keep the position before a step."""
@@ -51,43 +42,32 @@ class PlanarRobot(Robot):
         velocity /= self.dt
         return velocity
 
-    def observe(self, out: Float[np.ndarray, "B O"]) -> None:
-        """Write every observation to `out`."""
-        num_positions = self.qpos.shape[1] - 1
-        out[:, :num_positions] = self.qpos[:, 1:]
-        out[:, num_positions:] = self.qvel
+    def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """Return reward and terminated; see `Robot.outcome`."""
+        return self.progress(self.x_velocity()) - self.control_cost(action), np.zeros(len(action), dtype=np.bool_)
 
     def control_cost(self, action: Float[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
         """Return w * sum a^2 of each row."""
         return self.ctrl_cost_weight * squared_sum(action)
 
 
-class HalfCheetah(PlanarRobot):
+class HalfCheetah(Runner):
     """A two-legged cheetah that runs along x and never falls out of its episode."""
 
     xml_file = "half_cheetah.xml"
     frame_skip = 5
     gymnasium_id = "HalfCheetah-v5"
-    is_endless = True
+    reset_noise = 0.1
+    has_gaussian_velocity = True
     ctrl_cost_weight = 0.1
 
-    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
-        """Write a first state to `slots`; see `Robot.draw_start`."""
-        gaussian_velocity_start(self, slots, rng, CHEETAH_RESET_NOISE)
 
-    def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
-        """Return reward and terminated; see `Robot.outcome`."""
-        return self.progress(self.x_velocity()) - self.control_cost(action), np.zeros(len(action), dtype=np.bool_)
-
-    def progress(self, x_velocity: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
-        """Return what moving at `x_velocity` (m/s) is worth."""
-        return x_velocity
-
-
-class UprightRobot(PlanarRobot):
-    """A planar robot that is paid for staying upright; its episode ends when it does not."""
+class UprightRobot(Runner):
+    """A planar robot that is rewarded for staying upright; its episode ends when it does not."""
 
     ctrl_cost_weight = 1e-3
+    is_endless = False
+    reset_noise = 5e-3
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
@@ -98,14 +78,10 @@ class UprightRobot(PlanarRobot):
     def healthy(self) -> Bool[np.ndarray, " B"]:
         """Return which robots are upright and whole."""
 
-    def draw_start(self, slots: Slots, rng: np.random.Generator) -> None:
-        """Write a first state to `slots`; see `Robot.draw_start`."""
-        uniform_start(self, slots, rng, RESET_NOISE)
-
     def observe(self, out: Float[np.ndarray, "B O"]) -> None:
         """Write every observation to `out`."""
         super().observe(out)
-        velocity = out[:, self.qpos.shape[1] - 1 :]
+        velocity = out[:, self.qpos.shape[1] - self.hidden_positions :]
         np.clip(velocity, -MAX_OBSERVED_SPEED, MAX_OBSERVED_SPEED, out=velocity)
 
     def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:

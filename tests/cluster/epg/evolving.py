@@ -14,7 +14,7 @@ from cluster.algorithms import find
 from cluster.backends.base import Backend
 from cluster.backends.local import LocalBackend
 from cluster.backends.ray.backend import RayBackend
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig
 from cluster.run import lifetimes
 from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop

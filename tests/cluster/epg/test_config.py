@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 
 from cluster.algorithms import ALGORITHMS, find_preset
-from cluster.epg.config import EpgRunConfig, check
+from cluster.config import EpgRunConfig
 from cluster.overrides import apply, from_tree, to_tree
-from cluster.presets.epg import PRESETS
 from envs.errors import InvalidInputError
 from learners.evolution import EvolutionConfig
 
-CONFIG = EpgRunConfig()
+CONFIG, PRESETS = EpgRunConfig(), ALGORITHMS["epg"].presets
 PUBLISHED = EvolutionConfig(antithetic=False, common_random_numbers=False)
 
 
@@ -41,15 +40,15 @@ PUBLISHED = EvolutionConfig(antithetic=False, common_random_numbers=False)
 )
 def test_sizes_that_do_not_fit_are_one_line_with_the_nearest_that_do(changes: dict[str, int], line: str) -> None:
     with pytest.raises(InvalidInputError, match=line) as caught:
-        check(apply(CONFIG, changes))
+        ALGORITHMS["epg"].check(apply(CONFIG, changes))
     assert "\n" not in str(caught.value)
 
 
 def test_the_published_form_has_no_pairs() -> None:
     plain = replace(CONFIG, evolution=PUBLISHED, num_vectors=7, num_workers=7, lives_per_chunk=3)
-    assert check(plain) is plain
+    assert ALGORITHMS["epg"].check(plain) is plain
     apart = replace(CONFIG, evolution=EvolutionConfig(common_random_numbers=False), lives_per_chunk=3)
-    assert check(apart) is apart
+    assert ALGORITHMS["epg"].check(apart) is apart
 
 
 def test_a_config_comes_back_from_its_file() -> None:
@@ -59,7 +58,7 @@ def test_a_config_comes_back_from_its_file() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_possible(name: str) -> None:
-    config = check(apply(EpgRunConfig(preset=name), PRESETS[name].settings))
+    config = ALGORITHMS["epg"].check(apply(EpgRunConfig(preset=name), PRESETS[name].settings))
     assert config.family == PRESETS[name].family
 
 
@@ -68,5 +67,5 @@ def test_a_name_that_several_algorithms_have_is_told_apart_by_theirs() -> None:
     assert find_preset("cartpole")[0].name == "impala"
     for row, preset in (find_preset("ppo/cartpole"), find_preset("cartpole", "ppo")):
         assert (row.name, preset.settings["family"]) == ("ppo", "cartpole")
-    with pytest.raises(InvalidInputError, match="preset quickstart is one of impala"):
+    with pytest.raises(InvalidInputError, match="preset quickstart belongs to impala"):
         find_preset("ppo/quickstart")

@@ -15,7 +15,7 @@ from actors.chunks import Chunk, ChunkResult, NotFinite, chunks_of
 from cluster.main import main
 from cluster.run.lifetime_checks import LifetimeChecks, NotFiniteError
 from cluster.run.replay import phi_sha256, rebuild, resume
-from cluster.store.journal import ChunkRecord, UpdateRecord, decode, encode, read
+from cluster.store.journal import UpdateRecord, decode, encode, read
 from cluster.store.metrics import read_metrics
 from tests.cluster.epg.evolving import Watcher, evolve, sized
 from tests.cluster.epg.sleeping import Sleeping
@@ -99,7 +99,7 @@ def test_the_figures_are_of_the_lives_that_are_finite(tmp_path: Path, value: flo
     watcher, calm = Watcher(), Watcher()
     result = evolve(tmp_path / "sick", collector=Sick(perturbed=(3, 9), evaluation=(1,), value=value), observer=watcher)
     evolve(tmp_path / "calm", observer=calm)
-    chunks = [record for record in read(tmp_path / "sick" / "journal.jsonl") if isinstance(record, ChunkRecord)]
+    chunks = [record for record in read(tmp_path / "sick" / "journal.jsonl") if isinstance(record, ChunkResult)]
     for epoch, (_, scalars) in enumerate(watcher.metrics):
         fitness = np.array([f for one in chunks if (one.kind, one.epoch) == ("perturbed", epoch) for f in one.fitness])
         assert np.isfinite(fitness).sum() == 14
@@ -131,7 +131,7 @@ def test_phi_is_the_same_bit_for_bit_after_a_stop_and_from_the_journal_alone(tmp
 
 def test_a_record_is_json_whatever_its_fitness_and_one_of_an_older_version_is_read() -> None:
     named = (NotFinite(life=5, what="observation", task="x"),)
-    record = ChunkRecord(
+    record = ChunkResult(
         kind="perturbed",
         epoch=3,
         index=1,
@@ -148,14 +148,14 @@ def test_a_record_is_json_whatever_its_fitness_and_one_of_an_older_version_is_re
     _, fields = json.loads(encode(record), parse_constant=refuse)
     assert fields["fitness"] == [0.1, "nan", "inf", "-inf"]
     back = decode(encode(record))
-    assert isinstance(back, ChunkRecord)
+    assert isinstance(back, ChunkResult)
     np.testing.assert_array_equal(back.fitness, record.fitness)
     assert replace(back, fitness=()) == replace(record, fitness=())
     plain = encode(replace(record, fitness=(0.1,), not_finite=(), cut_episodes=0))
     assert b"not_finite" not in plain and b"cut" not in plain  # as older versions write and read it
     older = b'{"record": "chunk", "kind": "perturbed", "epoch": 0, "index": 0, "fitness": [NaN, -Infinity], "env_steps": 1, "busy_s": 1.0}'
     found = decode(b'["%08x", %s]\n' % (zlib.crc32(older), older))
-    assert isinstance(found, ChunkRecord)
+    assert isinstance(found, ChunkResult)
     np.testing.assert_array_equal(found.fitness, [NAN, -INF])
 
 

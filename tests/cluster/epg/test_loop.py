@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.chunks import chunks_of
+from actors.chunks import ChunkResult, chunks_of
 from actors.messages import Work
 from cluster.backends.base import Collected, Lost
 from cluster.run.replay import phi_sha256, rebuild
 from cluster.run.rounds import WorkLostError
 from cluster.store import scaling
-from cluster.store.journal import ChunkRecord, EpochRecord, UpdateRecord, read
+from cluster.store.journal import EpochRecord, UpdateRecord, read
 from cluster.store.run_directory import RunDirectory
 from tests.cluster.epg.evolving import CONFIG, Watcher, evolve, local, sized
 from tests.cluster.epg.sleeping import Sleeping
@@ -98,7 +98,7 @@ def test_a_chunk_that_fails_three_times_stops_the_run_with_its_error(tmp_path: P
     text = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
     assert "chunk 2 of epoch 1 (perturbed, lives 8 to 11) failed 3 times" in text
     (deeds / f"always-{deed}-1-2").unlink()
-    chunks = [record for record in read(tmp_path / "run" / "journal.jsonl") if isinstance(record, ChunkRecord)]
+    chunks = [record for record in read(tmp_path / "run" / "journal.jsonl") if isinstance(record, ChunkResult)]
     assert len(chunks) >= 4  # what was lived before is kept
 
 
@@ -115,7 +115,7 @@ def test_actors_come_and_go_and_phi_is_the_same(tmp_path: Path, calm: str) -> No
     watcher = Restless()
     config = sized(num_actors=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
+        patch.setattr(scaling, "POLL_EVERY_S", 0.0)
         result = evolve(tmp_path, config, collector=Sleeping(sleep_s=0.05), observer=watcher)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert result.lost_actors == 0
@@ -131,7 +131,7 @@ def test_one_thread_grows_into_processes_and_its_chunk_is_kept(tmp_path: Path, c
     directory = RunDirectory(path=tmp_path)
     watcher = Watcher(lambda: scaling.ask(directory, num_actors=2) and None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
+        patch.setattr(scaling, "POLL_EVERY_S", 0.0)
         result = evolve(tmp_path, collector=Sleeping(sleep_s=0.02), observer=watcher)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert watcher.statuses[-1].num_actors == 2
@@ -142,7 +142,7 @@ def test_the_size_of_an_epoch_changes_at_its_border_and_is_in_the_journal(tmp_pa
     deed = lambda: scaling.ask(directory, num_workers=32, num_vectors=16) and None  # noqa: E731
     watcher = Watcher(deed, when=lambda status: status.rounds == 2 and status.part == "train" and status.total)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
+        patch.setattr(scaling, "POLL_EVERY_S", 0.0)
         result = evolve(tmp_path, collector=Sleeping(sleep_s=0.005), observer=watcher)
     sizes = [(r.num_workers, r.num_vectors, r.chunks) for r in read(directory.journal_file) if isinstance(r, EpochRecord)]
     assert sizes == [(16, 8, 4)] * 3 + [(32, 16, 8)] * 3
@@ -169,12 +169,12 @@ def test_a_stop_keeps_everything_and_a_resume_ends_with_the_same_phi(tmp_path: P
     watcher._deed = stop
     part = evolve(tmp_path, sized(log_every_s=1e-6), collector=Sleeping(sleep_s=0.01), observer=watcher)
     assert (part.reason, part.rounds) == ("stopped by signal", 3)
-    before = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, ChunkRecord)]
+    before = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, ChunkResult)]
     rest = Watcher()
     result = evolve(tmp_path, observer=rest, checkpoint=watcher.checkpoints[-1] if with_checkpoint else None)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert (result.counts["lives"], result.env_steps) == (6 * 16 + 3 * 3, 100 * (6 * 16 + 3 * 3))
-    after = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, ChunkRecord)]
+    after = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, ChunkResult)]
     assert after[: len(before)] == before
     keys = [(record.kind, record.epoch, record.index) for record in after]
     assert len(set(keys)) == len(keys) == 6 * 4 + 3 * 2  # nothing was lived twice
@@ -187,7 +187,7 @@ def test_a_straggler_is_given_out_again_and_the_first_answer_counts(tmp_path: Pa
     result = evolve(tmp_path / "run", sized(num_actors=2), collector=Sleeping(sleep_s=0.01, deeds=str(deeds)))
     assert phi_sha256(result.parameters["phi"]) == calm
     assert result.reissued == 1
-    keys = [(r.kind, r.epoch, r.index) for r in read(tmp_path / "run" / "journal.jsonl") if isinstance(r, ChunkRecord)]
+    keys = [(r.kind, r.epoch, r.index) for r in read(tmp_path / "run" / "journal.jsonl") if isinstance(r, ChunkResult)]
     assert len(set(keys)) == len(keys)
 
 

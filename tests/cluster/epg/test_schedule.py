@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cluster.algorithms import find
-from cluster.epg.config import EpgRunConfig, schedule_line
+from cluster.config import EpgRunConfig
 from cluster.main import main
+from cluster.run.lifetimes import schedule_line
 from cluster.run.replay import rebuild
 from cluster.run.resuming import resumed
 from cluster.store.journal import EpochRecord, read

@@ -71,7 +71,7 @@ def test_a_run_is_scored_under_the_noop_protocol_and_fewer_episodes_are_said(
         contents.append(the_only(run, "evaluation-no-op-3-episodes-s7-*-steps").read_text())
     assert contents[0] == contents[1]
     out = capsys.readouterr().out
-    assert out.count("(again: it held the same settings)") == 1
+    assert out.count("(overwritten: it had the same settings)") == 1
     assert "3 episodes a game in place of 200" in out
     assert "% of the human score" in out
     written = json.loads(contents[0])
@@ -105,7 +105,7 @@ def test_as_many_episodes_as_the_protocol_asks_for_are_no_deviation(
 ) -> None:
     monkeypatch.setitem(PROTOCOLS, "no-op", replace(PROTOCOLS["no-op"], num_episodes=2))  # 200 games take minutes
     assert main(["evaluate", str(run), "--protocol", "no-op"]) == 0
-    assert "2 whole games, as the protocol asks" in capsys.readouterr().out
+    assert "  episodes 2, as in the protocol" in capsys.readouterr().out
     evaluation = read(the_only(run, "evaluation-no-op-s0-*-steps"))
     assert evaluation.deviations == ()
     assert newest(run, "no-op") is not None
@@ -156,7 +156,7 @@ def test_a_protocol_on_anything_but_atari_is_refused_before_torch_is_loaded(cart
 def test_without_a_protocol_evaluation_is_as_ever(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run), "--episodes", "2"]) == 0
     assert json.loads(the_only(run, "evaluation-test-s0-*-steps-episodes-2").read_text())["num_episodes"] == 2
-    assert "2 episodes of 1 task" in capsys.readouterr().out
+    assert "episodes 2 of 1 task" in capsys.readouterr().out
 
 
 def test_from_evaluations_to_the_report(

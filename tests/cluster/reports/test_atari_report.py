@@ -13,8 +13,8 @@ from cluster.overrides import to_tree
 from cluster.reports.atari import tables
 from cluster.reports.atari.evaluation import Evaluation, GameScore, newest, write
 from cluster.reports.atari.report import Cell, Report, Row, make_report, read_run
-from envs.atari.games import GAMES, SCORES
-from envs.atari.published import IMPALA, METAGRADIENT_MEDIANS
+from envs.atari.games import GAMES, IMPALA, SCORES
+from envs.atari.published import METAGRADIENT_MEDIANS
 from envs.errors import InvalidInputError
 
 
@@ -150,7 +150,7 @@ def test_impala_game_by_game_has_the_published_median_and_nothing_to_note_but_it
     full = cell(report_of(*runs), Row())
     assert full.over is not None
     assert round(full.over.median.value, 1) == full.published == 191.8
-    assert full.notes == ("one seed a game: no interval",)
+    assert full.notes == ("one seed for each game: no interval",)
 
 
 def test_whatever_a_cell_falls_short_in_is_noted(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_whatever_a_cell_falls_short_in_is_noted(tmp_path: Path) -> None:
     ]
     assert cell(report_of(*runs), Row()).notes == (
         "a median over 2 games is not the median over 57",
-        "games have 1 to 2 seeds, and those with more weigh more in the interquartile mean",
-        "1 game has a single seed, whose spread the intervals lack: too narrow",
+        "games have 1 to 2 seeds, and those with more have more weight in the interquartile mean",
+        "1 game has a single seed: the intervals lack its spread, too narrow",
         "a score is the mean of 2 to 200 episodes, not of 200",
         "trained for 4 to 200 M frames, not 200 M",
         "runs differ in learner.learning_rate",
@@ -190,7 +190,7 @@ def test_a_config_that_says_too_little_is_named(tmp_path: Path) -> None:
     tree = json.loads((run / "config.json").read_text())
     del tree["meta"]
     (run / "config.json").write_text(json.dumps(tree))
-    with pytest.raises(InvalidInputError, match=r"config.json is no config of a run \(KeyError: 'meta'\)"):
+    with pytest.raises(InvalidInputError, match=r"config.json is not the config of a run \(KeyError: 'meta'\)"):
         read_run(run, "no-op")
 
 

@@ -10,8 +10,7 @@ from cluster.reports.atari import scores
 from cluster.reports.atari.scores import aggregate
 from cluster.reports.bootstrap import Estimate
 from cluster.reports.quantiles import student_quantile
-from envs.atari.games import GAMES, human_normalised
-from envs.atari.published import IMPALA
+from envs.atari.games import GAMES, IMPALA, human_normalised
 
 SAMPLES = 400
 """An interval that is right 95 % of the time is so in 92 to 98 % of them (3 standard errors)."""

@@ -13,13 +13,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from cluster.config import RunConfig
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig, RunConfig
 from cluster.overrides import apply
 from cluster.reports import curves
 from cluster.reports.atari.scores import interquartile_mean
 from cluster.reports.bootstrap import mean_intervals
-from cluster.store import run_directory
 from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 
@@ -30,7 +28,8 @@ def run_of(path: Path, records: list[dict[str, Any]] | None = None, base: Any = 
     """A run of 50 records, whose return rises by 10 from one to the next and begins at its seed; `__` stands for the dot of a setting."""
     changes = {name.replace("__", "."): value for name, value in settings.items()}
     config = apply(base or RunConfig(preset="cartpole"), changes)
-    directory = run_directory.create(path, config, {})
+    directory = RunDirectory(path=path)
+    directory.begin(config, {})
     rng = np.random.default_rng(config.seed)
     usual = [
         {
@@ -44,7 +43,7 @@ def run_of(path: Path, records: list[dict[str, Any]] | None = None, base: Any = 
         }
         for i in range(50)
     ]
-    directory.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in records or usual))
+    directory.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in (usual if records is None else records)))
     return directory
 
 
@@ -200,7 +199,7 @@ def test_the_interquartile_mean_leaves_out_the_run_that_failed(
 
 def test_what_has_no_axis_in_common_is_refused(tmp_path: Path) -> None:
     runs = [run_of(tmp_path / "a"), run_of(tmp_path / "b", family="acrobot")]
-    with pytest.raises(InvalidInputError, match="runs of acrobot and cartpole cannot share an axis: plot them apart"):
+    with pytest.raises(InvalidInputError, match="runs of acrobot and cartpole cannot share an axis: plot them separately"):
         curves.draw_runs(runs, tmp_path / "a.png")
     epg = run_of(tmp_path / "c", base=EpgRunConfig(), family="cartpole")
     with pytest.raises(InvalidInputError, match="runs of epg and impala cannot share an axis"):
@@ -215,10 +214,10 @@ def test_a_run_without_a_finished_episode_is_drawn_and_says_so(tmp_path: Path, d
 
 def test_nothing_to_plot_and_nowhere_to_put_it_are_lines(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="has no metrics yet"):
-        curves.draw_runs([run_directory.create(tmp_path / "empty", RunConfig(), {})], tmp_path / "a.png")
+        curves.draw_runs([run_of(tmp_path / "empty", [])], tmp_path / "a.png")
     run = run_of(tmp_path / "a")
     for file in (tmp_path / "nowhere" / "a.png", tmp_path / "a.docx"):
-        with pytest.raises(InvalidInputError, match="cannot write the picture"):
+        with pytest.raises(InvalidInputError, match="cannot write the plot"):
             curves.draw_runs([run], file)
 
 
@@ -241,12 +240,12 @@ def test_an_outer_loop_shows_fitness_over_epochs_with_its_evaluations(tmp_path: 
     ]
     runs = [run_of(tmp_path / name, records, base=EpgRunConfig(num_actors=actors)) for name, actors in (("a", 1), ("b", 2))]
     curves.draw_runs(runs[:1], tmp_path / "a.png")
-    labels = ["fitness (return with the final policy)", "lives/s", "guidance (alpha)"]
+    labels = ["fitness (return with the final policy)", "lifetimes/s", "guidance (alpha)"]
     assert [axes.get_ylabel() for axes in drawn[0].axes] == labels
     assert {axes.get_xlabel() for axes in drawn[0].axes} == {"epochs"}
-    points = "evaluation of phi itself, without guidance"
-    assert list(legend_of(drawn[0])) == ["seed 0, band: one deviation over perturbed lives", points]
+    points = "evaluation of the unperturbed phi, without guidance"
+    assert list(legend_of(drawn[0])) == ["seed 0, band: one standard deviation over lifetimes", points]
     (line,) = (line for line in drawn[0].axes[0].lines if line.get_label() == points)
     assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([1, 3, 5], [-0.5, -1.5, -2.5])
-    curves.draw_runs(runs, tmp_path / "a.png")  # who lives its lives changes nothing
+    curves.draw_runs(runs, tmp_path / "a.png")  # the number of actors changes nothing
     assert next(iter(legend_of(drawn[1]))) == "mean of 2 runs of seed 0"

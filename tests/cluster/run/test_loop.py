@@ -146,6 +146,31 @@ def test_a_stop_does_not_wait_for_actors_that_never_come(monkeypatch: pytest.Mon
     assert observer.checkpoints == []
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_the_last_row_of_metrics_agrees_with_the_summary(deterministic: bool) -> None:
+    """Also of a run that is stopped soon after a row."""
+
+    class StoppingAfterARow(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows: list[tuple[int, dict[str, float]]] = []
+
+        def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
+            self.rows.append((env_steps, scalars))
+
+        def stop_requested(self) -> bool:
+            return bool(self.rows)
+
+    observer = StoppingAfterARow()
+    result = run(replace(CONFIG, deterministic=deterministic, total_env_steps=10_000_000, log_every_s=2.0), observer)
+    (_, first), (env_steps, last) = observer.rows
+    assert env_steps == result.env_steps
+    assert last["return/mean_100"] == result.final_return
+    assert (last["throughput/updates"], last["episodes/total"]) == (result.learner_updates, result.num_episodes)
+    assert "utilisation/actors" in first
+    assert "utilisation/actors" not in last  # over a fraction of an interval
+
+
 def test_a_failing_learner_ends_the_run_with_its_error() -> None:
     config = replace(CONFIG, learner=ImpalaConfig(learning_rate=1.0, max_gradient_norm=1e30, reward_scale=1e30))
     with pytest.raises(FloatingPointError, match="diverged"):

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.episodes import SettledReturns
 from actors.messages import UnrollReport, Work
-from actors.settled import SettledReturns
 from cluster.backends.base import LearnReport
-from cluster.config import RunConfig
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig, RunConfig
 from cluster.run.schedule import Call, Done, RoundOver
 from cluster.run.statistics import WINDOW, Statistics
 from envs.task import Task
@@ -106,6 +105,15 @@ def test_the_best_return_is_one_that_may_be_judged() -> None:
     assert "return/best_100" not in statistics.interval(schedule_at(), alive=1)[0]
     take_in(statistics, [5.0] * WINDOW, [5.0] * WINDOW)
     assert statistics.interval(schedule_at(), alive=1)[0]["return/best_100"] == 5.0
+
+
+def test_the_best_return_in_a_checkpoint_does_not_depend_on_when_metrics_are_logged() -> None:
+    often, never = Statistics(RunConfig(), None), Statistics(RunConfig(), None)
+    for value in (1.0, 7.0, 3.0):
+        for statistics in (often, never):
+            take_in(statistics, [value] * WINDOW, [value] * WINDOW)
+        often.interval(schedule_at(), alive=1)
+    assert often.state()["best"] == never.state()["best"] == 7.0
 
 
 def test_a_checkpoint_keeps_what_is_settled() -> None:

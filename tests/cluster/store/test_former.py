@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.algorithms import ALGORITHMS, config_of_run, read_config
-from cluster.epg.config import EpgRunConfig
+from cluster.config import EpgRunConfig
 from cluster.overrides import convert, keys, to_tree
 from cluster.reports.adaptation.config import settings_of
 from cluster.reports.adaptation.source import LOSS_FILES, find_source

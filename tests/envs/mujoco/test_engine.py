@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import mujoco.batch
 import numpy as np
 import pytest
@@ -134,6 +136,18 @@ def test_a_restored_environment_goes_on_bit_for_bit(name: str) -> None:
         assert target.tasks == env.tasks
 
 
+def test_a_checkpoint_with_the_keys_of_older_versions_is_read() -> None:
+    env = make("hopper-dynamics")
+    env.reset(seed=0)
+    play(env, 45, np.random.default_rng(1))
+    saved = env.save()
+    former = {{"is_over": "has_ended", "generator": "rng"}.get(key, key): value for key, value in saved.items()}
+    want = play(env, 60, np.random.default_rng(2))
+    env.restore(former | {"rng": json.loads(saved["generator"])})
+    for left, right in zip(play(env, 60, np.random.default_rng(2)), want, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 def test_a_step_makes_as_many_python_calls_whatever_the_number_of_simulations() -> None:
     def count(num_envs: int) -> int:
         env = make("hopper", num_envs)
@@ -141,7 +155,7 @@ def test_a_step_makes_as_many_python_calls_whatever_the_number_of_simulations() 
         rng = np.random.default_rng(0)
         action = draw(env, rng)
         env.step(action)
-        env._has_ended[:] = np.arange(num_envs) % 2 == 0  # half of the slots are reset by the step
+        env._is_over[:] = np.arange(num_envs) % 2 == 0  # half of the slots are reset by the step
         calls = 0
 
         def on_event(frame: Any, event: str, argument: Any) -> None:
@@ -247,7 +261,6 @@ mujoco.MjModel.from_xml_string("<mujoco><compiler settotalmass='1'/></mujoco>")
         (lambda env: env.assign(0, MUJOCO_FAMILIES["ant"]().sample(1, np.random.default_rng(0))[0]), "belongs to family 'ant'"),
         (lambda env: make("hopper", num_threads=0), "num_threads = 0"),
         (lambda env: make("hopper", num_envs=0), "at least one task"),
-        (lambda env: make("hopper").step(np.zeros((8, 3))), "reset first"),
         (lambda env: env.restore(make("hopper", num_envs=4).save()), "saved state has shape"),
     ],
 )
@@ -256,3 +269,8 @@ def test_wrong_input_is_one_clear_line(call: Any, message: str) -> None:
     env.reset(seed=0)
     with pytest.raises(InvalidInputError, match=message):
         call(env)
+
+
+def test_a_step_needs_a_reset_before_it() -> None:
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        make("hopper").step(np.zeros((8, 3)))

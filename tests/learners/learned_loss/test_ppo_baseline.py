@@ -40,5 +40,5 @@ def test_it_finds_every_goal() -> None:
     life, baseline = LifeConfig(), baseline_for("point-goal-circle")
     setup = AdaptationSetup(family="point-goal-circle", seed=0, life=life, loss=LossConfig(), baseline=baseline, phi=None)
     lived = adapt(setup, AdaptationChunk(learner="ppo", split="test", first=0, count=8))
-    assert np.mean([one.episodes[0].episode_return for one in lived.lives]) < -25
-    assert min(one.fitness for one in lived.lives) > -10
+    assert np.mean([one.episodes[0].episode_return for one in lived.policies]) < -25
+    assert min(one.fitness for one in lived.policies) > -10

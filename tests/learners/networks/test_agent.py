@@ -52,7 +52,7 @@ def inputs(spec: SpaceSpec, seed: int = 0) -> dict[str, torch.Tensor]:
 def test_an_unroll_equals_its_steps_one_by_one_and_acting_equals_learning(spec: SpaceSpec, config: NetworkConfig) -> None:
     agent, rows = make(spec, config), inputs(spec)
     whole = agent(**rows, state=agent.initial_state(B))
-    assert whole.distribution_params.shape == (T, B, spec.num_params)
+    assert whole.distribution_params.shape == (T, B, spec.num_actions or 2 * spec.action_size)
     state = acting = agent.initial_state(B)
     assert all(not tensor.any() for tensor in state)
     for t in range(T):

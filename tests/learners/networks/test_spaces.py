@@ -21,11 +21,11 @@ def env(observation: gymnasium.Space, action: gymnasium.Space, **rest: int) -> S
 def test_reads_continuous_and_discrete_spaces() -> None:
     spec = SpaceSpec.of(env(VECTOR, CONTROL))
     assert spec == SpaceSpec((17,), "float64", action_size=6)
-    assert (spec.is_discrete, spec.action_shape, spec.num_params) == (False, (6,), 12)
+    assert (spec.is_discrete, spec.action_shape, spec.action_size) == (False, (6,), 6)
     frames = gymnasium.spaces.Box(0, 255, (4, 84, 84), np.uint8)
     spec = SpaceSpec.of(env(frames, gymnasium.spaces.Discrete(18), frame_stack=4))
     assert spec == SpaceSpec((4, 84, 84), "uint8", num_actions=18, frame_stack=4)
-    assert (spec.is_discrete, spec.action_shape, spec.num_params) == (True, (), 18)
+    assert (spec.is_discrete, spec.action_shape, spec.num_actions) == (True, (), 18)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from learners.metagradient_config import MetaConfig
 from learners.trajectory import Snapshot, Trajectory
 from tests.cluster.run.playing import PROGRESS
 from tests.cluster.run.running import digest, on_ray, run
+from tests.oracles.trajectories import check_shapes
 
 CALL = LearnCall(part="train", progress=PROGRESS)
 
@@ -104,7 +105,7 @@ def test_an_unroll_and_an_update_go_round(ray_local: Any, backend: Any) -> None:
     assert isinstance(unrolled.payload, ray_local.ObjectRef)  # the driver holds no trajectory, only a reference
     trajectory = ray_local.get(unrolled.payload)
     assert isinstance(trajectory, Trajectory)
-    trajectory.validate()
+    check_shapes(trajectory)
     backend.learn(CALL, [unrolled.payload])
     learned = await_event(backend, Learned)
     assert isinstance(learned.report, LearnReport)

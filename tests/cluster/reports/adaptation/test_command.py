@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from actors.chunks import spaces_of
-from cluster.epg.config import EpgRunConfig
-from cluster.epg.loss_files import LossFiles
+from cluster.config import EpgRunConfig
 from cluster.main import main
 from cluster.overrides import to_tree
 from cluster.reports.adaptation.source import LOSS_FILES
+from cluster.store.loss_files import LossFiles
 from cluster.store.run_directory import RunDirectory, write_json
 from learners import evolution
 from learners.learned_loss.inner_loop import LifeConfig
@@ -128,7 +128,7 @@ def test_the_same_adaptation_again_says_so_and_one_of_another_loss_is_refused(
     command = ["adapt", str(run), "--baseline", "none", "--seeds", "2", "--updates", "2", "--no-progress"]
     for times in (0, 1):
         assert main(command) == 0
-        assert capsys.readouterr().out.count("(again: it held the same settings)") == times
+        assert capsys.readouterr().out.count("(overwritten: it had the same settings)") == times
     (file,) = run.glob("adaptation-*.json")
     content = file.read_text()
     (run / LOSS_FILES["last"]).replace(run / LOSS_FILES["best"])  # as after some more epochs
@@ -152,7 +152,7 @@ WRONG = [
         ["--set", "life.buffer_rows=20"],
         "life.buffer_rows = 20 is shorter than the convolutions of the paper loss, which need 29 steps: try 29 or more",
     ),
-    (["--set", "loss.architecture=release"], "the loss was evolved with paper and false, and cannot be read another way"),
+    (["--set", "loss.architecture=release"], "the loss was evolved with paper and false, which cannot be changed"),
 ]
 
 
@@ -174,7 +174,9 @@ def test_wrong_paths_are_one_line(run: Path, tmp_path: Path, capsys: pytest.Capt
         return capsys.readouterr().err
 
     assert f"does not exist; the newest runs here are {run}" in refused(str(tmp_path / "nowhere"))
-    assert "give --family" in refused(str(run / FILE_NAME))
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((run / FILE_NAME).read_bytes())
+    assert "give --family" in refused(str(alone))
     assert "leave it out" in refused(str(run / FILE_NAME), "--phi", "last")
     assert "allowed is a run directory, or a file that ends with .safetensors" in refused(str(run / "config.json"))
     (tmp_path / "taken").write_text("")
@@ -211,8 +213,16 @@ def hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("actors", [1, 2])
-def test_ctrl_c_ends_it_with_130_and_no_process_stays(actors: int, run: Path) -> None:
+@pytest.mark.parametrize(
+    ("actors", "number", "code"),
+    [
+        (1, signal.SIGINT, 130),
+        (2, signal.SIGINT, 130),
+        (2, signal.SIGTERM, -signal.SIGTERM),
+        (2, signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_a_signal_ends_it_and_no_process_stays(actors: int, number: signal.Signals, code: int, run: Path) -> None:
     command = [sys.executable, "-m", "cluster.main", "adapt", str(run), "--updates", "100000", "--actors", str(actors)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
@@ -230,11 +240,14 @@ def test_ctrl_c_ends_it_with_130_and_no_process_stays(actors: int, run: Path) ->
             wait_for(lambda: actors == 1 or len(children_of(process)) == actors + 1)
             time.sleep(5.0 if actors == 1 else 0.5)
             children = children_of(process)
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to all of them
+            if number == signal.SIGINT:
+                os.killpg(process.pid, number)  # as a terminal sends it: to all of them
+            else:
+                process.send_signal(number)
             out, err = process.communicate(timeout=60)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert (out, "Traceback" in err) == ("", False), err
     wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.fresh_policies import AdaptedLife, Learner
-from actors.life_experience import LivedEpisode
-from cluster.reports.adaptation.figures import MAX_BORDERS, Group, compare, grid, make_curve, make_groups, on_grid
+from actors.fresh_policies import AdaptedPolicy, Learner
+from actors.inner_loop_buffer import InnerEpisode
+from cluster.reports.adaptation.figures import MAX_GRID, Group, compare, grid, make_curve, make_groups, on_grid
 from cluster.reports.adaptation.plot import draw, name_of
 from cluster.reports.adaptation.report import content, is_failed, warnings
 from envs.errors import InvalidInputError
@@ -21,16 +21,16 @@ from learners.learned_loss.inner_loop import LifeConfig
 NAN = float("nan")
 
 
-def episodes(*ends_and_returns: tuple[int, float]) -> tuple[LivedEpisode, ...]:
-    return tuple(LivedEpisode(life=0, end_step=end, episode_return=value, length=1) for end, value in ends_and_returns)
+def episodes(*ends_and_returns: tuple[int, float]) -> tuple[InnerEpisode, ...]:
+    return tuple(InnerEpisode(lifetime=0, end_step=end, episode_return=value, length=1) for end, value in ends_and_returns)
 
 
-def life(number: int, fitness: float, *, learner: Learner = "learned", split: Split = "test", ends: int = 4) -> AdaptedLife:
+def life(number: int, fitness: float, *, learner: Learner = "learned", split: Split = "test", ends: int = 4) -> AdaptedPolicy:
     lived = episodes(*((16 * k, fitness - 4 + k) for k in range(1, ends + 1)))
-    return AdaptedLife(learner=learner, split=split, life=number, task=Task(family="x"), fitness=fitness, episodes=lived)
+    return AdaptedPolicy(learner=learner, split=split, number=number, task=Task(family="x"), fitness=fitness, episodes=lived)
 
 
-def groups_of(lives: list[AdaptedLife]) -> list[Group]:
+def groups_of(lives: list[AdaptedPolicy]) -> list[Group]:
     return make_groups(lives, num_updates=8, update_every=8)
 
 
@@ -43,7 +43,7 @@ def test_a_value_is_the_mean_since_the_border_before_and_holds_where_nothing_end
 def test_the_grid_is_of_update_borders_up_to_the_last(num_updates: int) -> None:
     borders = grid(num_updates)
     assert borders[-1] == num_updates
-    assert borders.size == min(num_updates, MAX_BORDERS)
+    assert borders.size == min(num_updates, MAX_GRID)
     assert (np.diff(borders, prepend=0) >= 1).all()
 
 
@@ -54,13 +54,13 @@ def test_the_curve_begins_where_all_lives_have_a_value() -> None:
     np.testing.assert_array_equal(curve.steps, [20, 30])
     np.testing.assert_array_equal(curve.mean, [4.0, 5.0])
     assert (curve.low <= curve.mean).all() and (curve.mean <= curve.high).all()
-    assert curve.num_lives == 2
+    assert curve.num_lifetimes == 2
 
 
 def test_lives_in_which_no_episode_ended_are_left_out() -> None:
     curve = make_curve([(), episodes((30, 7.0))], np.array([10, 20, 30]))
     assert curve is not None
-    assert (curve.steps.tolist(), curve.mean.tolist(), curve.num_lives) == ([30], [7.0], 1)
+    assert (curve.steps.tolist(), curve.mean.tolist(), curve.num_lifetimes) == ([30], [7.0], 1)
     assert make_curve([(), ()], np.array([10, 20, 30])) is None
 
 
@@ -111,15 +111,15 @@ def test_lives_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: f
         pytest.approx(np.mean([2, 4, 5, 6])),
         pytest.approx(np.mean([0, 1, 3, 4])),
     )
-    assert [[one.life for one in group.not_finite] for group in groups] == [[1], [2, 3]]
+    assert [[one.number for one in group.not_finite] for group in groups] == [[1], [2, 3]]
     assert learned.curve is not None and ppo.curve is not None
-    assert (learned.curve.num_lives, ppo.curve.num_lives) == (5, 4)
+    assert (learned.curve.num_lifetimes, ppo.curve.num_lifetimes) == (5, 4)
     assert np.isfinite(ppo.curve.mean).all()
     (comparison,) = compare(groups)
     assert (comparison.num_tasks, comparison.difference.value, comparison.share_won.value) == (3, 2.0, 1.0)
     assert warnings(groups, 0, LifeConfig()) == [
-        "learned loss, held-out tasks: 1 of 5 lives are not finite (observation: lifetime 1); what is not is left out of the figures",
-        "PPO, held-out tasks: 2 of 5 lives are not finite (reward: lifetimes 2, 3); what is not is left out of the figures",
+        "learned loss, held-out tasks: 1 of 5 lifetimes are not finite (observation: lifetime 1); they are left out of the figures",
+        "PPO, held-out tasks: 2 of 5 lifetimes are not finite (reward: lifetimes 2, 3); they are left out of the figures",
     ]
     draw(groups, tmp_path / "some.png", title="x")
     assert json.loads(json.dumps(content(groups, [comparison]), allow_nan=False))["lives"][1]["not_finite"] == "observation"
@@ -134,7 +134,7 @@ def test_where_no_life_is_finite_there_is_no_figure_and_a_line_that_says_so(tmp_
     assert [is_failed(group) for group in groups] == [True, False]
     (line,) = warnings(groups, 0, LifeConfig())
     assert line.startswith(
-        "the adaptation failed: learned loss, held-out tasks: 3 of 3 lives are not finite (reward: lifetimes 0, 1, 2); look"
+        "the adaptation failed: learned loss, held-out tasks: 3 of 3 lifetimes are not finite (reward: lifetimes 0, 1, 2); look"
     )
     draw(groups, tmp_path / "none.png", title="x")
     assert json.dumps(content(groups, [comparison]), allow_nan=False)
@@ -167,5 +167,5 @@ def test_a_picture_where_no_episode_ended_shows_the_fitness(tmp_path: Path) -> N
 
 
 def test_a_picture_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="cannot write the picture"):
+    with pytest.raises(InvalidInputError, match="cannot write the plot"):
         draw(groups_of([life(0, 1.0), life(1, 2.0)]), tmp_path / "nowhere" / "a.png", title="x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actors.settled import SettledReturns
+from actors.episodes import SettledReturns
 
 
 def course(num_envs: int, num_steps: int, seed: int, longest: int = 20) -> list[list[int]]:

@@ -1,12 +1,12 @@
 """Markov reward processes on which the best discount, or the best trace parameter, differs from state to state.
 
-Nobody acts in them: an episode passes through the states 1 .. K in order and terminates, and what is learned is the value of each state.
+There are no actions: an episode passes through the states 1 .. K in order and terminates, and the value of each state is learned.
 
-    MRP-gamma   K = 10. Leaving an odd state pays 0.1 (signal), leaving an even one N(0, 1) (noise).
+    MRP-gamma   K = 10. The reward of leaving an odd state is 0.1 (signal), of leaving an even one N(0, 1) (noise).
                 A discount near 0 on entering even states and near 1 on entering odd ones keeps the noise out of the return.
-    MRP-lambda  K = 9. Leaving an odd state pays N(0, 1), leaving an even one pays it back; the state does not tell what is owed.
+    MRP-lambda  K = 9. The reward of leaving an odd state is x ~ N(0, 1), of leaving the next one -x; the state does not show x.
                 After a pair, on entering an odd state, the value is known: bootstrap (lambda near 0). Within one, on entering an even
-                state, only the return knows what is owed: do not (lambda near 1). State 9 pays N(0, 1), which nothing pays back.
+                state, only the return knows x: do not (lambda near 1). The reward of state 9 is N(0, 1), and nothing follows.
 
 Reference: Xu, van Hasselt, Silver (2018), "Meta-Gradient Reinforcement Learning", arXiv 1805.09801, the illustrative examples.
 Letters: T time, N walks, K states.
@@ -45,9 +45,9 @@ class RewardProcess:
     """A process that passes through its states in order.
 
     Attributes:
-        name: as a person types it.
+        name: as users type it.
         num_states: K, the terminal state not among them.
-        draw_rewards: the rewards [K] of one episode, all chance being the generator's.
+        draw_rewards: the rewards [K] of one episode, all randomness from the generator.
     """
 
     name: str
@@ -79,11 +79,11 @@ def _signal_and_noise(rng: np.random.Generator) -> np.ndarray:
     return rewards
 
 
-def _debts_paid_back(rng: np.random.Generator) -> np.ndarray:
+def _cancelling_rewards(rng: np.random.Generator) -> np.ndarray:
     rewards = np.repeat(rng.standard_normal(5), 2)[:9]
     rewards[1::2] *= -1.0
     return rewards
 
 
 MRP_GAMMA = RewardProcess(name="mrp-gamma", num_states=10, draw_rewards=_signal_and_noise)
-MRP_LAMBDA = RewardProcess(name="mrp-lambda", num_states=9, draw_rewards=_debts_paid_back)
+MRP_LAMBDA = RewardProcess(name="mrp-lambda", num_states=9, draw_rewards=_cancelling_rewards)

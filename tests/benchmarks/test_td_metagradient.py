@@ -11,8 +11,8 @@ import torch
 from oracles import td_metagradient as oracle
 from oracles.unrolls import Unroll, unroll
 
-from envs.classic.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess, Walk
-from learners.td_metagradient import (
+from benchmarks.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess, Walk
+from benchmarks.td_metagradient import (
     EtaName,
     History,
     Steps,
