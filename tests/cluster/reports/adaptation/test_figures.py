@@ -54,13 +54,13 @@ def test_the_curve_begins_where_all_lives_have_a_value() -> None:
     np.testing.assert_array_equal(curve.steps, [20, 30])
     np.testing.assert_array_equal(curve.mean, [4.0, 5.0])
     assert (curve.low <= curve.mean).all() and (curve.mean <= curve.high).all()
-    assert curve.num_lives == 2
+    assert curve.num_lifetimes == 2
 
 
 def test_lives_in_which_no_episode_ended_are_left_out() -> None:
     curve = make_curve([(), episodes((30, 7.0))], np.array([10, 20, 30]))
     assert curve is not None
-    assert (curve.steps.tolist(), curve.mean.tolist(), curve.num_lives) == ([30], [7.0], 1)
+    assert (curve.steps.tolist(), curve.mean.tolist(), curve.num_lifetimes) == ([30], [7.0], 1)
     assert make_curve([(), ()], np.array([10, 20, 30])) is None
 
 
@@ -113,7 +113,7 @@ def test_lives_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: f
     )
     assert [[one.number for one in group.not_finite] for group in groups] == [[1], [2, 3]]
     assert learned.curve is not None and ppo.curve is not None
-    assert (learned.curve.num_lives, ppo.curve.num_lives) == (5, 4)
+    assert (learned.curve.num_lifetimes, ppo.curve.num_lifetimes) == (5, 4)
     assert np.isfinite(ppo.curve.mean).all()
     (comparison,) = compare(groups)
     assert (comparison.num_tasks, comparison.difference.value, comparison.share_won.value) == (3, 2.0, 1.0)
