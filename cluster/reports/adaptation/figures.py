@@ -47,7 +47,7 @@ class Curve:
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    num_lives: int
+    num_lifetimes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,4 +173,4 @@ def make_curve(lives: Sequence[Sequence[InnerEpisode]], points: np.ndarray) -> C
     table = np.stack(values)
     has_all = ~np.isnan(table).any(axis=0)
     mean, low, high = mean_intervals(table[:, has_all])
-    return Curve(steps=points[has_all], mean=mean, low=low, high=high, num_lives=len(values))
+    return Curve(steps=points[has_all], mean=mean, low=low, high=high, num_lifetimes=len(values))

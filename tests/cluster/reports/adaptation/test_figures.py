@@ -16,7 +16,7 @@ from cluster.reports.adaptation.plot import draw, name_of
 from cluster.reports.adaptation.report import content, is_failed, warnings
 from envs.errors import InvalidInputError
 from envs.task import Split, Task
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 
 NAN = float("nan")
 
@@ -54,13 +54,13 @@ def test_the_curve_begins_where_all_lives_have_a_value() -> None:
     np.testing.assert_array_equal(curve.steps, [20, 30])
     np.testing.assert_array_equal(curve.mean, [4.0, 5.0])
     assert (curve.low <= curve.mean).all() and (curve.mean <= curve.high).all()
-    assert curve.num_lives == 2
+    assert curve.num_lifetimes == 2
 
 
 def test_lives_in_which_no_episode_ended_are_left_out() -> None:
     curve = make_curve([(), episodes((30, 7.0))], np.array([10, 20, 30]))
     assert curve is not None
-    assert (curve.steps.tolist(), curve.mean.tolist(), curve.num_lives) == ([30], [7.0], 1)
+    assert (curve.steps.tolist(), curve.mean.tolist(), curve.num_lifetimes) == ([30], [7.0], 1)
     assert make_curve([(), ()], np.array([10, 20, 30])) is None
 
 
@@ -113,11 +113,11 @@ def test_lives_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: f
     )
     assert [[one.number for one in group.not_finite] for group in groups] == [[1], [2, 3]]
     assert learned.curve is not None and ppo.curve is not None
-    assert (learned.curve.num_lives, ppo.curve.num_lives) == (5, 4)
+    assert (learned.curve.num_lifetimes, ppo.curve.num_lifetimes) == (5, 4)
     assert np.isfinite(ppo.curve.mean).all()
     (comparison,) = compare(groups)
     assert (comparison.num_tasks, comparison.difference.value, comparison.share_won.value) == (3, 2.0, 1.0)
-    assert warnings(groups, 0, LifeConfig()) == [
+    assert warnings(groups, 0, LifetimeConfig()) == [
         "learned loss, held-out tasks: 1 of 5 lifetimes are not finite (observation: life 1); they are left out of the figures",
         "PPO, held-out tasks: 2 of 5 lifetimes are not finite (reward: lives 2, 3); they are left out of the figures",
     ]
@@ -132,7 +132,7 @@ def test_where_no_life_is_finite_there_is_no_figure_and_a_line_that_says_so(tmp_
     assert np.isnan([groups[0].fitness.value, comparison.difference.value]).all()
     assert (groups[0].curve, groups[0].fitness.low, comparison.num_tasks) == (None, None, 0)
     assert [is_failed(group) for group in groups] == [True, False]
-    (line,) = warnings(groups, 0, LifeConfig())
+    (line,) = warnings(groups, 0, LifetimeConfig())
     assert line.startswith(
         "the adaptation failed: learned loss, held-out tasks: 3 of 3 lifetimes are not finite (reward: lives 0, 1, 2); look"
     )
