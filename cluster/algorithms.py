@@ -1,7 +1,7 @@
-"""The table of algorithms: a row each, plain data, so that the command line starts light.
+"""The table of algorithms: a row each, plain data, so that the command line starts without torch.
 
-This is the one place that knows them all, and reads their configs. What a row names (the module of its functions, how its experience is
-collected, its config) is loaded when a run is at hand; nothing else in `cluster` knows an algorithm by name.
+This is the one place that lists them, and reads their configs. The modules that a row names (its functions, its collection of experience,
+its config) are imported when they are needed; nothing else in `cluster` knows an algorithm by name.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A figure that a person sees.
+    """A metric that is displayed.
 
     Attributes:
-        label: in front of it, and its name for Prometheus.
-        figure: its metric name.
-        about: what it is, in words.
+        label: of the display, and its name for Prometheus.
+        figure: metric name.
+        about: description.
         spread: metric name of its standard deviation; empty for none.
-        best: metric name of the best so far; empty for none.
+        best: metric name of its best value so far; empty for none.
     """
 
     label: str
@@ -44,7 +44,7 @@ class Shown:
     best: str = ""
 
     def text(self, figures: Mapping[str, float]) -> str:
-        """The figure as it is shown: `312.6 ± 41.2, best 330`; `-` while there is none."""
+        """The metric as text: `312.6 ± 41.2, best 330`; `-` while there is none."""
         if self.figure not in figures:
             return "-"
         spread = f" ± {number(figures[self.spread])}" if self.spread in figures else ""
@@ -57,8 +57,8 @@ class Option:
     """An option of the command that not every algorithm has.
 
     Attributes:
-        name: as an identifier: `lives_per_chunk` for `--lives-per-chunk`.
-        setting: the key of the config that it changes.
+        name: identifier: `lives_per_chunk` for `--lives-per-chunk`.
+        setting: the key of the config that it sets.
         metavar, help: for `--help`.
     """
 
@@ -69,14 +69,12 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """As a person types it."""
+        """Its spelling on the command line."""
         return "--" + self.name.replace("_", "-")
 
 
-ACTORS = Option(
-    name="actors", setting="num_actors", metavar="N", help="processes that collect experience; may exceed the machine"
-)
-STEPS = Option(name="steps", setting="total_env_steps", metavar="N", help="environment steps to train for in all, such as 2e6")
+ACTORS = Option(name="actors", setting="num_actors", metavar="N", help="number of actors; may exceed the number of cores")
+STEPS = Option(name="steps", setting="total_env_steps", metavar="N", help="environment steps to train for in total, such as 2e6")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,19 +82,19 @@ class Row:
     """An algorithm.
 
     Attributes:
-        name: as a person types it.
-        shows: what it is, one line.
+        name: on the command line.
+        shows: description, one line.
         module: of its functions (`learners.algorithm`).
-        config: `module:type` of its config; empty for its learner's own beside what every run of unrolls has.
-        collect: how its experience is collected: the module with its assembly (`cluster.run.assembly`).
-        panels: of its pictures.
+        config: `module:type` of its config; empty for the config of its learner combined with that of runs of unrolls.
+        collect: the module with its assembly (`cluster.run.assembly`), which says how experience is collected.
+        panels: of its plots.
         presets: by name.
         options: its own options of `metaray train`.
         resume_options: names of those that `metaray resume` has as well.
-        headline: what a run is judged by.
-        shown: what a person sees besides, while it goes.
-        round_name: what its rounds are called; empty where it counts environment steps.
-        next_commands: what to type after a run, and what for.
+        headline: the main results of a run.
+        shown: other metrics of the progress display.
+        round_name: name of its rounds; empty where it counts environment steps.
+        next_commands: commands after a run, with their purpose.
     """
 
     name: str
@@ -134,7 +132,7 @@ class Row:
         return config
 
     def assembly(self) -> Assembly:
-        """How its runs are put together; loads torch."""
+        """The parts of its runs; loads torch."""
         assembly: Assembly = import_module(self.collect).ASSEMBLY
         return assembly
 
@@ -146,7 +144,7 @@ def _named(name: str) -> Any:
 
 RETURN = Shown(label="return", figure="return/mean_100", about="mean of the last 100 episodes", best="return/best_100")
 PLAYS = (
-    ("metaray evaluate {run}", "play whole episodes of held-out tasks"),
+    ("metaray evaluate {run}", "evaluate on held-out tasks"),
     ("metaray plot {run} ...", "compare it with other runs"),
 )
 
@@ -174,14 +172,14 @@ ALGORITHMS: dict[str, Row] = {
         ),
         Row(
             name="maml",
-            shows="model-agnostic meta-learning: first weights that one policy-gradient step adapts to a task",
+            shows="model-agnostic meta-learning: initial weights that one policy-gradient step adapts to a task",
             module="learners.maml",
             collect="cluster.run.adaptation",
             panels=ADAPTATION,
             presets=presets_of("maml"),
             headline=(
                 Shown(label="adapted", figure="return/post_update", about="mean return after the inner steps, newest round"),
-                Shown(label="before", figure="return/pre_update", about="mean return before them"),
+                Shown(label="before", figure="return/pre_update", about="mean return before the inner steps"),
             ),
             shown=(Shown(label="held out", figure="evaluation/score"), Shown(label="entropy", figure="policy/entropy")),
             next_commands=(("metaray plot {run} ...", "compare it with other runs"),),
@@ -196,12 +194,15 @@ ALGORITHMS: dict[str, Row] = {
             presets=presets_of("epg"),
             options=(
                 ACTORS,
-                Option(name="workers", setting="num_workers", metavar="W", help="lives of an epoch"),
+                Option(name="workers", setting="num_workers", metavar="W", help="lifetimes of an epoch"),
                 Option(name="vectors", setting="num_vectors", metavar="V", help="perturbations of an epoch"),
                 Option(
-                    name="lives_per_chunk", setting="lives_per_chunk", metavar="K", help="lives that one process lives together"
+                    name="lives_per_chunk",
+                    setting="lives_per_chunk",
+                    metavar="K",
+                    help="lifetimes that one process runs in lockstep",
                 ),
-                Option(name="epochs", setting="num_epochs", metavar="E", help="epochs to evolve for in all"),
+                Option(name="epochs", setting="num_epochs", metavar="E", help="epochs to evolve for in total"),
             ),
             resume_options=("epochs", "actors", "workers", "vectors"),
             headline=(
@@ -217,8 +218,8 @@ ALGORITHMS: dict[str, Row] = {
             ),
             round_name="epoch",
             next_commands=(
-                ("metaray adapt {run}", "train fresh policies with the evolved loss on held-out tasks, and PPO beside them"),
-                ("metaray journal {run} --verify", "make phi again from the journal and compare"),
+                ("metaray adapt {run}", "train fresh policies with the evolved loss on held-out tasks, and compare with PPO"),
+                ("metaray journal {run} --verify", "replay the journal and compare phi"),
             ),
         ),
     )
@@ -233,11 +234,11 @@ def find(name: str) -> Row:
 
 
 def find_preset(name: str, algorithm: str | None = None) -> tuple[Row, Preset]:
-    """Return the preset called `name`, and the algorithm that it is of.
+    """Return the preset called `name`, and its algorithm.
 
     Args:
-        name: as a person typed it; `ALGORITHM/NAME` where several algorithms have one of that name.
-        algorithm: which it shall be of; None for any, the first in the table that has one.
+        name: of the preset; `ALGORITHM/NAME` where several algorithms have one of that name.
+        algorithm: of the preset; None for the first in the table that has one.
 
     Raises:
         InvalidInputError: there is none, or it is of another algorithm.
@@ -250,12 +251,12 @@ def find_preset(name: str, algorithm: str | None = None) -> tuple[Row, Preset]:
             return row, row.presets[name]
     owners = [row.name for row in ALGORITHMS.values() if name in row.presets]
     if owners:
-        raise InvalidInputError(f"preset {name} is one of {owners[0]}: `metaray train {owners[0]} --preset {name}`")
+        raise InvalidInputError(f"preset {name} belongs to {owners[0]}: `metaray train {owners[0]} --preset {name}`")
     raise unknown("preset", name, [preset for row in rows for preset in row.presets])
 
 
 def config_of(preset: Preset, row: Row) -> Any:
-    """Return the whole config that a preset stands for, checked."""
+    """Return the complete config of a preset, checked."""
     return row.check(apply(row.config_type()(preset=preset.name), preset.settings))
 
 
@@ -263,11 +264,11 @@ def read_config(file: Path, *, is_whole: bool = False) -> Any:
     """Read a config file, as the config of the algorithm that it names.
 
     Args:
-        file: one that a person wrote, or that of a run.
-        is_whole: a run wrote it, perhaps of an older version (`cluster.store.former`); told by what lies beside it where False.
+        file: of the user, or of a run.
+        is_whole: a run wrote it, perhaps of an older version (`cluster.store.former`); False: if launch.json is beside it.
 
     Raises:
-        InvalidInputError: no such file, no JSON, or a key or value that is not allowed.
+        InvalidInputError: no such file, not JSON, or a key or value that is not allowed.
     """
     tree = read_json(file)
     name = tree.get("algorithm", DEFAULT_ALGORITHM) if isinstance(tree, dict) else DEFAULT_ALGORITHM
@@ -283,7 +284,7 @@ def config_of_run(directory: RunDirectory) -> Any:
 
 
 def own_options(*, resumes: bool) -> dict[str, Option]:
-    """Every option that some algorithm has, by name, with the algorithms in front of its help."""
+    """All options of the algorithms, by name, with the algorithms that have it in front of its help."""
     owners: dict[str, list[str]] = {}
     options: dict[str, Option] = {}
     for row in ALGORITHMS.values():
@@ -310,5 +311,5 @@ def check_options(row: Row, given: Mapping[str, str], *, resumes: bool) -> dict[
     for name, value in typed.items():
         if name not in allowed:
             own, flag = ", ".join(option.flag for option in allowed.values()), "--" + name.replace("_", "-")
-            raise InvalidInputError(f"{flag} {value} is no option of {row.name}, which has {own}")
+            raise InvalidInputError(f"{flag} {value} is not an option of {row.name}, which has {own}")
     return typed

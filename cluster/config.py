@@ -1,6 +1,6 @@
-"""Everything that a run depends on, as one value: what `config.json` in a run directory holds.
+"""The config of a run, with everything that it depends on: the content of `config.json` in a run directory.
 
-Each field carries its range and one line of doc with its unit; `cluster.overrides` reads both from here, for `--set` and for files.
+Each field has its range and one line of doc with its unit; `cluster.overrides` uses both, for `--set` and for files.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class RolloutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Goals:
-    """When a run ends; None where it does not end for that.
+    """Conditions for the end of a run; None for no condition.
 
     Attributes:
-        env_steps, rounds: so many of them were learned from.
+        env_steps, rounds: that were learned from.
         seconds: of training.
         stop_return: the mean return of the last 100 episodes reaches this.
     """
@@ -56,7 +56,7 @@ class Goals:
 
 @dataclass(frozen=True, kw_only=True)
 class CommonConfig:
-    """What every run has, whatever it trains."""
+    """Settings of every run."""
 
     algorithm: Annotated[str, Meta(description="algorithm of the learner")] = ""
     preset: Annotated[str, Meta(description="preset that the config was made from; a label, changes nothing")] = "custom"
@@ -68,7 +68,7 @@ class CommonConfig:
         Meta(description="stop after so many seconds of training (EPG: at the end of the epoch); null: never"),
     ] = None
     keep_checkpoints: Annotated[int, Meta(ge=1, le=10_000, description="newest checkpoints that are kept")] = 3
-    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between lines of metrics")] = 1.0
+    log_every_s: Annotated[float, Meta(gt=0, le=3600, description="seconds between rows of metrics")] = 1.0
 
     def check(self) -> None:
         """Check fields against each other, each being in its own range already; those of the learner are checked by its algorithm.
@@ -80,7 +80,7 @@ class CommonConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class UnrollConfig(CommonConfig):
-    """A run whose actors unroll a policy, in rounds of an unroll each."""
+    """Settings of runs whose actors unroll a policy."""
 
     total_env_steps: Annotated[int, Meta(ge=1, le=10**13, description="environment steps to train for")] = 1_000_000
     schedule_env_steps: Annotated[
@@ -103,47 +103,47 @@ class UnrollConfig(CommonConfig):
 
     @property
     def goals(self) -> Goals:
-        """When it ends."""
+        """Conditions for its end."""
         return Goals(env_steps=self.total_env_steps, seconds=self.max_train_seconds, stop_return=self.stop_return)
 
     @property
     def scheduled_env_steps(self) -> int:
-        """Environment steps that the learning rate is annealed over."""
+        """Environment steps over which the learning rate is annealed."""
         return self.total_env_steps if self.schedule_env_steps is None else self.schedule_env_steps
 
     @property
     def is_stream(self) -> bool:
-        """Whether acting and learning go on side by side, as fast as possible; else in rounds, the same bits for a seed."""
+        """Whether acting and learning are asynchronous, as fast as possible; else in rounds, bit-reproducible for a seed."""
         return False
 
     @property
     def checkpoint_rounds(self) -> int | None:
-        """Rounds between checkpoints; None where they are made by the clock."""
+        """Rounds between checkpoints; None where they depend on the time."""
         return None
 
     @property
     def units_per_call(self) -> int:
-        """Unrolls that a learner call joins; all of a round where 0."""
+        """Unrolls of a learner call; 0 for all of a round."""
         return 0
 
     @property
     def updates_per_call(self) -> int:
-        """Versions of the weights that a learner call goes on by."""
+        """Updates of a learner call."""
         return 1
 
     @property
     def conditioning(self) -> Conditioning:
-        """What the network has besides."""
+        """Further inputs of the network."""
         return Conditioning()
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(impala.Config, UnrollConfig):
-    """One run of IMPALA, complete: the same config and seed make the same run where it is deterministic."""
+    """The config of IMPALA: a deterministic run is a function of it."""
 
     algorithm: Annotated[Literal["impala"], Meta(description="algorithm of the learner")] = "impala"
     deterministic: Annotated[
-        bool, Meta(description="fixed lag and fixed order, the same parameters twice for one seed; false: as fast as possible")
+        bool, Meta(description="fixed lag and fixed order, bit-reproducible for a seed; false: as fast as possible")
     ] = False
     lag: Lag = 1
     max_lag: Annotated[
@@ -160,7 +160,7 @@ class RunConfig(impala.Config, UnrollConfig):
 
     @property
     def checkpoint_rounds(self) -> int | None:
-        """See `UnrollConfig`: rounds are counted, so that speed changes nothing."""
+        """See `UnrollConfig`: rounds are counted, so that the result does not depend on speed."""
         return self.checkpoint_every_rounds if self.deterministic else None
 
     @property
@@ -200,12 +200,12 @@ class RunConfig(impala.Config, UnrollConfig):
 
 @functools.cache
 def composed(algorithm: str, learner: type[Any]) -> type[Any]:
-    """Return the config of an algorithm whose rounds are unrolls: its learner's `Config` beside what every such run has."""
+    """Return the config of an algorithm whose rounds are unrolls: its learner's `Config` combined with `UnrollConfig`."""
     body = {
-        "__doc__": f"One run of {algorithm}, complete: the same config and seed make the same run.",
+        "__doc__": f"The config of {algorithm}.",
         "__annotations__": {"algorithm": Annotated[str, Meta(description="algorithm of the learner")]},
         "algorithm": algorithm,
-        # a class that is made here is found in no module, and actors may be processes
+        # pickle cannot find a class that is made here, and actors may be processes
         "__reduce__": lambda config: (_composed_again, (algorithm, learner, vars(config))),
     }
     return dataclass(frozen=True, kw_only=True)(type(f"{learner.__module__}.RunConfig", (learner, UnrollConfig), body))
@@ -217,7 +217,7 @@ def _composed_again(algorithm: str, learner: Any, values: dict[str, Any]) -> Any
 
 @dataclass(frozen=True, kw_only=True)
 class EpgRunConfig(epg.Config, CommonConfig):
-    """One run of EPG, complete: the same config and seed make the same phi, bit for bit, with any number of actors."""
+    """The config of EPG: phi is a function of it, bit for bit, with any number of actors."""
 
     algorithm: Annotated[Literal["epg"], Meta(description="evolved policy gradients")] = "epg"
     family: Family = "hopper-dynamics"
@@ -242,18 +242,18 @@ class EpgRunConfig(epg.Config, CommonConfig):
         ),
     ] = 4
     max_chunk_failures: Annotated[
-        int, Meta(ge=1, le=100, description="a chunk that fails so often, by an exception or its worker's death, stops the run")
+        int, Meta(ge=1, le=100, description="failures of a chunk, by an exception or its worker's death, that end the run")
     ] = 3
     chunk_deadline_s: Annotated[
         float, Meta(gt=0, description="seconds after which a worker that has not answered counts as hung and is replaced")
     ] = 1800.0
     checkpoint_every_epochs: Annotated[
-        int, Meta(ge=1, description="epochs between checkpoints, which spare a resume the replay of the whole journal")
+        int, Meta(ge=1, description="epochs between checkpoints, from which a resume replays the journal")
     ] = 20
 
     @property
     def goals(self) -> Goals:
-        """When it ends."""
+        """Conditions for its end."""
         return Goals(rounds=self.num_epochs, seconds=self.max_train_seconds)
 
     @property

@@ -1,4 +1,4 @@
-"""From what a person types, or a file holds, to a checked config: `--set learner.gamma=0.95`.
+"""From text of the command line, or a file, to a checked config: `--set learner.gamma=0.95`.
 
 The keys, types, ranges and docs all come from the config's own dataclasses (`cluster.config`), so nothing is declared twice.
 """

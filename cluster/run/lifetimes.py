@@ -66,7 +66,7 @@ def _restore(directory: RunDirectory, config: EpgRunConfig, is_resumed: bool) ->
     path = directory.journal_file
     if not path.exists():
         begin_journal(path, config)
-    journals.mend(path, warn)
+    journals.repair(path, warn)
     resumption: Resumption = resume(path, _newest_checkpoint(directory) if is_resumed else None)
     return resumption.payload | {EPOCH: resumption.epoch}
 
@@ -77,7 +77,7 @@ def _newest_checkpoint(directory: RunDirectory) -> Any | None:
         try:
             return checkpoints.read(path).payload
         except CorruptCheckpointError as error:
-            warn(f"corrupt checkpoint passed over: {path.name} ({error})")
+            warn(f"corrupt checkpoint skipped: {path.name} ({error})")
     return None
 
 

@@ -1,11 +1,11 @@
-"""Checkpoints that survive a kill at any moment: the newest valid one wins.
+"""Checkpoints that survive a kill at any moment: the newest valid one is used.
 
     checkpoints/000000001024000/tensors.safetensors   every array
-                                tree.json             everything else (see `cluster.store.packing`)
+                                tree.json             other data (see `cluster.store.packing`)
                                 manifest.json         format, step, sha256 of the two, library versions
 
-A checkpoint is written under a temporary name, synced to disk and renamed, so a name without `.tmp-` is complete unless the disk
-failed; the checksums find that out too, and loading then falls back to the one before.
+A checkpoint is written under a temporary name, synced to disk and renamed, so one without `.tmp-` is complete unless the disk
+failed; the checksums detect that, and loading then falls back to the one before.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
 
 FORMAT = 1
-"""Raised whenever older code could not read what newer code writes."""
+"""Increased whenever older code cannot read what newer code writes."""
 
 TENSORS, TREE, MANIFEST = "tensors.safetensors", "tree.json", "manifest.json"
 _NAME = re.compile(r"(\d{15})(?:-(\d+))?")
 
 
 class CorruptCheckpointError(Exception):
-    """This checkpoint cannot be read; another one may."""
+    """This checkpoint cannot be read; an older one may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,23 +61,23 @@ def save(directory: Path, step: int, payload: Any, *, keep: int = 3) -> Path:
         directory: the folder of all checkpoints of the run; only one process may save into it.
         step: environment steps so far.
         payload: nested plain data and arrays.
-        keep: how many to keep, at least 1.
+        keep: number of checkpoints to keep, at least 1.
 
     Returns:
         The folder of the new checkpoint.
 
     Raises:
-        TypeError: `payload` holds something that cannot be stored.
+        TypeError: `payload` holds a value of a type that cannot be stored.
     """
     tensors, tree = pack(payload)
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob(".tmp-*"):  # of a save that was killed; nobody else writes here
+    for leftover in directory.glob(".tmp-*"):  # of a save that was killed; no other process writes here
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = directory / f".tmp-{os.getpid()}-{step}"
     try:
         _write(temporary, step, tensors, tree)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)  # where the disk is full, it would stay so
+        shutil.rmtree(temporary, ignore_errors=True)  # else a full disk would stay full
         raise
     path = _free_name(directory, step)
     temporary.rename(path)
@@ -88,7 +88,7 @@ def save(directory: Path, step: int, payload: Any, *, keep: int = 3) -> Path:
 
 
 def _write(folder: Path, step: int, tensors: dict[str, np.ndarray], tree: Any) -> None:
-    """Make `folder`, with the files of a checkpoint in it, and wait until they are on disk."""
+    """Create `folder` with the files of a checkpoint, synced to disk."""
     folder.mkdir()
     save_file(tensors, folder / TENSORS)
     (folder / TREE).write_text(json.dumps(tree, allow_nan=False))
@@ -105,7 +105,7 @@ def _write(folder: Path, step: int, tensors: dict[str, np.ndarray], tree: Any) -
 
 
 def saved(directory: Path) -> list[Path]:
-    """The checkpoints in `directory`, oldest first, whole or not."""
+    """The checkpoints in `directory`, oldest first, valid or not."""
     if not directory.is_dir():
         return []
     named = [(match, path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
@@ -122,7 +122,7 @@ def read(path: Path) -> Checkpoint:
     """Read the checkpoint at `path`, checking every byte of it.
 
     Raises:
-        CorruptCheckpointError: something is missing, cut short or changed, or a newer version wrote it.
+        CorruptCheckpointError: a file is missing, truncated or changed, or a newer version wrote it.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -147,7 +147,7 @@ def load_newest(directory: Path, warn: Callable[[str], None]) -> Checkpoint:
 
     Args:
         directory: the folder of all checkpoints of a run.
-        warn: gets one line for each newer one that had to be passed over.
+        warn: called with one line for each newer one that is corrupt.
 
     Raises:
         InvalidInputError: there is none, or none is valid.
@@ -163,13 +163,13 @@ def load_newest(directory: Path, warn: Callable[[str], None]) -> Checkpoint:
             reasons.append(f"{path.name} ({error})")
             continue
         for reason in reasons:
-            warn(f"corrupt checkpoint passed over: {reason}; falling back to {path.name}")
+            warn(f"corrupt checkpoint skipped: {reason}; falling back to {path.name}")
         return checkpoint
     raise InvalidInputError(f"no valid checkpoint in {directory}: {'; '.join(reasons)}")
 
 
 def parameters_sha256(arrays: Mapping[str, np.ndarray]) -> str:
-    """Digest of parameters that two runs can be compared by: over names in order, each with dtype, shape and bytes."""
+    """Digest of parameters, to compare runs: over names in order, each with dtype, shape and bytes."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
@@ -179,7 +179,7 @@ def parameters_sha256(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _free_name(directory: Path, step: int) -> Path:
-    """Name for `step`; a second checkpoint at the same step comes after the first, as a rename cannot replace a folder."""
+    """Name for `step`; a second checkpoint at the same step gets a suffix, as a rename cannot replace a folder."""
     tails = [int(match[2] or 0) for path in saved(directory) if (match := _NAME.fullmatch(path.name)) and int(match[1]) == step]
     return directory / (f"{step:015d}-{max(tails) + 1}" if tails else f"{step:015d}")
 
@@ -190,7 +190,7 @@ def _sha256(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the entries of a folder, are on disk."""
+    """Sync a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,9 +1,9 @@
-"""What runs of older versions did where a setting has come since: their own configs are whole, and so lack nothing but what is newer.
+"""Values of settings that older versions did not have: the configs of their runs are complete but for settings that are newer.
 
-    config.json of a run, the first record of a journal     whole: a setting that it lacks has its former value
-    a file that a person wrote for `metaray train --config`  partial: a setting that it lacks has its default
+    config.json of a run, the first record of a journal      complete: a missing setting has its former value
+    a file of the user for `metaray train --config`          partial: a missing setting has its default
 
-A setting belongs here when its default is not what was done before it was there; one whose default changes nothing does not.
+A setting is listed here if its default differs from the behaviour before it was added.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 DEFAULT_ALGORITHM = "impala"
-"""Of a config that names none: the first runs had no other."""
+"""Of a config without one: the first version had no other."""
 
 FORMER: Mapping[str, Mapping[str, Any]] = {"epg": {"life.unit_norm_per": "output"}}
 """By algorithm, and by dotted name of the setting."""
 
 
 def completed(tree: Any) -> Any:
-    """Return a whole config, as JSON holds it, with the former values of the settings that it lacks.
+    """Return a complete config, in its JSON form, with the former values of the settings that it lacks.
 
     Args:
-        tree: nested dicts. What is no config at all comes back as it is, for whoever reads it to refuse.
+        tree: nested dicts. Anything else is returned unchanged, and refused by the caller.
     """
     if not isinstance(tree, dict):
         return tree
@@ -32,7 +32,7 @@ def completed(tree: Any) -> Any:
 
 
 def _with(tree: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    """The tree with `value` under a dotted name, where there is none yet."""
+    """The tree with `value` under a dotted name, unless it has one."""
     group, _, rest = name.partition(".")
     if not rest:
         return {group: value, **tree}

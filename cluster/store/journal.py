@@ -1,18 +1,18 @@
-"""The journal: what a run has lived and learned, record by record, so that nothing of it is ever done twice.
+"""The journal of EPG: all results of a run, record by record, so that no work is done twice.
 
-A record is a line, and each line is JSON, so that any program can read it:
+A record is a line of JSON:
 
     ["1c291ca3", {"record": "chunk", "kind": "perturbed", "epoch": 3, "index": 0, "fitness": [12.5, 9.25], "env_steps": 16384, ...}]
 
-in front the CRC-32 of the bytes that follow the comma's blank, up to the closing bracket. A number that JSON does not have is a text,
-"nan", "inf" or "-inf". Records come in this order:
+First the CRC-32 of the bytes from after the comma and blank up to the closing bracket. Numbers that JSON does not have are the strings
+"nan", "inf" and "-inf". Order of records:
 
     run                              the config, the size and digest of the first phi, versions
-    epoch, chunk, chunk, ..., update one epoch; its chunks in the order in which they came, an evaluation's among them
+    epoch, chunk, chunk, ..., update one epoch; its chunks in the order of arrival, with those of its evaluation
 
-Phi is not in it: it follows from the first phi, which the config makes, and the fitness of every life (`cluster.run.replay`). Records are
-synced to disk before anything is done that depends on them. A killed driver may leave half a line; a disk may lose one: what follows the
-last good record is cut off, and is lived again.
+Phi is not in it: it is a function of the initial phi, which the config determines, and the fitness of all lifetimes (`cluster.run.replay`).
+Records are synced to disk before anything that depends on them is done. A killed driver may leave half a line, and a disk may lose one:
+everything after the last valid record is cut off and computed again.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """An epoch begins.
+    """The beginning of an epoch.
 
     Attributes:
         epoch: epochs finished before it.
         num_workers, num_vectors, lives_per_chunk: W, V and K of this epoch.
         alpha: weight of PPO's guidance in it.
-        num_epochs: how many epochs the schedules are laid over, which the step size depends on; not how many the run has.
-        chunks: of how many chunks it is made.
+        num_epochs: epochs of the schedules, on which the step size depends; not those of the run.
+        chunks: number of its chunks.
     """
 
     epoch: int
@@ -71,12 +71,12 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateRecord:
-    """An epoch is over.
+    """The end of an epoch.
 
     Attributes:
-        epoch: epochs finished with it.
+        epoch: epochs finished, with this one.
         sha256: digest of phi after it.
-        score: mean fitness of the evaluation of that phi; None where there was none.
+        score: mean fitness of its evaluation; None without one.
         train_s: seconds of training so far, those before a resume included.
     """
 
@@ -97,11 +97,11 @@ _NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
 class DamagedError(Exception):
-    """A line that is no whole record."""
+    """A line that is not a valid record."""
 
 
 def encode(record: Record) -> bytes:
-    """Write a record as a line."""
+    """Return a record as a line."""
     fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     if isinstance(record, ChunkResult):
         fields |= {"fitness": [value if math.isfinite(value) else str(value) for value in record.fitness]}
@@ -112,13 +112,13 @@ def encode(record: Record) -> bytes:
 
 
 def decode(line: bytes) -> Record:
-    """Read a line.
+    """Return the record of a line.
 
     Raises:
-        DamagedError: it was cut short or changed.
+        DamagedError: it is truncated or was changed.
     """
     if not (line.startswith(b'["') and line[10:13] == b'", ' and line.endswith(b"]\n")):
-        raise DamagedError("it is cut short")
+        raise DamagedError("it is truncated")
     body = line[13:-2]
     if line[2:10] != b"%08x" % zlib.crc32(body):
         raise DamagedError("it does not match its checksum")
@@ -141,11 +141,11 @@ def read(path: Path) -> Iterator[Record]:
             yield record
 
 
-def mend(path: Path, warn: Callable[[str], None]) -> None:
-    """Cut off what follows the last good record, and say so in one line. What was cut stays beside the journal, as `journal.jsonl.cut`.
+def repair(path: Path, warn: Callable[[str], None]) -> None:
+    """Cut off everything after the last valid record, with a warning; it is kept as `journal.jsonl.cut`.
 
     Raises:
-        InvalidInputError: not even the first record is good.
+        InvalidInputError: not even the first record is valid.
     """
     good, number, reason = 0, 0, ""
     with path.open("rb") as file:
@@ -159,32 +159,34 @@ def mend(path: Path, warn: Callable[[str], None]) -> None:
         file.seek(good)
         cut = file.read()
     if not number:
-        raise InvalidInputError(f"{path} has no good record ({reason or 'it is empty'}): the run cannot go on; start it again")
+        raise InvalidInputError(
+            f"{path} has no valid record ({reason or 'it is empty'}): the run cannot be resumed; start it again"
+        )
     if not cut:
         return
     path.with_name(f"{path.name}.cut").write_bytes(cut)
     with path.open("r+b") as file:
         file.truncate(good)
         os.fsync(file.fileno())
-    warn(f"{path}: record {number + 1} is damaged ({reason}); {len(cut):,} bytes cut off, what they held is lived again")
+    warn(f"{path}: record {number + 1} is damaged ({reason}); {len(cut):,} bytes are cut off, and their results computed again")
 
 
 class Journal:
-    """A journal that is written to.
+    """A journal open for writing.
 
     Args:
-        path: where it is; made when it is not there. One that is there has been mended.
+        path: of the file; created if it does not exist, else it has been repaired.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Write records and wait until they are on disk, all of them with one wait."""
+        """Write records and sync them to disk, once for all of them."""
         if records:
             lines = b"".join(map(encode, records))
             written = self._file.write(lines)
-            if written != len(lines):  # the disk is full: the next write says so
+            if written != len(lines):  # the disk is full: the next write raises
                 self._file.write(lines[written:])
             os.fsync(self._file.fileno())
 

@@ -1,7 +1,7 @@
-"""What a run of the outer loop leaves for others: the evolved loss, the best by evaluation and the newest, as files that a user loads.
+"""The loss files of an EPG run (`learners.learned_loss.loss.LearnedLoss`).
 
-loss.safetensors         phi of the best evaluation so far; the newest while there was none
-loss-last.safetensors    phi as it is
+loss.safetensors         phi of the best evaluation so far; the newest phi before the first evaluation
+loss-last.safetensors    the newest phi
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAST_FILE_NAME = "loss-last.safetensors"
 
 
 class LossFiles:
-    """Writes them."""
+    """Writes the loss files of a run."""
 
     def __init__(self, config: EpgRunConfig, directory: RunDirectory) -> None:
         self._folder, self._shape = directory.path, LossShape.of(config.loss, spaces_of(config.family))
@@ -30,7 +30,7 @@ class LossFiles:
         self._evolved["metaray"] = library_versions()["metaray"]
 
     def __call__(self, state: Mapping[str, Any]) -> None:
-        """Write both files for the learner's state, each whole or not at all."""
+        """Write both files for the learner's state, each atomically."""
         best = state["phi"] if state["best_phi"] is None else state["best_phi"]
         for phi, name in ((best, FILE_NAME), (state["phi"], LAST_FILE_NAME)):
             LearnedLoss(self._shape, phi, self._evolved).save(self._folder / name)

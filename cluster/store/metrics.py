@@ -1,11 +1,11 @@
-"""Metrics of a run, written twice: `metrics.jsonl` for programs, TensorBoard's events for eyes.
+"""Metrics of a run: `metrics.jsonl` and TensorBoard events.
 
 A line of `metrics.jsonl`:
 
     {"env_steps": 40960, "wall_s": 3.1, "return/mean_100": 12.5, "loss/policy": null, "histograms": {"lag/histogram": [[0, 1], [7, 1]]}}
 
-A value that is not finite is null. A histogram is [lower edges, counts] with the last bin closed by the largest value; integers get one
-bin per value. TensorBoard's own writer is used, which needs no torch.
+A value that is not finite is null. A histogram is [lower edges, counts], and the last bin ends at the largest value; integers have one bin
+per value. TensorBoard's own writer is used, which needs no torch.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 MAX_BINS = 32
-"""Enough to see the shape of a distribution, few enough for a line of text."""
+"""Enough for the shape of a distribution, few enough for a line of text."""
 
 
 class MetricsLog:
-    """Appends metrics, one line and one event a call.
+    """Appends metrics, one line and one event for each call.
 
     Args:
         file: the line-delimited log.
         tensorboard: folder for TensorBoard's events.
-        resumed_at: environment steps of the checkpoint that the run goes on from, None for a new run; what was logged after it is
-            taken back.
+        resumed_at: environment steps of the checkpoint that the run resumes from, None for a new run; later rows are removed.
     """
 
     def __init__(self, file: Path, tensorboard: Path, resumed_at: int | None = None) -> None:
@@ -47,7 +46,7 @@ class MetricsLog:
             temporary.replace(file)
         self._file = file.open("a", buffering=1)
         self._events = EventFileWriter(str(tensorboard), max_queue_size=100, flush_secs=5)
-        if resumed_at is not None:  # tells TensorBoard to forget what came after this step
+        if resumed_at is not None:  # makes TensorBoard discard later events
             log = SessionLog(status=SessionLog.START)
             self._events.add_event(Event(wall_time=time.time(), step=resumed_at + 1, session_log=log))
 
@@ -72,18 +71,18 @@ class MetricsLog:
         self._events.add_event(Event(wall_time=time.time(), step=env_steps, summary=Summary(value=values)))
 
     def close(self) -> None:
-        """Write out what is buffered and close both."""
+        """Flush and close both."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
         finally:
-            with contextlib.suppress(OSError):  # of a full disk, which has just been said
+            with contextlib.suppress(OSError):  # of a full disk, which has been reported
                 self._file.close()
             self._events.close()
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """Read a log of metrics; a line that was cut short when its writer was killed is passed over."""
+    """Read a log of metrics; a line that is truncated, as its writer was killed, is skipped."""
     if not file.exists():
         return []
     records: list[dict[str, Any]] = []
@@ -98,7 +97,7 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
 
 
 def series(records: list[dict[str, Any]], name: str, x: str = "env_steps") -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of `x` and of `name`, [R], in the records that have both."""
+    """Return the values of `x` and `name`, [R] each, of the records that have both."""
     pairs = [(record[x], record[name]) for record in records if record.get(name) is not None and record.get(x) is not None]
     steps, values = zip(*pairs, strict=True) if pairs else ((), ())
     return np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
@@ -121,7 +120,7 @@ def _histogram(samples: np.ndarray, edges: np.ndarray, counts: np.ndarray) -> Hi
     flat = np.asarray(samples, dtype=np.float64).ravel()
     flat = flat[np.isfinite(flat)]
     low, high = (float(flat.min()), float(flat.max())) if flat.size else (0.0, 0.0)
-    # TensorBoard takes the upper edge of each bin, and one empty bin in front gives the first its lower edge.
+    # TensorBoard takes the upper edge of each bin; an empty bin in front gives the lower edge of the first.
     return HistogramProto(
         min=low,
         max=high,

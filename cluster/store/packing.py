@@ -1,15 +1,15 @@
-"""Nested plain data to flat arrays and JSON, and back without loss: how a checkpoint holds any state.
+"""Nested plain data to flat arrays and JSON, and back without loss: the format of states in checkpoints.
 
 A state is made of None, bool, int (of any size: bit generators hold 128-bit ones), float (NaN and infinities too), str, bytes, numpy
-arrays and numpy scalars of any dtype but `object`, and dicts, lists and tuples of these. JSON holds what JSON can say; the rest stands
-there as a dict with the single key `$`, whose value starts with a tag:
+arrays and numpy scalars of any dtype but `object`, and dicts, lists and tuples of these. What JSON cannot hold is in it
+as a dict with the single key `$`, whose value starts with a tag:
 
     (1, 2)            {"$": ["tuple", [1, 2]]}
-    array             {"$": ["array", "learner/params/weight"]}               the array itself is in the flat dict, by that name
-    array, odd dtype  {"$": ["raw", name, dtype, shape]}                      its bytes are
+    array             {"$": ["array", "learner/params/weight"]}               the array itself is in the flat dict under that name
+    array, odd dtype  {"$": ["raw", name, dtype, shape]}                      its bytes are in the flat dict
     {3: "x"}          {"$": ["items", [[3, "x"]]]}                            a dict with keys other than strings, or with the key "$"
 
-Types are matched exactly: a subclass (an enum, a dataclass, a named tuple) would come back as something else, so it is refused.
+Types are matched exactly: a subclass (an enum, a dataclass, a named tuple) would not be restored as such, so it is refused.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ NATIVE_DTYPES = frozenset("?bBhHiIlLqQefd")
 
 
 def pack(state: Any) -> Packed:
-    """Take `state` apart into flat arrays and a JSON-able tree.
+    """Convert `state` to flat arrays and a JSON-able tree.
 
     Raises:
-        TypeError: names the place of a value that is none of the types above.
+        TypeError: names the path of a value of another type.
     """
     arrays: dict[str, np.ndarray] = {}
     return arrays, _pack(state, "", arrays)
 
 
 def unpack(arrays: dict[str, np.ndarray], tree: Any) -> Any:
-    """Put together what `pack` took apart: equal values of equal types, arrays with equal dtype, shape and bytes."""
+    """The inverse of `pack`: equal values of equal types, arrays with equal dtype, shape and bytes."""
     if isinstance(tree, list):
         return [unpack(arrays, item) for item in tree]
     if not isinstance(tree, dict):
@@ -61,24 +61,24 @@ def unpack(arrays: dict[str, np.ndarray], tree: Any) -> Any:
 
 
 def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
-    kind = type(value)
-    if value is None or kind in (bool, int, str):
+    exact = type(value)
+    if value is None or exact in (bool, int, str):
         return value
-    if kind is float:
+    if exact is float:
         return value if math.isfinite(value) else {"$": ["float", repr(value)]}
-    if kind is list:
+    if exact is list:
         return [_pack(item, f"{path}/{index}", arrays) for index, item in enumerate(value)]
-    if kind is tuple:
+    if exact is tuple:
         return {"$": ["tuple", [_pack(item, f"{path}/{index}", arrays) for index, item in enumerate(value)]]}
-    if kind is dict:
+    if exact is dict:
         return _pack_dict(value, path, arrays)
-    if kind is bytes:
+    if exact is bytes:
         return {"$": ["bytes", _add(arrays, path, np.frombuffer(value, dtype=np.uint8))]}
-    if kind is np.ndarray:
+    if exact is np.ndarray:
         return {"$": _pack_array(value, path, arrays, "")}
     if isinstance(value, np.generic):
         return {"$": _pack_array(np.asarray(value), path, arrays, "-scalar")}
-    raise TypeError(f"cannot hold a {kind.__module__}.{kind.__qualname__} in a checkpoint (at {path or 'the top'})")
+    raise TypeError(f"cannot hold a {exact.__module__}.{exact.__qualname__} in a checkpoint (at {path or 'the top'})")
 
 
 def _pack_dict(value: dict[Any, Any], path: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -105,11 +105,11 @@ def _dtype_from_text(text: str) -> np.dtype[Any]:
 
 
 def _add(arrays: dict[str, np.ndarray], path: str, array: np.ndarray) -> str:
-    """Enter `array` under a name that tells its place; `a/b` may be two places, so a name that is taken gets a tail."""
+    """Add `array` under the name of its path; `a/b` may be two paths, so a name that is taken gets a suffix."""
     # Names go into a file header as UTF-8, which has no lone surrogates.
     name = base = (path.lstrip("/") or "value").encode("utf-8", "backslashreplace").decode("utf-8")
     tail = 1
-    while name in arrays or name == "__metadata__":  # the one name that the file format keeps for itself
+    while name in arrays or name == "__metadata__":  # the one name that the file format reserves
         name, tail = f"{base}~{tail}", tail + 1
     arrays[name] = array
     return name

@@ -1,15 +1,15 @@
-"""The folder of one run, and who may write to it.
+"""The run directory, and its lock.
 
 runs/quickstart-s0-20260102-030405/
     config.json          the whole config; `metaray train impala --config FILE` runs it again
-    launch.json          the command, and where it ran (in this process or on Ray)
+    launch.json          the command, and whether it ran in this process or on Ray
     checkpoints/         see `cluster.store.checkpoint`
-    journal.jsonl        of a synchronous outer loop: see `cluster.store.journal`, and `cluster.store.scaling` for two small files beside it
+    journal.jsonl        of EPG: see `cluster.store.journal`, and `cluster.store.scaling` for two small files beside it
     metrics.jsonl, tb/   see `cluster.store.metrics`
-    log.txt              what was said
-    summary.json         how it ended
-    learning_curve.png   the picture
-    lock                 held by the one process that drives the run
+    log.txt              the log
+    summary.json         the final figures
+    learning_curve.png   the plot
+    lock                 held by the driver's process
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class RunDirectory:
 
     @property
     def summary_file(self) -> Path:
-        """How the run ended."""
+        """The final figures."""
         return self.path / "summary.json"
 
     @property
@@ -82,7 +82,7 @@ class RunDirectory:
 
     @property
     def journal_file(self) -> Path:
-        """What a synchronous outer loop has lived and learned; only such a run has it."""
+        """The journal of EPG; other runs have none."""
         return self.path / "journal.jsonl"
 
     @property
@@ -92,13 +92,13 @@ class RunDirectory:
         return str(tree.get("algorithm", DEFAULT_ALGORITHM)) if isinstance(tree, dict) else DEFAULT_ALGORITHM
 
     def has_something(self) -> bool:
-        """Whether training began here: what there is of it would be a loss, and a person may have been told how to go on with it."""
+        """Whether training has begun, so that the directory must not be discarded."""
         if saved(self.checkpoints) or (self.metrics_file.exists() and self.metrics_file.stat().st_size):
             return True
         return self.journal_file.exists() and b'"record": "epoch"' in self.journal_file.read_bytes()
 
     def can_resume(self) -> bool:
-        """Whether there is anything to go on from."""
+        """Whether there is anything to resume from."""
         return bool(saved(self.checkpoints)) or (self.journal_file.exists() and self.has_something())
 
     def write_config(self, config: object) -> None:
@@ -106,28 +106,28 @@ class RunDirectory:
         write_json(self.config_file, to_tree(config))
 
     def begin(self, config: object, launch: dict[str, Any]) -> None:
-        """Fill the folder of a new run."""
+        """Write the first files of a new run."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_json(self.launch_file, launch)
-        self.write_config(config)  # last: a folder with a config is a run
+        self.write_config(config)  # last: a directory with a config is a run
 
     def read_launch(self) -> dict[str, Any]:
-        """Return what `launch.json` says; empty when it is not there."""
+        """Return the content of `launch.json`; empty when there is none."""
         return read_json(self.launch_file) if self.launch_file.exists() else {}
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; the system lets go of it when the process ends, however it ends.
+        """Lock the run for this process; the system releases the lock when the process ends in any way.
 
         Raises:
-            InvalidInputError: another process drives this run.
+            InvalidInputError: another process holds the lock.
         """
         with (self.path / LOCK).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise InvalidInputError(
-                    f"the run {self.path} is being driven by {self.holder()}: stop that first, or wait for it"
+                    f"the run {self.path} is in use by {self.holder()}: stop that first, or wait for it"
                 ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
@@ -135,11 +135,11 @@ class RunDirectory:
             yield
 
     def holder(self) -> str:
-        """What the process that drives the run wrote of itself."""
+        """The process that holds the lock, as it wrote itself into it."""
         return (self.path / LOCK).read_text().strip() or "another process"
 
     def is_locked(self) -> bool:
-        """Whether a process drives this run now."""
+        """Whether a process holds the lock now."""
         try:
             with (self.path / LOCK).open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,13 +151,13 @@ class RunDirectory:
 
 
 def default_path(preset: str, family: str | None, seed: int) -> Path:
-    """Where a run goes that was given no `--out`: `runs/quickstart-hopper-dynamics-s0-20260102-030405`.
+    """The run directory without `--out`: `runs/quickstart-hopper-dynamics-s0-20260102-030405`.
 
-    A submitted job's run goes to `runs` in the home folder of the node that drives it, as its working folder does not last.
+    That of a submitted job is in `runs` in the home folder of the driver's node, as Ray deletes the job's working folder.
 
     Args:
         preset: name of the preset.
-        family: the family, where it is not the preset's own.
+        family: task family, where it is not that of the preset.
         seed: seed of the run.
     """
     parts = [preset, *([family] if family else []), f"s{seed}", time.strftime("%Y%m%d-%H%M%S")]
@@ -167,9 +167,9 @@ def default_path(preset: str, family: str | None, seed: int) -> Path:
 
 
 def working_folder_of_job() -> Path | None:
-    """The folder that `ray job submit --working-dir` unpacked for this process, None outside of such a job.
+    """The folder that `ray job submit --working-dir` unpacked for this process; None outside of such a job.
 
-    It lies among Ray's own temporary files on one node, and goes away with them.
+    It is among Ray's own temporary files on one node, and deleted with them.
     """
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     return Path.cwd() if (job.get("runtime_env") or {}).get("working_dir") else None
@@ -179,74 +179,74 @@ def check_free(path: Path) -> None:
     """Make sure that a run can be created at `path`.
 
     Raises:
-        InvalidInputError: there is a run, something else, no permission to write, or a folder that will not last.
+        InvalidInputError: there is a run or something else, no permission to write, or Ray will delete the folder.
     """
     folder = working_folder_of_job()
     if folder is not None and path.absolute().is_relative_to(folder):
         raise InvalidInputError(
-            f"--out {path} lies in the job's working folder, which Ray deletes: give an absolute path, best on a disk that all nodes share"
+            f"--out {path} is in the job's working folder, which Ray deletes: give an absolute path, best on a disk that all nodes share"
         )
     if (path / "config.json").exists():
         directory = RunDirectory(path=path)
         if directory.is_locked():
-            then = f"is being driven by {directory.holder()}: give another --out"
+            then = f"is in use by {directory.holder()}: give another --out"
         elif saved(directory.checkpoints) or directory.journal_file.exists():
-            then = f"exists: `metaray resume {path}` goes on with it; else give another --out"
+            then = f"exists: `metaray resume {path}` continues it; else give another --out"
         else:
-            then = "exists and has no checkpoint to go on from: remove it, or give another --out"
+            then = "exists and has no checkpoint to resume from: remove it, or give another --out"
         raise InvalidInputError(f"the run directory {path} {then}")
     if path.exists() and not path.is_dir():
         raise InvalidInputError(f"--out {path} is a file: give a folder that does not exist yet")
     if RunDirectory(path=path).is_locked():
         raise InvalidInputError(
-            f"the run directory {path} is being made by {RunDirectory(path=path).holder()}: give another --out"
+            f"the run directory {path} is being created by {RunDirectory(path=path).holder()}: give another --out"
         )
     if path.exists() and any(entry.name != LOCK for entry in path.iterdir()):
         raise InvalidInputError(f"--out {path} is a folder with other files in it: give one that is empty or does not exist yet")
     parent = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InvalidInputError(f"--out {path} cannot be made: no permission to write to {parent}")
+        raise InvalidInputError(f"--out {path} cannot be created: no permission to write to {parent}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The folder of a new run, held by this process.
+    """A new run directory, locked by this process.
 
     Attributes:
-        is_first_here: the folder that it was put into was made for it.
+        has_new_parent: its parent folder was created for it.
     """
 
     directory: RunDirectory
-    is_first_here: bool
+    has_new_parent: bool
 
     def discard(self) -> None:
-        """Remove it where training never began; a folder of runs that was made for it goes as well."""
+        """Remove it where training has not begun, and its parent folder if that was created for it."""
         if self.directory.has_something():
             return
         shutil.rmtree(self.directory.path, ignore_errors=True)
-        if self.is_first_here:
-            with contextlib.suppress(OSError):  # another run may have come to it
+        if self.has_new_parent:
+            with contextlib.suppress(OSError):  # not empty: another run is in it
                 self.directory.path.parent.rmdir()
 
 
 @contextlib.contextmanager
 def claimed(path: Path, *, is_default: bool = False) -> Iterator[Claim]:
-    """Make the folder of a new run and hold it; wrong input that is found in the block discards it.
+    """Create and lock a new run directory; it is discarded if the block raises InvalidInputError.
 
     Args:
-        path: where.
-        is_default: a name that is taken gets a number, since nobody asked for this one.
+        path: of the directory.
+        is_default: append a number if the name is taken, as the user did not choose it.
 
     Raises:
-        InvalidInputError: see `check_free`; or another process is making a run there, whose folder it is.
+        InvalidInputError: see `check_free`; or another process is creating a run there.
     """
-    is_first_here = not path.parent.exists()
-    directory = RunDirectory(path=_made(path) if is_default else path)
+    has_new_parent = not path.parent.exists()
+    directory = RunDirectory(path=_created(path) if is_default else path)
     directory.path.mkdir(parents=True, exist_ok=True)
     with directory.locked():
-        if directory.config_file.exists():  # somebody was there first, by a moment
+        if directory.config_file.exists():  # another process was faster
             raise InvalidInputError(f"the run directory {path} exists by now: give another --out")
-        claim = Claim(directory=directory, is_first_here=is_first_here)
+        claim = Claim(directory=directory, has_new_parent=has_new_parent)
         try:
             yield claim
         except InvalidInputError:
@@ -254,8 +254,8 @@ def claimed(path: Path, *, is_default: bool = False) -> Iterator[Claim]:
             raise
 
 
-def _made(path: Path) -> Path:
-    """Make a folder of this name, or of this name and the first number that is free."""
+def _created(path: Path) -> Path:
+    """Create a folder of this name, or of this name and the first free number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
         candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
@@ -269,7 +269,7 @@ def open_run(path: Path) -> RunDirectory:
     """Return the run at `path`.
 
     Raises:
-        InvalidInputError: there is none; the line names the runs beside it.
+        InvalidInputError: there is none; the message names the newest runs nearby.
     """
     directory = RunDirectory(path=path)
     if directory.config_file.is_file():
@@ -277,12 +277,12 @@ def open_run(path: Path) -> RunDirectory:
     folder = path if path.is_dir() else path.parent
     runs = sorted((file.parent for file in folder.glob("*/config.json")), key=lambda run: run.stat().st_mtime, reverse=True)
     newest = f"; the newest runs here are {', '.join(str(run) for run in runs[:3])}" if runs else ""
-    what = "has no config.json, so it is no run" if path.exists() else "does not exist"
+    what = "has no config.json, so it is not a run" if path.exists() else "does not exist"
     raise InvalidInputError(f"the run directory {path} {what}{newest}")
 
 
 def read_json(file: Path) -> Any:
-    """Read a JSON file; InvalidInputError when that cannot be done."""
+    """Read a JSON file; InvalidInputError where that fails."""
     try:
         return json.loads(file.read_text())
     except OSError as error:
@@ -292,7 +292,7 @@ def read_json(file: Path) -> Any:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write a JSON file so that a reader sees the old content or the new, never half of it."""
+    """Write a JSON file atomically: a reader sees the old content or the new."""
     temporary = file.with_name(f".{file.name}.tmp")
     with temporary.open("w") as stream:
         json.dump(content, stream, indent=2, allow_nan=False)

@@ -1,10 +1,10 @@
-"""How large a run is while it runs: what a person wants, and what the driver sees, as two small files in the run directory.
+"""Scaling of a running EPG run: the desired and the observed state, as two small files in the run directory.
 
     metaray scale RUN --actors 8      desired.json    {"revision": 3, "num_actors": 8, "num_workers": null, "num_vectors": null}
     metaray scale RUN                 observed.json   {"revision": 3, "actors_alive": 6, "num_actors": 8, "rounds": 12, ...}
 
-Not commands but a state: the driver looks at what is wanted now, so nothing is lost when it is not there and nothing happens twice.
-Actors change at once; W and V at the next border of an epoch, for they belong to the algorithm.
+Files of a state, not commands: nothing is lost while there is no driver, and nothing is done twice. The number of actors changes at once; W
+and V change at the next epoch, as they belong to the algorithm.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from cluster.config import EpgRunConfig
 from cluster.store.run_directory import RunDirectory, read_json, write_json
 
 DESIRED, OBSERVED = "desired.json", "observed.json"
-LOOK_EVERY_S = 0.5
-"""A person waits for no more than this, and a look costs the driver 2 us."""
+POLL_EVERY_S = 0.5
+"""The longest delay of a change; polling takes the driver 2 us."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Desired:
-    """What a person wants; None where the config's own value holds.
+    """The desired state; None for the config's own value.
 
     Attributes:
-        revision: counts the changes.
+        revision: number of changes.
         num_actors: processes.
         num_workers, num_vectors: W and V.
     """
@@ -41,7 +41,7 @@ class Desired:
     num_vectors: int | None = None
 
     def upon(self, config: EpgRunConfig) -> EpgRunConfig:
-        """The config with what is wanted in it."""
+        """The config with the desired sizes."""
         wanted = {name: value for name in SIZES if (value := getattr(self, name)) is not None}
         return dataclasses.replace(config, **wanted)
 
@@ -51,14 +51,14 @@ SIZES = ("num_actors", "num_workers", "num_vectors")
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What the driver sees.
+    """The observed state.
 
     Attributes:
-        revision: of the desired state that it follows.
-        actors_alive, num_actors: that answer, and that are wanted.
-        rounds, total_rounds: finished, and asked for.
-        done, total: units of the round under way.
-        sizes: of the round under way, by setting.
+        revision: of the desired state that the driver has read.
+        actors_alive, num_actors: that are up, and that are desired.
+        rounds, total_rounds: finished, and of the whole run.
+        done, total: units of work of the current round.
+        sizes: of the current round, by setting.
         rates: over the last seconds, by metric name.
         time: seconds since 1970 when this was written.
     """
@@ -76,7 +76,7 @@ class Observed:
 
 
 def desired(directory: RunDirectory) -> Desired:
-    """What is wanted of a run now; InvalidInputError when the file is broken."""
+    """The desired state of a run; InvalidInputError when the file is not JSON."""
     path = directory.path / DESIRED
     if not path.exists():
         return Desired()
@@ -84,7 +84,7 @@ def desired(directory: RunDirectory) -> Desired:
 
 
 def ask(directory: RunDirectory, **sizes: int) -> Desired:
-    """Write down what is wanted; what is not given stays as it was asked for before."""
+    """Change the desired state; sizes that are not given stay."""
     before = desired(directory)
     after = dataclasses.replace(before, revision=before.revision + 1, **sizes)
     write_json(directory.path / DESIRED, dataclasses.asdict(after))
@@ -92,29 +92,29 @@ def ask(directory: RunDirectory, **sizes: int) -> Desired:
 
 
 def observed(directory: RunDirectory) -> Observed | None:
-    """What the driver saw last; None while it has seen nothing."""
+    """The last observed state; None before the first."""
     path = directory.path / OBSERVED
     return msgspec.convert(read_json(path), Observed) if path.exists() else None
 
 
 class Scale:
-    """The driver's side: follows what is wanted, and writes down what it sees.
+    """The driver's side: reads the desired state and writes the observed state.
 
     Args:
-        directory: of the run; None for a run without one, in which nothing is ever wanted or written.
+        directory: of the run; None for a run without one, which is never scaled.
     """
 
     def __init__(self, directory: RunDirectory | None) -> None:
         self._folder = directory.path if directory is not None else None
-        self._next_look, self._stamp = 0.0, -1
+        self._next_poll, self._stamp = 0.0, -1
         self.desired = Desired()
 
     def look(self) -> str | None:
-        """Look whether something else is wanted by now; return a line for a person when the file cannot be read."""
+        """Read the desired state if it has changed; return an error message when the file cannot be read."""
         now = time.monotonic()
-        if self._folder is None or now < self._next_look:
+        if self._folder is None or now < self._next_poll:
             return None
-        self._next_look = now + LOOK_EVERY_S
+        self._next_poll = now + POLL_EVERY_S
         path = self._folder / DESIRED
         try:
             stamp = path.stat().st_mtime_ns
@@ -124,11 +124,11 @@ class Scale:
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
-            return f"{path} cannot be followed: {error}"
+            return f"cannot read {path}: {error}"
         return None
 
     def write(self, **seen: Any) -> None:
-        """Write down what the driver sees. Not synced to disk: it is of now, and the next one comes in a second."""
+        """Write the observed state; not synced to disk, as it is written again in a second."""
         if self._folder is not None:
             content = Observed(revision=self.desired.revision, time=time.time(), **seen)
             temporary = self._folder / f".{OBSERVED}.tmp"

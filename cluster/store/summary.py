@@ -1,4 +1,4 @@
-"""`summary.json`: how a run ended, in figures that two runs can be compared by."""
+"""`summary.json`: the final figures of a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def write_summary(directory: RunDirectory, config: Any, result: LoopResult, wall
 
     Args:
         directory: the run.
-        config: what it was asked to do.
-        result: what the loop says.
-        wall_s: wall time of the whole run, start-up and the processes before a resume included, in seconds.
-        command: what was typed.
+        config: of the run.
+        result: of the loop.
+        wall_s: wall time of the whole run in seconds, with start-up and the time before a resume.
+        command: the command line.
     """
     train_s, shares = max(result.train_s, 1e-9), result.shares
     summary = {
@@ -59,10 +59,10 @@ def write_summary(directory: RunDirectory, config: Any, result: LoopResult, wall
 
 
 def read_summary(directory: RunDirectory) -> dict[str, Any] | None:
-    """Return the summary of a run; None while it has none."""
+    """Return the summary of a run; None without one."""
     return read_json(directory.summary_file) if directory.summary_file.exists() else None
 
 
 def finite(value: float | None) -> float | None:
-    """Return `value` where JSON can hold it, else None."""
+    """Return `value` if it is finite, else None."""
     return value if value is not None and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Versions of everything that a result depends on, without importing any of it."""
+"""Versions of the libraries that a result depends on, without importing them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LIBRARIES = ("metaray", "torch", "numpy", "mujoco", "gymnasium", "ale-py", "ray"
 
 
 def library_versions() -> dict[str, str]:
-    """Version by name, for Python and for those libraries that are installed."""
+    """Versions of Python and of the installed libraries, by name."""
     versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -40,7 +40,7 @@ class Curve:
     Attributes:
         steps: of the lifetime, at the grid points from the first at which all lifetimes have a value, [G].
         mean, low, high: over lifetimes, [G]; the ends of the interval are NaN where all values are equal, or there is one.
-        num_lives: number of lifetimes that it is a mean of.
+        num_lifetimes: number of lifetimes that it is a mean of.
     """
 
     steps: np.ndarray
@@ -56,7 +56,7 @@ class Group:
 
     Attributes:
         learner, split: that they have in common.
-        lives: in order of their numbers.
+        policies: in order of the numbers of their lifetimes.
         num_steps: of a lifetime.
         fitness: over the lifetimes whose fitness is finite; NaN without an interval where none is.
         curve: None where no episode with a finite return ended in any lifetime.
@@ -64,7 +64,7 @@ class Group:
 
     learner: Learner
     split: Split
-    lives: tuple[AdaptedPolicy, ...]
+    policies: tuple[AdaptedPolicy, ...]
     num_steps: int
     fitness: Estimate
     curve: Curve | None
@@ -72,7 +72,7 @@ class Group:
     @property
     def not_finite(self) -> tuple[AdaptedPolicy, ...]:
         """The lifetimes in which something was NaN or infinite."""
-        return tuple(life for life in self.lives if life.not_finite is not None)
+        return tuple(policy for policy in self.policies if policy.not_finite is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +92,20 @@ class Comparison:
     num_tasks: int
 
 
-def make_groups(lives: Sequence[AdaptedPolicy], *, num_updates: int, update_every: int) -> list[Group]:
+def make_groups(policies: Sequence[AdaptedPolicy], *, num_updates: int, update_every: int) -> list[Group]:
     """Group lifetimes by learner and split, in order of first appearance."""
     members: dict[tuple[Split, Learner], list[AdaptedPolicy]] = {}
-    for life in lives:
-        members.setdefault((life.split, life.learner), []).append(life)
+    for policy in policies:
+        members.setdefault((policy.split, policy.learner), []).append(policy)
     points = grid(num_updates) * update_every
     return [
         Group(
             learner=learner,
             split=split,
-            lives=tuple(sorted(of_group, key=lambda life: life.number)),
+            policies=tuple(sorted(of_group, key=lambda policy: policy.number)),
             num_steps=num_updates * update_every,
-            fitness=_estimate([life.fitness for life in of_group]),
-            curve=make_curve([life.episodes for life in of_group], points),
+            fitness=_estimate([policy.fitness for policy in of_group]),
+            curve=make_curve([policy.episodes for policy in of_group], points),
         )
         for (split, learner), of_group in members.items()
     ]
@@ -118,7 +118,7 @@ def compare(groups: Sequence[Group]) -> list[Comparison]:
     for split in dict.fromkeys(group.split for group in groups):
         if (split, "ppo") not in found or (split, "learned") not in found:
             continue
-        pairs = zip(found[split, "learned"].lives, found[split, "ppo"].lives, strict=True)
+        pairs = zip(found[split, "learned"].policies, found[split, "ppo"].policies, strict=True)
         both = [(learned.fitness, ppo.fitness) for learned, ppo in pairs]
         differences = np.array([learned - ppo for learned, ppo in both if math.isfinite(learned) and math.isfinite(ppo)])
         comparisons.append(
@@ -157,16 +157,16 @@ def on_grid(episodes: Sequence[InnerEpisode], points: np.ndarray) -> np.ndarray:
     return values
 
 
-def make_curve(lives: Sequence[Sequence[InnerEpisode]], points: np.ndarray) -> Curve | None:
+def make_curve(lifetimes: Sequence[Sequence[InnerEpisode]], points: np.ndarray) -> Curve | None:
     """Return mean and interval over lifetimes, from the first grid point where all have a value; None where no episode ended.
 
     A lifetime with a return that is not finite is left out.
 
     Args:
-        lives: the episodes of each lifetime.
+        lifetimes: the episodes of each.
         points: grid points, in steps of a lifetime, [G].
     """
-    finite = [episodes for episodes in lives if episodes and all(math.isfinite(one.episode_return) for one in episodes)]
+    finite = [episodes for episodes in lifetimes if episodes and all(math.isfinite(one.episode_return) for one in episodes)]
     values = [on_grid(episodes, points) for episodes in finite]
     if not values:
         return None

@@ -73,7 +73,7 @@ def _draw_group(axes: Axes, group: Group, index: int, name: str) -> None:
 
 def _label(axes: Axes, groups: Sequence[Group], title: str) -> None:
     axes.set_title(title)
-    counts = sorted({len(group.lives) for group in groups})
+    counts = sorted({len(group.policies) for group in groups})
     tasks = f"{' and '.join(map(str, counts))} tasks, " if counts else ""
     note = f"{tasks}95 % intervals; points: whole episodes at the end"
     axes.text(1, 1.01, note, transform=axes.transAxes, ha="right", va="bottom", color="#555555", fontsize=9)

@@ -51,13 +51,13 @@ def show(groups: Sequence[Group], comparisons: Sequence[Comparison], console: Co
 
 def _count(group: Group) -> str:
     """Number of lifetimes of a figure: `32`, or `30 of 32` where the others have no finite fitness."""
-    finite = sum(math.isfinite(life.fitness) for life in group.lives)
-    return str(finite) if finite == len(group.lives) else f"{finite} of {len(group.lives)}"
+    finite = sum(math.isfinite(policy.fitness) for policy in group.policies)
+    return str(finite) if finite == len(group.policies) else f"{finite} of {len(group.policies)}"
 
 
 def is_failed(group: Group) -> bool:
     """Whether most lifetimes of a group are not finite, so that its figures are those of a minority."""
-    return len(group.not_finite) > MAX_SHARE * len(group.lives)
+    return len(group.not_finite) > MAX_SHARE * len(group.policies)
 
 
 def warnings(groups: Sequence[Group], cut_episodes: int, life: LifetimeConfig) -> list[str]:
@@ -73,7 +73,7 @@ def warnings(groups: Sequence[Group], cut_episodes: int, life: LifetimeConfig) -
         bad = [NotFinite(life=one.number, what=one.not_finite, task=str(one.task)) for one in group.not_finite if one.not_finite]
         if bad:
             name = f"{NAMES[group.learner]}, {SIDES[group.split]}"
-            what = f"{name}: {len(bad)} of {len(group.lives)} lifetimes are not finite ({in_words(bad)})"
+            what = f"{name}: {len(bad)} of {len(group.policies)} lifetimes are not finite ({in_words(bad)})"
             failed = f"the adaptation failed: {what}; {LOOK_FOR}"
             lines.append(failed if is_failed(group) else f"{what}; they are left out of the figures")
     if cut_episodes:
@@ -89,7 +89,7 @@ def content(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> dict[
             {
                 "tasks": group.split,
                 "trained_by": group.learner,
-                "num_lives": len(group.lives),
+                "num_lives": len(group.policies),
                 "num_not_finite": len(group.not_finite),
                 "fitness": _estimate(group.fitness),
                 "curve": None if group.curve is None else _curve(group.curve),
@@ -105,7 +105,7 @@ def content(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> dict[
             }
             for one in comparisons
         ],
-        "lives": [_life(life) for group in groups for life in group.lives],
+        "lives": [_life(life) for group in groups for life in group.policies],
     }
 
 

@@ -249,7 +249,7 @@ def test_a_run_that_never_began_leaves_nothing(
 
 def test_an_existing_run_is_not_overwritten(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--out", str(finished)]) == 2
-    assert f"`metaray resume {finished}` goes on with it" in capsys.readouterr().err
+    assert f"`metaray resume {finished}` continues it" in capsys.readouterr().err
 
 
 def test_evaluation_is_the_same_twice_and_writes_its_episodes(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,8 +264,15 @@ def test_evaluation_is_the_same_twice_and_writes_its_episodes(finished: Path, ca
     untrained = json.loads((finished / "evaluation-train-s0-greedy-untrained-episodes-20.json").read_text())
     assert untrained["env_steps"] == 0 < contents[0]["env_steps"]
     out = capsys.readouterr().out
-    assert "mean over 70 episodes; 95 % interval" in out and "70 episodes of 1 task" in out
+    assert "mean over 70 episodes; 95 % interval" in out and "episodes 70 of 1 task" in out
     assert out.count("(overwritten: it had the same settings)") == 1
+
+
+def test_a_run_of_ppo_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", "ppo", "--preset", "cartpole", "--local", "--steps", "2000", "--out", run, "--no-progress"]) == 0
+    assert main(["evaluate", run, "--episodes", "4"]) == 0
+    assert "episodes 4 of 1 task" in capsys.readouterr().out
 
 
 def test_results_of_other_settings_stand_beside_one_another_or_are_refused(
@@ -308,7 +315,7 @@ def test_a_corrupt_checkpoint_falls_back_and_says_so(tmp_path: Path, capsys: pyt
     assert main(["resume", str(run), "--steps", "9000", "--no-progress"]) == 0
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert f"corrupt checkpoint passed over: {newest.name} (tensors.safetensors does not match its checksum)" in error
+    assert f"corrupt checkpoint skipped: {newest.name} (tensors.safetensors does not match its checksum)" in error
     assert f"falling back to {older.name}" in error
     steps = [record["env_steps"] for record in read_metrics(run / "metrics.jsonl")]
     assert steps == sorted(steps)
@@ -354,7 +361,7 @@ def test_a_killed_run_resumes_from_its_newest_checkpoint(tmp_path: Path, capsys:
     with started(*ENDLESS, cwd=tmp_path) as process:
         wait_for(lambda: len(saved(run / "checkpoints")) > 1)
         assert main(["resume", str(run)]) == 2
-        assert f"is being driven by process {process.pid} on" in capsys.readouterr().err
+        assert f"is in use by process {process.pid} on" in capsys.readouterr().err
         process.kill()
     assert not (run / "summary.json").exists()
     newest = newest_step(run / "checkpoints")

@@ -67,12 +67,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 WRONG = [
     (["train", "epg"], "give --preset NAME or --config FILE"),
     (["train", "epg", "--preset", "random-hoper"], "unknown preset 'random-hoper'; did you mean random-hopper"),
-    (["train", "epg", "--preset", "cartpole"], "preset cartpole is one of impala: `metaray train impala --preset cartpole`"),
-    (["train", "impala", "--preset", "goal-ant"], "preset goal-ant is one of epg: `metaray train epg --preset goal-ant`"),
-    ([*SMALL, "--steps", "1e6"], "--steps 1e6 is no option of epg, which has --actors, --workers"),
+    (["train", "epg", "--preset", "cartpole"], "preset cartpole belongs to impala: `metaray train impala --preset cartpole`"),
+    (["train", "impala", "--preset", "goal-ant"], "preset goal-ant belongs to epg: `metaray train epg --preset goal-ant`"),
+    ([*SMALL, "--steps", "1e6"], "--steps 1e6 is not an option of epg, which has --actors, --workers"),
     (
         ["train", "impala", "--preset", "cartpole", "--local", "--epochs", "3"],
-        "--epochs 3 is no option of impala, which has --actors, --steps",
+        "--epochs 3 is not an option of impala, which has --actors, --steps",
     ),
     ([*SMALL, "--workers", "100"], "num_workers = 100 must be a multiple of num_vectors = 256"),
     ([*SMALL, "--vectors", "7"], "num_vectors = 7 must be even"),
@@ -141,7 +141,7 @@ def test_runs_are_plotted_and_kinds_do_not_mix(finished: Path, tmp_path: Path, c
     assert main(["plot", str(finished), str(tmp_path / "other")]) == 2
     assert "runs of epg and impala cannot share an axis" in capsys.readouterr().err
     assert main(["scale", str(tmp_path / "other"), "--actors", "2"]) == 2
-    assert "is one of impala: only runs of epg have a journal and a size" in capsys.readouterr().err
+    assert "was trained by impala: only runs of epg have a journal and a size" in capsys.readouterr().err
     assert main(["evaluate", str(finished)]) == 2
     assert "evolved a loss (epg) and holds no policy" in capsys.readouterr().err
 
@@ -157,7 +157,7 @@ def test_a_finished_run_is_not_resumed_but_may_go_on_for_longer(
     assert main(["resume", str(run), "--epochs", "3"]) == 2
     assert "has 4 epochs already; give more" in capsys.readouterr().err
     assert main(["resume", str(run), "--steps", "3"]) == 2
-    assert "--steps 3 is no option of epg, which has --actors, --workers, --vectors, --epochs" in capsys.readouterr().err
+    assert "--steps 3 is not an option of epg, which has --actors, --workers, --vectors, --epochs" in capsys.readouterr().err
     assert main(["resume", str(run), "--epochs", "6", "--workers", "17"]) == 2
     assert "num_workers = 17 must be a multiple" in capsys.readouterr().err
     assert json.loads((run / "config.json").read_text())["num_epochs"] == 4
@@ -290,8 +290,8 @@ def test_a_corrupt_checkpoint_is_passed_over_and_a_torn_journal_is_mended(
     capsys.readouterr()
     assert main(["resume", str(run), "--epochs", "6", "--no-progress"]) == 0
     err = capsys.readouterr().err
-    assert "corrupt checkpoint passed over" in err
-    assert "is damaged (it is cut short); 28 bytes cut off" in err
+    assert "corrupt checkpoint skipped" in err
+    assert "is damaged (it is truncated); 28 bytes are cut off" in err
     assert main(["journal", str(run), "--verify"]) == 0
 
 

@@ -67,5 +67,5 @@ def test_a_name_that_several_algorithms_have_is_told_apart_by_theirs() -> None:
     assert find_preset("cartpole")[0].name == "impala"
     for row, preset in (find_preset("ppo/cartpole"), find_preset("cartpole", "ppo")):
         assert (row.name, preset.settings["family"]) == ("ppo", "cartpole")
-    with pytest.raises(InvalidInputError, match="preset quickstart is one of impala"):
+    with pytest.raises(InvalidInputError, match="preset quickstart belongs to impala"):
         find_preset("ppo/quickstart")

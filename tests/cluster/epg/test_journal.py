@@ -12,7 +12,7 @@ import pytest
 from actors.chunks import ChunkResult
 from cluster.run.replay import ReplayError, epochs, last_epoch, phi_sha256, rebuild, resume
 from cluster.store import journal as journals
-from cluster.store.journal import EpochRecord, Journal, UpdateRecord, decode, encode, mend, read
+from cluster.store.journal import EpochRecord, Journal, UpdateRecord, decode, encode, read, repair
 from envs.errors import InvalidInputError
 from learners import epg
 from tests.cluster.epg.evolving import Watcher, evolve, sized
@@ -64,7 +64,7 @@ def test_phi_is_rebuilt_from_the_journal_alone(tmp_path: Path) -> None:
 
 
 def test_records_come_in_the_order_that_the_page_says(path: Path) -> None:
-    names = [type(record).__name__.removesuffix("Record").lower() for record in read(path)]
+    names = [type(record).__name__.removesuffix("Record").removesuffix("Result").lower() for record in read(path)]
     assert names[0] == "run"
     assert names[1:7] == ["epoch", *["chunk"] * 4, "update"]
     assert names[7:15] == ["epoch", *["chunk"] * 6, "update"]  # with an evaluation of two chunks
@@ -78,12 +78,12 @@ def test_a_torn_tail_is_cut_off_in_one_line_and_lived_again(tmp_path: Path, byte
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:9]) + lines[9][:bytes_left])
     said: list[str] = []
-    mend(path, said.append)
+    repair(path, said.append)
     (line,) = said
-    assert f"record 10 is damaged (it is cut short); {bytes_left} bytes cut off" in line
+    assert f"record 10 is damaged (it is truncated); {bytes_left} bytes are cut off" in line
     assert path.read_bytes() == b"".join(lines[:9])
     assert path.with_name("journal.jsonl.cut").read_bytes() == lines[9][:bytes_left]
-    mend(path, said.append)
+    repair(path, said.append)
     assert len(said) == 1
     assert phi_sha256(evolve(tmp_path / "run").parameters["phi"]) == phi_sha256(want.parameters["phi"])
 
@@ -97,7 +97,7 @@ def test_a_damaged_record_in_the_middle_takes_what_follows_with_it(tmp_path: Pat
     path.write_bytes(b"".join(lines))
     assert len(list(read(path))) == 18
     said: list[str] = []
-    mend(path, said.append)
+    repair(path, said.append)
     assert "it does not match its checksum" in said[0]
     assert phi_sha256(evolve(tmp_path).parameters["phi"]) == phi_sha256(want.parameters["phi"])
     assert rebuild(path).epoch == 6
@@ -106,8 +106,8 @@ def test_a_damaged_record_in_the_middle_takes_what_follows_with_it(tmp_path: Pat
 def test_a_journal_without_a_good_record_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"nonsense\n")
-    with pytest.raises(InvalidInputError, match="has no good record"):
-        mend(path, print)
+    with pytest.raises(InvalidInputError, match="has no valid record"):
+        repair(path, print)
 
 
 def test_a_checkpoint_beyond_the_journals_end_does_not_count(tmp_path: Path) -> None:

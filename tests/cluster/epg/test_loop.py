@@ -113,7 +113,7 @@ def test_actors_come_and_go_and_phi_is_the_same(tmp_path: Path, calm: str) -> No
     watcher = Restless()
     config = sized(num_actors=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
+        patch.setattr(scaling, "POLL_EVERY_S", 0.0)
         result = evolve(tmp_path, config, recipe=Sleeping(sleep_s=0.05), observer=watcher)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert result.lost_actors == 0
@@ -129,7 +129,7 @@ def test_one_thread_grows_into_processes_and_its_chunk_is_kept(tmp_path: Path, c
     directory = RunDirectory(path=tmp_path)
     watcher = Watcher(lambda: scaling.ask(directory, num_actors=2) and None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
+        patch.setattr(scaling, "POLL_EVERY_S", 0.0)
         result = evolve(tmp_path, recipe=Sleeping(sleep_s=0.02), observer=watcher)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert watcher.statuses[-1].num_actors == 2
@@ -140,7 +140,7 @@ def test_the_size_of_an_epoch_changes_at_its_border_and_is_in_the_journal(tmp_pa
     deed = lambda: scaling.ask(directory, num_workers=32, num_vectors=16) and None  # noqa: E731
     watcher = Watcher(deed, when=lambda status: status.rounds == 2 and status.part == "train" and status.total)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scaling, "LOOK_EVERY_S", 0.0)
+        patch.setattr(scaling, "POLL_EVERY_S", 0.0)
         result = evolve(tmp_path, recipe=Sleeping(sleep_s=0.005), observer=watcher)
     sizes = [(r.num_workers, r.num_vectors, r.chunks) for r in read(directory.journal_file) if isinstance(r, EpochRecord)]
     assert sizes == [(16, 8, 4)] * 3 + [(32, 16, 8)] * 3

@@ -156,7 +156,7 @@ def test_a_protocol_on_anything_but_atari_is_refused_before_torch_is_loaded(cart
 def test_without_a_protocol_evaluation_is_as_ever(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run), "--episodes", "2"]) == 0
     assert json.loads(the_only(run, "evaluation-test-s0-*-steps-episodes-2").read_text())["num_episodes"] == 2
-    assert "2 episodes of 1 task" in capsys.readouterr().out
+    assert "episodes 2 of 1 task" in capsys.readouterr().out
 
 
 def test_from_evaluations_to_the_report(

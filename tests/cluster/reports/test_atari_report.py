@@ -190,7 +190,7 @@ def test_a_config_that_says_too_little_is_named(tmp_path: Path) -> None:
     tree = json.loads((run / "config.json").read_text())
     del tree["meta"]
     (run / "config.json").write_text(json.dumps(tree))
-    with pytest.raises(InvalidInputError, match=r"config.json is no config of a run \(KeyError: 'meta'\)"):
+    with pytest.raises(InvalidInputError, match=r"config.json is not the config of a run \(KeyError: 'meta'\)"):
         read_run(run, "no-op")
 
 

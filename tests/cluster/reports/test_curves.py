@@ -243,9 +243,9 @@ def test_an_outer_loop_shows_fitness_over_epochs_with_its_evaluations(tmp_path: 
     labels = ["fitness (return with the final policy)", "lifetimes/s", "guidance (alpha)"]
     assert [axes.get_ylabel() for axes in drawn[0].axes] == labels
     assert {axes.get_xlabel() for axes in drawn[0].axes} == {"epochs"}
-    points = "evaluation of phi itself, without guidance"
-    assert list(legend_of(drawn[0])) == ["seed 0, band: one deviation over perturbed lives", points]
+    points = "evaluation of the unperturbed phi, without guidance"
+    assert list(legend_of(drawn[0])) == ["seed 0, band: one standard deviation over lifetimes", points]
     (line,) = (line for line in drawn[0].axes[0].lines if line.get_label() == points)
     assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([1, 3, 5], [-0.5, -1.5, -2.5])
-    curves.draw_runs(runs, tmp_path / "a.png")  # who lives its lives changes nothing
+    curves.draw_runs(runs, tmp_path / "a.png")  # the number of actors changes nothing
     assert next(iter(legend_of(drawn[1]))) == "mean of 2 runs of seed 0"

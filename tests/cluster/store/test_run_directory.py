@@ -28,9 +28,9 @@ def test_a_run_is_created_opened_and_read(tmp_path: Path) -> None:
     opened = run_directory.open_run(made.path)
     assert config_of_run(opened) == config
     assert opened.read_launch()["local"] is True
-    with pytest.raises(InvalidInputError, match=r"the run directory .* exists and has no checkpoint to go on from: remove it"):
+    with pytest.raises(InvalidInputError, match=r"the run directory .* exists and has no checkpoint to resume from: remove it"):
         create(made.path, config, {})
-    with made.locked(), pytest.raises(InvalidInputError, match=f"is being driven by process {os.getpid()} on .*: give another"):
+    with made.locked(), pytest.raises(InvalidInputError, match=f"is in use by process {os.getpid()} on .*: give another"):
         create(made.path, config, {})
     (made.checkpoints / "000000000001000").mkdir()
     with pytest.raises(InvalidInputError, match=r"the run directory .* exists: `metaray resume"):
@@ -65,7 +65,7 @@ def test_a_submitted_job_keeps_its_run_out_of_the_folder_that_ray_deletes(
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"runtime_env": {"working_dir": "gcs://_ray_pkg_1.zip"}}')
     assert run_directory.default_path("pong", None, 3).parent == home / "runs"
     for path in (Path("run"), job / "run"):
-        with pytest.raises(InvalidInputError, match=r"lies in the job's working folder, which Ray deletes"):
+        with pytest.raises(InvalidInputError, match=r"is in the job's working folder, which Ray deletes"):
             run_directory.check_free(path)
     run_directory.check_free(tmp_path / "elsewhere")
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"metadata": {"job_submission_id": "1"}}')  # without --working-dir
@@ -77,7 +77,7 @@ def test_what_is_no_run_is_refused_with_the_newest_runs_beside_it(tmp_path: Path
     create(tmp_path / "good", RunConfig(), {})
     with pytest.raises(InvalidInputError, match=r"does not exist; the newest runs here are .*good"):
         run_directory.open_run(tmp_path / "god")
-    with pytest.raises(InvalidInputError, match=r"has no config.json, so it is no run; .*good"):
+    with pytest.raises(InvalidInputError, match=r"has no config.json, so it is not a run; .*good"):
         run_directory.open_run(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_one_process_drives_a_run_and_a_killed_one_lets_go(tmp_path: Path) -> No
     with subprocess.Popen([sys.executable, "-c", HOLD, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(InvalidInputError, match=f"is being driven by process {holder.pid} on"), run.locked():
+        with pytest.raises(InvalidInputError, match=f"is in use by process {holder.pid} on"), run.locked():
             pass
         holder.kill()
     with run.locked():

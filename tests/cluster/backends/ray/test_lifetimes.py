@@ -67,7 +67,7 @@ def test_more_actors_than_cpus_wait_and_are_mentioned(ray_local: Any, tmp_path: 
 
 
 def test_actors_come_and_go_in_the_middle(ray_local: Any, tmp_path: Path, calm: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(scaling, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(scaling, "POLL_EVERY_S", 0.0)
     directory = RunDirectory(path=tmp_path)
     sizes = iter((4, 1, 2))
 

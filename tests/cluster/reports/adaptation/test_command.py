@@ -152,7 +152,7 @@ WRONG = [
         ["--set", "life.buffer_rows=20"],
         "life.buffer_rows = 20 is shorter than the convolutions of the paper loss, which need 29 steps: try 29 or more",
     ),
-    (["--set", "loss.architecture=release"], "the loss was evolved with paper and false, and cannot be read another way"),
+    (["--set", "loss.architecture=release"], "the loss was evolved with paper and false, which cannot be changed"),
 ]
 
 
