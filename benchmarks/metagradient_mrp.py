@@ -24,8 +24,8 @@ from runs import ROOT, parser_of, print_line, two_panels
 
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess
 from benchmarks.td_metagradient import EtaName, History, TDConfig, init, iterate
-from envs.classic.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess
 
 ODD, EVEN = "#0072B2", "#D55E00"
 """Of Okabe and Ito (2008)."""

@@ -34,7 +34,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from envs.classic.reward_processes import Walk
+from benchmarks.reward_processes import Walk
 from learners.ops.masks import cleared
 from learners.ops.returns import lambda_returns
 

@@ -1,6 +1,6 @@
-"""What every actor-critic shares: its network's outputs on a batch, its state, its schedule and its step.
+"""Code shared by all actor-critics: the network's outputs on a batch, the learner state, the learning-rate schedule and the gradient step.
 
-    outputs(theta, batch) --> the algorithm's loss --> gradient --clip--> descend --> theta'      counted: one batch further
+    outputs(theta, batch) --> the algorithm's loss --> gradient --clip--> descend --> theta' --counted--> next state
 
 Letters: T time, B environments.
 """
@@ -28,7 +28,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 class StepConfig(Protocol):
-    """What the schedule and the step read of an algorithm's config."""
+    """The fields of an algorithm's config that the schedule and the step use."""
 
     @property
     def learning_rate(self) -> float: ...
@@ -42,7 +42,7 @@ class StepConfig(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LearnerState:
-    """All that a checkpoint of a learner needs, and nothing else.
+    """The state of a learner: everything that a checkpoint needs, and nothing else.
 
     Attributes:
         params: trainable parameters by name, float32.
@@ -69,7 +69,7 @@ def init(
     device: torch.device,
     conditioning: Conditioning | None = None,
 ) -> tuple[Agent, LearnerState]:
-    """Return the network's skeleton and the state of a learner that has seen nothing."""
+    """Return the agent module, used for its structure, and the initial learner state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer_seed(run_seed, Stream.PARAMETERS))
         agent = Agent(spec, network, conditioning)
@@ -82,12 +82,12 @@ def init(
 
 
 def device_of(agent: Agent) -> torch.device:
-    """Where the agent's learner computes."""
+    """The device of the agent's learner."""
     return agent.policy_head.weight.device
 
 
 def network_arrays(state: LearnerState) -> dict[str, Tensor]:
-    """Parameters and buffers by name: what `functional_call` takes and what a snapshot holds."""
+    """Parameters and buffers by name: the arguments of `functional_call` and the content of a snapshot."""
     if state.moments is None:
         return dict(state.params)
     return state.params | {"observation_mean": state.moments.mean.float(), "observation_std": state.moments.std.float()}
@@ -95,7 +95,7 @@ def network_arrays(state: LearnerState) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What a loss needs of the network's answer to a batch.
+    """The network's outputs on a batch that losses use.
 
     Attributes:
         log_prob: log pi(a_t | x_t) of the actions taken, [T, B].
@@ -111,12 +111,12 @@ class Outputs:
 
     @property
     def outer(self) -> Outputs:
-        """The same with the second head's values in place of the first's, where there is one."""
+        """The outputs with the second head's values in place of the first's, where there is one."""
         return self if self.outer_value is None else replace(self, value=self.outer_value)
 
     @staticmethod
     def concatenated(parts: Sequence[Outputs]) -> Outputs:
-        """The outputs of several batches, side by side."""
+        """The outputs of several batches, concatenated along the environments."""
         outer = [part.outer_value for part in parts if part.outer_value is not None]
         return Outputs(
             log_prob=torch.cat([part.log_prob for part in parts], dim=1),
@@ -126,7 +126,7 @@ class Outputs:
         )
 
 
-def answer(agent: Agent, arrays: dict[str, Tensor], inputs: NetworkInputs, precision: Precision) -> AgentOutput:
+def forward(agent: Agent, arrays: dict[str, Tensor], inputs: NetworkInputs, precision: Precision) -> AgentOutput:
     """Run the network. Gradient: flows to `arrays`."""
     given = (inputs.obs, inputs.is_first, inputs.previous_action, inputs.previous_reward, inputs.initial_state)
     with torch.autocast(inputs.obs.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
@@ -136,7 +136,7 @@ def answer(agent: Agent, arrays: dict[str, Tensor], inputs: NetworkInputs, preci
 
 def outputs(agent: Agent, arrays: dict[str, Tensor], batch: Batch, precision: Precision) -> Outputs:
     """Run the network over a batch. Gradient: flows to `arrays`."""
-    output = answer(agent, arrays, batch, precision)
+    output = forward(agent, arrays, batch, precision)
     distribution = agent.distribution(output.distribution_params[:-1])
     return Outputs(
         log_prob=distribution.log_prob(batch.action),
@@ -147,13 +147,13 @@ def outputs(agent: Agent, arrays: dict[str, Tensor], batch: Batch, precision: Pr
 
 
 def scaled_rewards(reward: Tensor, scale: float, clip: float) -> Tensor:
-    """Rewards as a loss sees them: scaled, then clipped to [-clip, clip]; 0 for no clipping."""
+    """Rewards as used by the loss: scaled, then clipped to [-clip, clip]; 0 for no clipping."""
     scaled = reward * scale
     return scaled.clamp(-clip, clip) if clip > 0 else scaled
 
 
 def learning_rate(config: StepConfig, env_steps: int, total_env_steps: int) -> float:
-    """The step size after `env_steps` of a schedule that is laid over `total_env_steps`: constant, or linear to zero and zero beyond."""
+    """The step size after `env_steps` of a schedule over `total_env_steps`: constant, or linear to zero and zero after that."""
     left = max(0.0, 1.0 - env_steps / total_env_steps) if config.anneal else 1.0
     return config.learning_rate * left
 
@@ -161,14 +161,14 @@ def learning_rate(config: StepConfig, env_steps: int, total_env_steps: int) -> f
 def descend(
     config: StepConfig, state: LearnerState, gradients: dict[str, Tensor], rate: float | Tensor
 ) -> tuple[LearnerState, Tensor]:
-    """Clip the gradient and step along it; return the state after the step and the norm before the clip."""
+    """Clip the gradient and take one step of the optimiser; return the state after it and the norm before the clip."""
     clipped, norm = clip_by_global_norm(gradients, config.max_gradient_norm)
     params, optimiser = optimisers.apply(config.optimiser, state.optimiser, state.params, clipped, rate)
     return replace(state, params=params, optimiser=optimiser), norm
 
 
 def counted(state: LearnerState, batch: Batch) -> LearnerState:
-    """The state with a batch counted in, after all steps on it: a loss sees observations as the actors' network saw them."""
+    """Update moments and counters with a batch, after all steps on it: the loss normalises observations as the actors did."""
     moments = update_moments(state.moments, batch.obs[:-1], batch.weight) if state.moments is not None else None
     return replace(state, moments=moments, version=state.version + 1, env_steps=state.env_steps + batch.env_steps)
 

@@ -1,13 +1,13 @@
-"""What an algorithm is: a module with these functions, and no base class.
+"""The protocol of an algorithm: a module with these functions, without a base class.
 
     init --> agent, state      weights(state) --> actors --> experience      update(state, experience) --> state      ...
 
-A run keeps one `state` and hands it round: every function is pure in it, and it alone is what a checkpoint holds
-(`learners.state_dict`). A module may have more than the protocol asks for:
+A run keeps one `state`: every function is pure in it, and a checkpoint holds it and nothing else (`learners.state_dict`). Optional
+functions of a module:
 
     adapt(agent, config, weights, trajectories) -> weights      where actors adapt: the weights of N tasks, stacked along a first axis
-    keep_best(config, state, score) -> state                    takes in what an evaluation of the state said
-    prepare(agent, config, state) -> None                       does what takes long and belongs before training's clock runs
+    keep_best(config, state, score) -> state                    the state with the score of its evaluation
+    prepare(agent, config, state) -> None                       slow preparation, such as compiling, before the training time starts
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from learners.networks.spaces import SpaceSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands when a round of experience is learned from.
+    """Position of a run at an update.
 
     Attributes:
-        round: rounds finished before this one; with the run's seed it names every random draw of the update.
-        total: what schedules are laid over, environment steps or rounds.
+        round: rounds finished before this one; with the run's seed it determines every random draw of the update.
+        total: length of the schedules, in environment steps or rounds.
         run_seed: root of the seed tree (`learners.seeds`).
-        settings: what the round was begun with, where that may change while a run goes on.
+        settings: settings of the round that may change during a run.
     """
 
     round: int
@@ -43,16 +43,16 @@ class Progress:
 
 
 class Algorithm(Protocol):
-    """The functions that every algorithm's module has, beside `Config`, a frozen dataclass of its hyper-parameters.
+    """The functions that every algorithm's module has, besides `Config`, a frozen dataclass of its hyper-parameters.
 
     `config` may be the whole config of a run, which has the fields of `Config` among others.
     """
 
     def check(self, config: Any) -> None:
-        """Check fields against each other, each being in its own range already.
+        """Check fields against each other; each is in its own range already.
 
         Raises:
-            InvalidInputError: names the fields, their values and what would do.
+            InvalidInputError: names the fields, their values and a fix.
         """
 
     def init(
@@ -64,28 +64,28 @@ class Algorithm(Protocol):
         run_seed: int,
         device: torch.device,
     ) -> tuple[Any, Any]:
-        """Return what has the parameters without having their values, and the state of a learner that has seen nothing.
+        """Return the agent, whose parameter values are not used, and the initial state.
 
         Args:
             config: of the algorithm.
             spec: the spaces acted in.
-            tasks: the training set, enumerated, where something is kept for each of its tasks; None elsewhere.
+            tasks: the enumerated training set, for algorithms with per-task state; otherwise None.
             network: of the policy.
-            run_seed: root of the seed tree, from which the first parameters are drawn.
-            device: where the state's tensors go.
+            run_seed: root of the seed tree, from which the initial parameters are drawn.
+            device: device of the state's tensors.
 
         Returns:
-            The agent, and a state: a frozen dataclass with `version`, the number of updates behind it.
+            The agent, and a state: a frozen dataclass with `version`, the number of updates made.
         """
 
     def weights(self, config: Any, state: Any, progress: Progress) -> Mapping[str, Tensor | np.ndarray]:
-        """Return what actors get, by name."""
+        """Return the arrays that actors act with, by name."""
 
     def update(
         self, agent: Any, config: Any, state: Any, experience: Sequence[Any], progress: Progress
     ) -> tuple[Any, Mapping[str, Tensor | float]]:
-        """Learn from experience, in the order of its units of work.
+        """Make one update on experience, in the order of its units of work.
 
         Returns:
-            The next state, and scalars to watch, by metric name.
+            The next state, and scalars to log, by metric name.
         """

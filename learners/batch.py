@@ -1,11 +1,10 @@
-"""From trajectories to one batch of tensors on the learner's device.
+"""Conversion of trajectories to a batch of tensors on the learner's device.
 
-A trajectory holds as many environments as its actor steps; an update wants `batch_unrolls` of them. `batches` cuts or joins columns
-(environments), never time, so that every unroll keeps its own recurrent state and its own border rows.
+A trajectory holds as many environments as its actor steps; an update wants `batch_unrolls` of them. `batches` splits or concatenates
+columns (environments), never time, so that every unroll keeps its initial recurrent state and its bootstrap row.
 
-What nobody uses may hold anything (the final observation of an environment that is gone is NaN) and is made finite here, once, before a
-network sees it: a weight's gradient is x^T g, and NaN times a gradient of zero is NaN. The losses mask for themselves what they take as it
-comes, reward and behaviour_log_prob (`learners.ops.masks`).
+Rows that no loss uses may hold anything (such as NaN final observations) and are made finite here, before they reach a network: a weight's
+gradient is x^T g, and NaN times a gradient of zero is NaN. Losses mask reward and behaviour_log_prob themselves (`learners.ops.masks`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from learners.trajectory import Trajectory
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkInputs:
-    """The arguments of the network: observations, what came before them, and the recurrent state before the first row."""
+    """The arguments of the network: observations, previous actions and rewards, and the recurrent state before the first row."""
 
     obs: Shaped[Tensor, "T B *O"]
     is_first: Bool[Tensor, "T B"]
@@ -36,10 +35,10 @@ class NetworkInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch(NetworkInputs):
-    """The learner's input: `Trajectory`'s fields as tensors, frames stacked, previous action and reward laid out in time.
+    """The learner's input: `Trajectory`'s fields as tensors, frames stacked, previous action and reward for every step.
 
     The network's inputs have T + 1 rows, everything else T.
-    Of what a network takes, rows that nobody uses (`unused_rows`, and the actions of resets) are finite: zero in place of NaN and infinity.
+    Unused rows of them (`unused_rows`, and the actions of resets) are finite: zero in place of NaN and infinity.
     `weight` is 1 where step t is experience and 0 at the reset rows of next-step autoreset (see `learners.trajectory`).
     """
 
@@ -63,12 +62,12 @@ class Batch(NetworkInputs):
 
 
 def unused_rows(is_first: Bool[np.ndarray, "T+1 B"], terminated: Bool[np.ndarray, "T B"]) -> Bool[np.ndarray, "T+1 B"]:
-    """Return the rows whose observation nobody uses.
+    """Return the rows whose observation no step uses.
 
         is_used_t = w_t or (w_{t-1} and not terminated_{t-1}),      w_t = not is_first_{t+1},      w_{-1} = w_T = false
 
     Row t is used by step t, which acts on it, unless that step is a reset; and by step t - 1, which bootstraps from it, unless that one
-    is a reset or terminated. What is left: the final observation of an episode that terminated; row 0 where it is a final observation,
+    is a reset or terminated. The rest: the final observation of an episode that terminated; row 0 where it is a final observation,
     of whichever kind, for the step that led to it is in the unroll before; and the last row where an episode starts there.
     """
     is_step = ~is_first[1:]
@@ -79,11 +78,11 @@ def unused_rows(is_first: Bool[np.ndarray, "T+1 B"], terminated: Bool[np.ndarray
 
 
 def batch_of(trajectories: Sequence[Trajectory], columns: slice, device: torch.device) -> Batch:
-    """Join the `columns` of all `trajectories` side by side, in order, and move them to `device`."""
+    """Concatenate the `columns` of all `trajectories`, in order, and move them to `device`."""
 
     def concatenated(pick: Callable[[Trajectory], np.ndarray], axis: int = 1) -> np.ndarray:
         arrays = [pick(trajectory)[:, columns] if axis == 1 else pick(trajectory)[columns] for trajectory in trajectories]
-        # concatenate copies: what an actor sent may be a read-only view of memory shared between processes
+        # concatenate copies: arrays from actors may be read-only views of shared memory
         return np.concatenate(arrays, axis=axis)
 
     def tensor(array: np.ndarray) -> Tensor:
@@ -131,7 +130,7 @@ def batches(trajectories: Sequence[Trajectory], batch_unrolls: int, device: torc
     Args:
         trajectories: B environments each; either one with B a multiple of `batch_unrolls`, or `batch_unrolls / B` of them.
         batch_unrolls: environments of a batch.
-        device: where the tensors go.
+        device: device of the tensors.
     """
     num_envs = trajectories[0].num_envs
     if num_envs <= batch_unrolls:

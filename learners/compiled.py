@@ -2,11 +2,11 @@
 
     step --traced once, its gradient included--> graph of tensor operations --torch's inductor--> C++ --compiler--> one call
 
-A small network spends most of an update on getting from one operation to the next. Traced with the gradient in it, the same operations
-run without Python and without a tape, and elementwise operations are fused. Needs a C++ compiler; takes about ten seconds for a small
+With a small network most of an update is the overhead of operations. Traced with its gradient, the update runs without Python and
+without an autograd tape, and elementwise operations are fused. Needs a C++ compiler; takes about ten seconds for a small
 network, before training starts. The sums are the eager ones in another order: equal up to rounding, and the same at every call.
 
-Feed-forward networks only: a recurrent core looks at where episodes end to choose what to compute.
+Feed-forward networks only: a recurrent core has control flow that depends on where episodes end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Compiled:
         """Return `function(*arguments)`.
 
         Raises:
-            InvalidInputError: at the first call with a shape: there is no C++ compiler that works.
+            InvalidInputError: at the first call with a shape: no C++ compiler works.
         """
         device = next(leaf.device for leaf in _leaves(arguments) if isinstance(leaf, Tensor))
         inputs = [
@@ -97,10 +97,10 @@ class CompiledUpdate:
         self._step = Compiled(self._one_pass)
 
     def prepare(self, state: LearnerState, unroll_length: int, num_envs: int) -> None:
-        """Compile for batches of this shape now, before training's clock runs.
+        """Compile for batches of this shape now, before the training time starts.
 
         Raises:
-            InvalidInputError: there is no C++ compiler that works.
+            InvalidInputError: no C++ compiler works.
         """
         self(state, blank(self._agent, unroll_length, num_envs), 1)
 
@@ -123,7 +123,7 @@ class CompiledUpdate:
 
 
 def blank(agent: Agent, length: int, num_envs: int) -> Batch:
-    """Return a batch of zeros as the actors' batches will be."""
+    """Return a batch of zeros with the shapes and dtypes of the actors' batches."""
     spec, device = agent.spec, agent.policy_head.weight.device
     obs_dtype = {"uint8": torch.uint8, "int32": torch.int32, "float32": torch.float32}[spec.sent_dtype]
     action_dtype = torch.int64 if spec.is_discrete else torch.float32
@@ -148,9 +148,9 @@ def machine_code(function: Callable[..., tuple[Tensor, ...]], inputs: list[Tenso
     """Trace `function` on `inputs` and compile the trace; no branch of it may depend on a tensor's values.
 
     Raises:
-        InvalidInputError: there is no C++ compiler that works.
+        InvalidInputError: no C++ compiler works.
     """
-    # loaded here: a run that compiles nothing need not wait for the compiler to load
+    # imported here: only runs that compile should wait for it
     from torch._inductor import compile as inductor
     from torch._inductor import config as inductor_config
     from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
@@ -158,7 +158,7 @@ def machine_code(function: Callable[..., tuple[Tensor, ...]], inputs: list[Tenso
 
     graph = make_fx(function)(*inputs)
     try:
-        # one thread, for a pool of compiling processes would stay and take memory for as long as the run; and tanh(x) as
+        # one thread, because a pool of compiler processes would keep its memory for the whole run; and tanh(x) as
         # 2 sigmoid(2 x) - 1, exact to 1e-7 and three times as fast
         with inductor_config.patch({"compile_threads": 1, "cpp.use_decompose_tanh": True}):
             compiled: Callable[..., tuple[Tensor, ...]] = inductor(graph, [*inputs])

@@ -1,7 +1,9 @@
-"""Evolved Policy Gradients: a loss function is evolved that policies learn from. A round is an epoch of W lives under V perturbed losses.
+"""Evolved Policy Gradients: evolution of a loss function that policies are trained on.
+
+A round is an epoch of W lifetimes under V perturbed losses.
 
 Reference: Houthooft et al. (2018), arXiv 1802.04821. The evolution strategy is `learners.evolution`, which lists the deviations; the
-learned loss and the lives are in `learners.learned_loss`.
+learned loss and the inner loop are in `learners.learned_loss`.
 """
 
 from __future__ import annotations
@@ -33,12 +35,12 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
 
 
-class Lived(Protocol):
-    """What a chunk of lives came to."""
+class ChunkFitness(Protocol):
+    """The result of a chunk of lifetimes."""
 
     @property
     def fitness(self) -> Sequence[float]:
-        """Of each life, in order."""
+        """Of each lifetime, in order."""
 
 
 def check(config: Config) -> None:
@@ -46,7 +48,7 @@ def check(config: Config) -> None:
     strategy = config.evolution
     if strategy.common_random_numbers and not strategy.antithetic:
         raise InvalidInputError(
-            "evolution.common_random_numbers = true is for pairs, and evolution.antithetic = false makes none: set both to false"
+            "evolution.common_random_numbers = true needs pairs, and evolution.antithetic = false makes none: set both to false"
         )
     if strategy.ranks == "pairwise" and not strategy.antithetic:
         raise InvalidInputError(
@@ -56,7 +58,7 @@ def check(config: Config) -> None:
 
 
 def check_life(life: LifeConfig, loss: LossConfig) -> None:
-    """Check what a life remembers against what its updates and its loss read.
+    """Check the size of the buffer against the updates and the convolutions of the loss.
 
     Raises:
         InvalidInputError: names the fields, their values and the nearest that would do.
@@ -76,7 +78,7 @@ def check_life(life: LifeConfig, loss: LossConfig) -> None:
 
 
 def check_minibatch(group: str, minibatch_rows: int, update_every: int) -> None:
-    """Check that the steps of an update can be cut into minibatches; InvalidInputError when not."""
+    """Check that the steps of an update divide into minibatches; InvalidInputError where they do not."""
     if update_every % minibatch_rows:
         raise InvalidInputError(
             f"{group}.minibatch_rows = {minibatch_rows} must divide life.update_every = {update_every}: "
@@ -85,7 +87,7 @@ def check_minibatch(group: str, minibatch_rows: int, update_every: int) -> None:
 
 
 def _divisor(value: int, near: int) -> int:
-    """The divisor of `value` that is nearest to `near`."""
+    """The divisor of `value` nearest to `near`."""
     return min((candidate for candidate in range(1, value + 1) if value % candidate == 0), key=lambda one: abs(one - near))
 
 
@@ -97,7 +99,7 @@ def init(
     run_seed: int,
     device: torch.device,
 ) -> tuple[LossShape, OuterState]:
-    """Return the shape of the loss, and the state before the first epoch; phi is an array, whatever the device."""
+    """Return the shape of the loss, and the state before the first epoch; phi is a numpy array on any device."""
     shape = LossShape.of(config.loss, spec)
     phi = draw_phi(shape, generator(run_seed, Stream.LOSS)).astype(np.float32)
     return shape, evolution.init(config.evolution, phi)
@@ -109,18 +111,18 @@ def weights(config: Config, state: OuterState, progress: Progress) -> dict[str, 
 
 
 def update(
-    agent: LossShape | None, config: Config, state: OuterState, experience: Sequence[Lived], progress: Progress
+    agent: LossShape | None, config: Config, state: OuterState, experience: Sequence[ChunkFitness], progress: Progress
 ) -> tuple[OuterState, dict[str, float]]:
-    """Move phi by the fitness of an epoch's lives.
+    """Move phi by the fitness of an epoch's lifetimes.
 
     Args:
         agent: the shape of the loss, which an update does not need.
         config: the evolution strategy.
         state: before the epoch.
-        experience: its chunks of lives, in order.
+        experience: its chunks of lifetimes, in order.
         progress: with the epochs that schedules are laid over as `total`, and in `settings` the epoch's `num_vectors` and `alpha`.
     """
-    fitness = np.array([value for lived in experience for value in lived.fitness], dtype=np.float64)
+    fitness = np.array([value for result in experience for value in result.fitness], dtype=np.float64)
     after, scalars = evolution.update(
         config.evolution,
         state,
@@ -135,4 +137,4 @@ def update(
 
 def keep_best(config: Config, state: OuterState, score: float) -> OuterState:
     """Keep phi as the best one where `score`, of an evaluation of it, is the highest so far."""
-    return evolution.judge(state, score)
+    return evolution.keep_best(state, score)

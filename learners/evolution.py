@@ -1,14 +1,14 @@
 """The outer loop of Evolved Policy Gradients: an evolution strategy over phi, the parameters of a loss function.
 
-    phi_v = phi + sigma eps_v,     eps_v ~ N(0, I),     F_v = mean fitness of the lives that were trained on L_{phi_v}
+    phi_v = phi + sigma eps_v,     eps_v ~ N(0, I),     F_v = mean fitness of the lifetimes trained on L_{phi_v}
     g     = (1/V) sum_v u(F)_v eps_v - c phi,           phi <- phi + Adam(g)
 
 with u the ranks of `learners.ops.ranks`, sigma fixed, and the step size falling linearly over the first half of the epochs. An epoch is W
-lives, W/V for each of V vectors; the vectors come in pairs eps, -eps whose lives share all their random numbers. The learned loss is guided
-by PPO at first: alpha falls linearly from 1 over the first epochs (`learners.learned_loss.objectives`).
+lifetimes, W/V for each of V vectors; the vectors come in pairs eps, -eps whose lifetimes share all random numbers. The learned loss is
+mixed with PPO's at first: alpha falls linearly from 1 over the first epochs (`learners.learned_loss.objectives`).
 
-Noise is a function of (seed of the run, epoch, pair) and is drawn anew wherever it is needed, so it never travels. Sums are taken in
-the order of the vectors: fitness may arrive in any order and from any number of workers, phi is the same bit for bit.
+Noise is a function of (seed of the run, epoch, pair) and is drawn again wherever it is needed, so it is never sent. Sums are taken in
+the order of the vectors: phi is the same bit for bit for any order of arrival and any number of workers.
 
 Reference: Houthooft et al. (2018), the outer loop, and its released code (evolution.py). Deviations:
 
@@ -19,7 +19,7 @@ Reference: Houthooft et al. (2018), the outer loop, and its released code (evolu
    PPO alone is minimised and only tasks differ. Adam would make a full step of weight decay's small gradient.
 4. The guide's share reaches 0 and stays there; the release's option of a floor is `guidance_floor`.
 
-Letters: V vectors, W lives ("workers" in the paper), R = W/V lives of a vector, P parameters.
+Letters: V vectors, W lifetimes ("workers" in the paper), R = W/V lifetimes of a vector, P parameters.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from msgspec import Meta
 from learners.ops.ranks import centred_ranks, pairwise_ranks
 
 NOISE_KEY = 0xE7
-"""Keeps the noise apart from every other draw of the same seed."""
+"""Separates the noise from every other draw of the same seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +45,16 @@ class EvolutionConfig:
     sigma: Annotated[float, Meta(gt=0, le=100, description="standard deviation of the perturbation of phi, fixed")] = 0.01
     learning_rate: Annotated[float, Meta(gt=0, le=10, description="step size of the outer Adam at the start")] = 1e-2
     final_learning_rate: Annotated[float, Meta(gt=0, le=10, description="step size from half of the scheduled epochs on")] = 1e-3
-    weight_decay: Annotated[float, Meta(ge=0, le=1, description="c: pull of phi towards zero, in the gradient")] = 1e-3
+    weight_decay: Annotated[float, Meta(ge=0, le=1, description="c: weight decay of phi, added to the gradient")] = 1e-3
     beta1: Annotated[float, Meta(ge=0, lt=1, description="decay of the outer Adam's first moment")] = 0.0
     beta2: Annotated[float, Meta(ge=0, lt=1, description="decay of the outer Adam's second moment")] = 0.999
     antithetic: Annotated[bool, Meta(description="vectors in pairs eps, -eps; false: all independent, as published")] = True
     common_random_numbers: Annotated[
-        bool, Meta(description="both of a pair live the same task, start and noise; false: each its own, as published")
+        bool, Meta(description="both of a pair have the same task, first weights and noise; false: independent, as published")
     ] = True
     ranks: Annotated[
-        Literal["centred", "pairwise"], Meta(description="fitness as centred ranks of all vectors, or as who won of each pair")
+        Literal["centred", "pairwise"],
+        Meta(description="fitness as centred ranks of all vectors, or by comparison within each pair"),
     ] = "centred"
     guidance_share: Annotated[
         float,
@@ -68,13 +69,13 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class OuterState:
-    """All that the outer loop carries from one epoch to the next.
+    """State of the outer loop between epochs.
 
     Attributes:
         phi: the loss function's parameters.
         first_moment, second_moment: Adam's.
-        num_steps: steps that Adam has made.
-        epoch: epochs behind it.
+        num_steps: steps of Adam.
+        epoch: number of epochs.
         best_phi, best_score: of the evaluation with the highest score; None before the first.
     """
 
@@ -88,12 +89,12 @@ class OuterState:
 
     @property
     def version(self) -> int:
-        """Updates behind it: epochs, those included that left phi as it was."""
+        """Number of updates: epochs, including those that left phi unchanged."""
         return self.epoch
 
 
 def init(config: EvolutionConfig, phi: Float[np.ndarray, " P"]) -> OuterState:
-    """Return the state before the first epoch; `config` comes first in every algorithm, and this one starts the same for all."""
+    """Return the state before the first epoch; independent of `config`."""
     return OuterState(
         phi=phi.astype(np.float32),
         first_moment=np.zeros(phi.size, np.float64),
@@ -115,15 +116,15 @@ def vector_noise(config: EvolutionConfig, run_seed: int, epoch: int, vector: int
     return -drawn if vector % 2 else drawn
 
 
-def vector_and_replica(config: EvolutionConfig, life: int, num_workers: int, num_vectors: int) -> tuple[int, int]:
-    """Return which vector life `life` of an epoch is lived for, and which of that vector's R lives it is.
+def vector_and_replica(config: EvolutionConfig, index: int, num_workers: int, num_vectors: int) -> tuple[int, int]:
+    """Return the vector of lifetime `index` of an epoch, and its number among that vector's R lifetimes.
 
-    The two of a pair live side by side: lives 2k and 2k + 1 are replica k mod R of pair k // R.
+    The two lifetimes of a pair are neighbours: lifetimes 2k and 2k + 1 are replica k mod R of pair k // R.
     """
     replicas = num_workers // num_vectors
     if not config.antithetic:
-        return life // replicas, life % replicas
-    return 2 * (life // 2 // replicas) + life % 2, life // 2 % replicas
+        return index // replicas, index % replicas
+    return 2 * (index // 2 // replicas) + index % 2, index // 2 % replicas
 
 
 def perturbed(
@@ -134,10 +135,10 @@ def perturbed(
 
 
 def utilities(config: EvolutionConfig, fitness: Float[np.ndarray, " W"], num_vectors: int) -> Float[np.ndarray, " V"]:
-    """Return u(F)_v of each vector, from the fitness of all lives in order."""
+    """Return u(F)_v of each vector, from the fitness of all lifetimes in order."""
     table = np.empty((num_vectors, fitness.size // num_vectors))
-    for life, value in enumerate(fitness):
-        table[vector_and_replica(config, life, fitness.size, num_vectors)] = value
+    for index, value in enumerate(fitness):
+        table[vector_and_replica(config, index, fitness.size, num_vectors)] = value
     return pairwise_ranks(table) if config.ranks == "pairwise" else centred_ranks(table)
 
 
@@ -159,7 +160,7 @@ def learning_rate(config: EvolutionConfig, epoch: int, num_epochs: int) -> float
 
 
 def guidance_alpha(config: EvolutionConfig, epoch: int, num_epochs: int) -> float:
-    """Return alpha, PPO's share of the inner loss in an epoch of a run whose schedules are laid over `num_epochs`."""
+    """Return alpha, PPO's share of the inner loss in an epoch of a run whose schedules span `num_epochs`."""
     if config.guidance_share == 0:
         return config.guidance_floor
     done = min(1.0, epoch / (config.guidance_share * num_epochs))
@@ -180,13 +181,13 @@ def update(
     Args:
         config: the evolution strategy.
         state: before the epoch.
-        fitness: of its lives, in the order of `vector_and_replica`.
+        fitness: of its lifetimes, in the order of `vector_and_replica`.
         num_vectors: V.
-        num_epochs: epochs that the step size is laid over: those that the run was begun with, however far it goes.
+        num_epochs: epochs of the step-size schedule: those of the config at the start of the run.
         run_seed: which the noise was drawn from.
 
     Returns:
-        The next state, and scalars for a person to watch.
+        The next state, and scalars to log.
     """
     utility = utilities(config, fitness, num_vectors)
     search = search_gradient(config, utility, run_seed, state.epoch, state.phi.size)
@@ -223,8 +224,8 @@ def _adam(config: EvolutionConfig, state: OuterState, gradient: Float[np.ndarray
     return replace(state, phi=phi, first_moment=first, second_moment=second, num_steps=step)
 
 
-def judge(state: OuterState, score: float) -> OuterState:
-    """Return the state with its phi kept as the best one where `score`, of an evaluation of it, is the highest so far."""
+def keep_best(state: OuterState, score: float) -> OuterState:
+    """Return the state with its phi stored as the best one if `score`, from an evaluation of it, is the highest so far."""
     if not math.isfinite(score) or (state.best_score is not None and score <= state.best_score):
         return state
     return replace(state, best_phi=state.phi, best_score=score)

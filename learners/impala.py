@@ -1,4 +1,5 @@
-"""IMPALA: importance-weighted actor-learner architecture, with V-trace; where eta is not empty, tuned by meta-gradients while it learns.
+"""IMPALA: importance-weighted actor-learner architecture, with V-trace; where eta is not empty, with gamma, lambda and costs tuned by
+meta-gradients.
 
 Reference: Espeholt et al. (2018), "IMPALA: Scalable Distributed Deep-RL with Importance Weighted Actor-Learner Architectures",
 arXiv 1802.01561. The loss is in `learners.vtrace_loss`, the meta-gradient in `learners.metagradient`.
@@ -6,12 +7,12 @@ arXiv 1802.01561. The loss is in `learners.vtrace_loss`, the meta-gradient in `l
 Deviations from the paper:
     1. V-trace carries a trace parameter lambda (remark 2), with rlax's advantage for lambda < 1; lambda = 1 is the paper's.
     2. A truncated episode bootstraps from its final observation; the paper's environments only terminate.
-    3. Observations may be normalised by running moments, which travel with the weights (for MuJoCo; off for Atari).
+    3. Observations may be normalised by running moments, which are part of the weights (for MuJoCo; off for Atari).
     4. Adam is offered beside RMSProp, and RMSProp with the epsilon inside or outside of the root.
     5. One trajectory of many environments may feed several updates (columns split into batches), each column once.
     6. The clips of V-trace may leak (leak_rho, leak_c; 1 is the paper's).
-    7. A batch may be stepped on several times (passes; 1 is the paper's). Steps of the environment are counted once for each batch, and a
-       version is a batch, so that lag is counted in batches and not in passes.
+    7. A batch may be used for several gradient steps (passes; 1 is the paper's). Environment steps are counted once per batch and
+       `version` counts batches, so that lag is in batches, not passes.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ __all__ = ["Config", "ImpalaConfig", "check", "init", "prepare", "update", "weig
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The learner's side of a run."""
+    """Config of the algorithm."""
 
     batch_unrolls: Annotated[
         int,
@@ -59,19 +60,19 @@ class Config:
     ] = False
     eta: Annotated[
         tuple[str, ...],
-        Meta(description="meta-parameters that the learner tunes, such as gamma,lambda; their start is the learner's own value"),
+        Meta(description="meta-parameters to tune, such as gamma,lambda; they start from the values under learner"),
     ] = ()
     learner: ImpalaConfig = field(default_factory=ImpalaConfig)
     meta: MetaConfig = field(default_factory=MetaConfig)
 
     @property
     def tuning(self) -> MetaGradient | None:
-        """The learner with the meta-gradient around it; None where eta is empty."""
+        """Config of the meta-gradient; None where eta is empty."""
         return MetaGradient(learner=self.learner, eta=self.eta, meta=self.meta) if self.eta else None
 
     @property
     def conditioning(self) -> Conditioning:
-        """What the network has besides, to be told of eta and to judge it."""
+        """The network's conditioning on eta, and its outer value head."""
         return Conditioning() if self.tuning is None else self.tuning.conditioning
 
 
@@ -84,7 +85,7 @@ def check(config: Config) -> None:
         metagradient_config.check(config.tuning)
         if config.learner.passes > 1:
             raise InvalidInputError(
-                f"learner.passes = {config.learner.passes} is allowed without eta only: a meta-gradient answers for one step of an update"
+                f"learner.passes = {config.learner.passes} is allowed without eta only: the meta-gradient is that of one step"
             )
 
 
@@ -96,7 +97,7 @@ def init(
     run_seed: int,
     device: torch.device,
 ) -> tuple[Agent, State]:
-    """Return the network's skeleton and the state of a learner that has seen nothing; nothing is kept for a task."""
+    """Return the agent module and the initial state; `tasks` is not used."""
     if config.tuning is not None:
         return metagradient.init(spec, network, config.tuning, run_seed, device)
     return actor_critic.init(spec, network, config.learner.optimiser, run_seed, device)
@@ -113,7 +114,7 @@ def weights(config: Config, state: State, progress: Progress) -> dict[str, Tenso
 def update(
     agent: Agent, config: Config, state: State, experience: Sequence[Trajectory], progress: Progress
 ) -> tuple[State, dict[str, Tensor]]:
-    """Make one update for each batch that the trajectories hold; scalars are means over them."""
+    """Make one update for each batch in the trajectories; scalars are means over them."""
     update_on: Callable[..., tuple[Any, dict[str, Tensor]]] = partial(vtrace_loss.update, agent, config.learner)
     if config.tuning is not None:
         update_on = partial(metagradient.update, agent, config.tuning)
@@ -127,7 +128,7 @@ def update(
 
 
 def prepare(agent: Agent, config: Any, state: State) -> None:
-    """Compile the update, where the config asks for it, for unrolls as long as those of the run whose whole config this is."""
+    """Compile the update for the batch shape of this run's config, if `learner_compile` is set."""
     if config.learner_compile and isinstance(state, LearnerState):
         _compiled(agent, config.learner).prepare(state, config.rollout.unroll_length, config.batch_unrolls)
 

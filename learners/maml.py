@@ -1,26 +1,26 @@
-"""MAML for reinforcement learning: first weights from which one policy-gradient step on a task's own experience leads far.
+"""MAML for reinforcement learning: an initialisation for fast adaptation by policy-gradient steps on a task's experience.
 
     theta'_i = theta - alpha grad L_i(theta; D_i),      D_i  unrolls of task i with theta                              (eq. 1, K times)
     theta   <- theta - beta grad_theta (1/N) sum_i L_i(theta'_i(theta); D'_i),      D'_i  unrolls of task i with theta'_i      (eq. 4)
 
     L_i(theta; D) = -mean_D  J(a | s) A(s, a),      J = pi_theta / stopgrad(pi_theta)  (`surrogate` lvc)   or   log pi_theta  (log_prob)
 
-The gradient of the outer loss flows through the inner steps, so it has their second derivative. Both surrogates have the same first one.
-That of log_prob drops the product of scores, and with it all credit of D' for what theta went to see in D: the meta-gradient of MAML's
-released code is biased so. That of lvc keeps it (Rothfuss et al., 2019, eq. 4: formulation I, without the terms whose bias vanishes near
-an optimum), and is the default. `first_order` takes the inner gradients as constants.
+The gradient of the outer loss flows through the inner steps, so it has their second derivative. Both surrogates have the same first
+derivative. The second derivative of log_prob lacks the product of scores, and so the credit of D' for the exploration of D: the
+meta-gradient of MAML's released code has this bias. That of lvc keeps it (Rothfuss et al., 2019, eq. 4: formulation I, without the terms
+whose bias vanishes near an optimum), and is the default. `first_order` treats the inner gradients as constants.
 
 Reference: Finn, Abbeel and Levine (2017), "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", arXiv 1703.03400,
 algorithm 3; Rothfuss et al. (2019), "ProMP: Proximal Meta-Policy Search", arXiv 1810.06784, section 5. Deviations:
 
     1. The outer step is one of Adam along the clipped gradient; the paper's is TRPO's.
     2. `surrogate` lvc by default; log_prob is the paper's.
-    3. The inner step size stays as it is at every inner step; the released code halves it at test time after the first.
+    3. The inner step size is the same at every inner step; the released code halves it at test time after the first.
     4. A bonus for the entropy of the adapted policies may be added to the outer loss (`entropy_cost`; 0 is the paper's).
 
-All parameters of the policy are adapted, the log standard deviation among them, without a clip. There is no value network: what returns are
-compared with is `learners.task_batch`'s baseline. A unit of experience is what one collector brought, and its gradient is taken on its
-own, so that memory is that of one unit and an update the same for any number of actors.
+All parameters of the policy are adapted, the log standard deviation among them, without a clip. There is no value network: the baseline is
+that of `learners.task_batch`. A unit of experience is the result of one unit of work; gradients are computed unit by unit, so that memory
+is bounded by one unit and an update is the same for any number of actors.
 
 Letters: N tasks of a unit, E environments of a task, K inner steps, R rows of a task.
 """
@@ -58,32 +58,32 @@ class MamlConfig:
 
     gamma: Annotated[float, Meta(ge=0, le=1, description="discount per step")] = 0.99
     lambda_: Annotated[float, Meta(ge=0, le=1, description="GAE's trace parameter; 1: returns less the baseline")] = 1.0
-    num_inner_steps: Annotated[int, Meta(ge=1, le=16, description="K: inner steps, each on unrolls of its own")] = 1
+    num_inner_steps: Annotated[int, Meta(ge=1, le=16, description="K: inner steps, each on its own unrolls")] = 1
     inner_learning_rate: Annotated[float, Meta(ge=0, le=100, description="alpha: step size of an inner step")] = 0.1
     surrogate: Annotated[
         Surrogate,
-        Meta(description="what an inner step differentiates: the ratio, for an unbiased meta-gradient, or log pi as published"),
+        Meta(description="loss of the inner step: the ratio, for an unbiased meta-gradient, or log pi as published"),
     ] = "lvc"
-    first_order: Annotated[bool, Meta(description="take inner gradients as constants in the outer gradient")] = False
-    normalise_advantages: Annotated[bool, Meta(description="scale advantages to mean 0 and deviation 1 within each task")] = True
+    first_order: Annotated[bool, Meta(description="treat inner gradients as constants in the outer gradient")] = False
+    normalise_advantages: Annotated[bool, Meta(description="standardise advantages within each task")] = True
     entropy_cost: Annotated[float, Meta(ge=0, description="weight of the adapted policies' entropy in the outer loss")] = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="beta: step size of the outer step at the start")] = 1e-3
     anneal: Annotated[
-        bool, Meta(description="let the outer step size fall linearly to 0 over schedule_env_steps, or else over total_env_steps")
+        bool, Meta(description="decay the outer step size linearly to 0 over schedule_env_steps, or else over total_env_steps")
     ] = False
-    max_gradient_norm: Annotated[float, Meta(gt=0, description="ceiling of the global norm of the outer gradient")] = 1.0
+    max_gradient_norm: Annotated[float, Meta(gt=0, description="clip of the global norm of the outer gradient")] = 1.0
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(kind="adam", epsilon=1e-5))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The learner's side of a run."""
+    """Config of the algorithm."""
 
     tasks_per_round: Annotated[
         int, Meta(ge=1, le=100_000, description="tasks of an outer step; a multiple of rollout.envs_per_actor / envs_per_task")
     ] = 20
     envs_per_task: Annotated[
-        int, Meta(ge=1, le=65_536, description="environments that a task is unrolled in; must divide rollout.envs_per_actor")
+        int, Meta(ge=1, le=65_536, description="environments of each task; must divide rollout.envs_per_actor")
     ] = 16
     evaluate_every: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -96,7 +96,7 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Check fields against each other: each stands for itself. See `learners.algorithm`."""
+    """Check fields against each other: nothing to check. See `learners.algorithm`."""
 
 
 def init(
@@ -107,7 +107,7 @@ def init(
     run_seed: int,
     device: torch.device,
 ) -> tuple[Agent, LearnerState]:
-    """Return the network's skeleton and the state of a learner that has seen nothing: the policy's parameters, and no value's."""
+    """Return the agent module and the initial state: the policy's parameters, without those of the value."""
     agent, state = actor_critic.init(spec, network, config.learner.optimiser, run_seed, device)
     params = {name: value for name, value in state.params.items() if not name.startswith("value_")}
     return agent, replace(state, params=params, optimiser=optimisers.init(config.learner.optimiser, params))
@@ -122,15 +122,16 @@ def adapt(agent: Agent, config: Config, weights: Mapping[str, Tensor], trajector
     """Return the weights of N tasks after an inner step on each of the trajectories.
 
     Args:
-        agent: the network's skeleton.
+        agent: the agent module, used for its structure.
         config: of the algorithm.
         weights: theta and the buffers, as `weights` returned them.
-        trajectories: of N * E environments, task by task: the first acted with theta, each other with what the steps before it led to.
+        trajectories: of N * E environments, task by task: the first acted with theta, each later one with the parameters after the inner
+            steps before it.
 
     Returns:
-        Parameters and buffers by name, the tasks along a first axis.
+        Parameters and buffers by name, with the tasks as first axis.
     """
-    theta, buffers = _parted(agent, weights)
+    theta, buffers = _theta_and_buffers(agent, weights)
     unit = [_batch(agent, config, trajectory) for trajectory in trajectories]
     params, _ = adapted(agent, config.learner, theta, buffers, unit, create_graph=False)
     found = params | stacked(buffers, unit[0].num_tasks)
@@ -143,11 +144,11 @@ def update(
     """Make one outer step.
 
     Args:
-        agent: the network's skeleton.
+        agent: the agent module, used for its structure.
         config: of the algorithm.
-        state: pure in it.
+        state: not modified.
         experience: for each unit of work its K + 1 trajectories, in order; each unit has as many tasks as any other.
-        progress: where the run stands.
+        progress: position of the run.
     """
     rate = learning_rate(config.learner, state.env_steps, progress.total)
     gradients, watched, moments = [], [], state.moments
@@ -168,22 +169,22 @@ def update(
 def meta_gradient(
     agent: Agent, config: MamlConfig, arrays: Mapping[str, Tensor], unit: Sequence[TaskBatch]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the gradient of the outer loss by theta on one unit of experience, and what is worth watching of it.
+    """Return the gradient of the outer loss by theta on one unit of experience, and what is to log.
 
     Args:
-        agent: the network's skeleton.
+        agent: the agent module, used for its structure.
         config: hyper-parameters.
         arrays: theta and the buffers.
         unit: the batches of the K inner steps and that of the outer loss, in order.
     """
-    theta, buffers = _parted(agent, arrays)
+    theta, buffers = _theta_and_buffers(agent, arrays)
     *inner, outer = unit
     params, inner_norm = adapted(agent, config, theta, buffers, inner, create_graph=not config.first_order)
     policy = _policy(agent, params | stacked(buffers, outer.num_tasks), outer)
     entropy = outer.mean(policy.entropy()).mean()
     loss = policy_loss(config.surrogate, policy.log_prob(outer.action), outer).mean()
     slopes = torch.autograd.grad(loss - config.entropy_cost * entropy, list(theta.values()))
-    # the loss itself says nothing: what the baseline leaves of the returns is zero in the mean
+    # the loss itself is not logged: advantages over the fitted baseline have mean zero
     return dict(zip(theta, slopes, strict=True)), {"gradient/inner": inner_norm, "policy/entropy": entropy.detach()}
 
 
@@ -196,9 +197,9 @@ def adapted(
     *,
     create_graph: bool,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return theta'_i after an inner step on each batch, [N, *shape] by name, and the norm of a task's first inner gradient, in the mean.
+    """Return theta'_i after an inner step on each batch, [N, *shape] by name, and the mean norm of the tasks' first inner gradients.
 
-    The tasks' losses are added up: no parameter is shared between tasks, so the gradient of the sum is that of each.
+    The tasks' losses are summed: no parameter is shared between tasks, so the gradient of the sum is that of each.
 
     Gradient: flows to `theta`, and with `create_graph` through the inner gradients as well.
     """
@@ -217,7 +218,7 @@ def adapted(
 def policy_loss(surrogate: Surrogate, log_prob: Float[Tensor, "N R"], batch: TaskBatch) -> Float[Tensor, " N"]:
     """Return -mean J A of each task. See the module's docstring.
 
-    Gradient: flows to `log_prob`; with lvc its second derivative holds the product of scores besides the curvature of log pi.
+    Gradient: flows to `log_prob`; with lvc its second derivative has the product of scores in addition to the curvature of log pi.
     """
     score = (log_prob - log_prob.detach()).exp() if surrogate == "lvc" else log_prob
     return -batch.mean(score * batch.advantage)
@@ -240,7 +241,7 @@ def _batch(agent: Agent, config: Config, trajectory: Trajectory) -> TaskBatch:
     )
 
 
-def _parted(agent: Agent, arrays: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _theta_and_buffers(agent: Agent, arrays: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Theta, as leaves to differentiate by, and the buffers."""
     names = {name for name, _ in agent.named_parameters()}
     theta = {name: array.detach().requires_grad_() for name, array in arrays.items() if name in names}
@@ -248,5 +249,5 @@ def _parted(agent: Agent, arrays: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
 
 
 def keep_best(config: Config, state: LearnerState, score: float) -> LearnerState:
-    """Return the state as it is: an evaluation judges it, and the newest weights are the run's."""
+    """Return the state unchanged: evaluations are reported, and a run's result is its newest weights."""
     return state

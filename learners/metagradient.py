@@ -1,9 +1,9 @@
-"""Meta-gradients: IMPALA tunes its own return while it learns.
+"""Meta-gradients: IMPALA with online tuning of the hyper-parameters eta of its return and loss.
 
 Reference: Xu, van Hasselt and Silver (2018), "Meta-Gradient Reinforcement Learning", arXiv 1805.09801: section 2 (the meta-gradient, with
 A = mu I), section 4 and appendix C (Atari: V-trace, RMSProp differentiated through, every sample used twice, conditioning on eta).
 
-    theta' = theta - step(clip(g)),   g = dL(tau, theta, eta) / dtheta                  the inner update is IMPALA's, at the tuned eta
+    theta' = theta - step(clip(g)),   g = dL(tau, theta, eta) / dtheta                  the inner update is IMPALA's, at the current eta
     J(tau', theta') = mean over tau' of -A_bar_t log pi_theta'(a_t | x_t)               A_bar: V-trace at fixed gamma-bar, lambda-bar
     dJ/deta = v . dtheta'/deta = u . dg/deta,    v = dJ/dtheta',   u = (dtheta'/dg)^T v
 
@@ -13,15 +13,16 @@ the entropy. So dg/deta is the network's vector-Jacobian product with dc/deta; w
     dJ/deta = sum_t dc_t/deta . (d/dh) outputs_t(theta + h u)                           `derivative` jvp: one forward-mode pass on tau
     z = dtheta'/deta = (dtheta'/dg) VJP(dc/deta),   dJ/deta = v . z                     `derivative` vjp: one backward per meta-parameter
 
-Both are exact and neither differentiates the network twice. tau' of an update is tau of the next, whose forward pass serves for both.
+Both are exact and neither differentiates the network twice. tau' of an update is tau of the next; one forward pass
+serves both.
 
 Numbered deviations:
     1. The mean over tau' and not the sum: the clip of the meta-gradient then does not depend on the size of the batch. Adam makes the two
        equal, its epsilon being far below any meta-gradient.
-    2. The advantage in J comes from a value head of its own, trained at gamma-bar and lambda-bar (Bonnet, Midgley and Laterre 2022,
+    2. The advantage in J comes from a separate value head, trained at gamma-bar and lambda-bar (Bonnet, Midgley and Laterre 2022,
        arXiv 2211.10550: with the inner critic, J itself is biased towards short horizons); `outer_critic` inner is the 2018 form.
-    3. The network is told of the eta that its snapshot was shipped with; the returns of the update are those of the eta after the
-       meta-step, one step of Adam further.
+    3. The network is conditioned on the eta of its snapshot; the returns of the update use eta after the meta-step, one step of Adam
+       later.
     4. Costs and leaks of the loss may be tuned beside gamma and lambda (Zahavy et al. 2020).
 """
 
@@ -56,13 +57,13 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class PendingUpdate:
-    """An update whose effect the next batch will judge: all that dg/deta and dtheta'/dg depend on.
+    """An update that the next batch gives the meta-gradient of: what dg/deta and dtheta'/dg depend on.
 
     Attributes:
-        arrays: parameters and buffers before it.
+        arrays: parameters and buffers before the update.
         batch: tau.
         gradient: g, before the clip.
-        optimiser: its state before.
+        optimiser: its state before the update.
         rate: the step size.
         cotangents: dc/deta for log pi, V and the entropy, [M, 3, T, B].
     """
@@ -84,13 +85,13 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class MetaState:
-    """All that a checkpoint of this learner needs.
+    """The state of the learner.
 
     Attributes:
         logits: x, the unbounded form of eta, float64 [M].
         learner: the inner learner's state.
         optimiser: Adam's state for the logits.
-        pending: what the next batch's meta-gradient needs of the last update; None before the first.
+        pending: the last update, or the trace z; None before the first update.
     """
 
     logits: Tensor = field(
@@ -104,14 +105,14 @@ class MetaState:
 
     @property
     def version(self) -> int:
-        """Number of updates made."""
+        """Number of updates."""
         return self.learner.version
 
 
 def init(
     spec: SpaceSpec, network: NetworkConfig, config: MetaGradient, run_seed: int, device: torch.device
 ) -> tuple[Agent, MetaState]:
-    """Return the network's skeleton and the state of a learner that has seen nothing."""
+    """Return the agent module and the initial state."""
     agent, learner = actor_critic.init(spec, network, config.learner.optimiser, run_seed, device, config.conditioning)
     logits = to_logits(config.starts, dict(zip(config.eta, config.ranges, strict=True))).to(device)
     return agent, MetaState(
@@ -128,29 +129,29 @@ def network_arrays(config: MetaGradient, state: MetaState) -> Tensors:
 
 
 def tuned(config: MetaGradient, logits: Tensor) -> ImpalaConfig:
-    """The inner loss at these logits."""
+    """Config of the inner loss at these logits."""
     values = values_of(logits, config.ranges).tolist()
     return replace(config.learner, **{META_PARAMETERS[name]: value for name, value in zip(config.eta, values, strict=True)})
 
 
 def update(agent: Agent, config: MetaGradient, state: MetaState, batch: Batch, total_env_steps: int) -> tuple[MetaState, Tensors]:
-    """One meta-step for the update before, if there was one, and one gradient step, both on one batch; pure in `state`.
+    """Make one meta-step for the previous update, if there was one, and one gradient step, both on one batch; pure in `state`.
 
     Returns:
-        The next state, and scalars to watch, by metric name, still on the device.
+        The next state, and scalars to log, by metric name, still on the device.
     """
     params = {name: parameter.detach().requires_grad_() for name, parameter in state.learner.params.items()}
     arrays = network_arrays(config, state) | params
-    num_judging = min(config.meta.batch_unrolls, batch.num_envs)
-    judging, rest = batch.columns(slice(num_judging)), batch.columns(slice(num_judging, None))
+    num_meta = min(config.meta.batch_unrolls, batch.num_envs)
+    meta_batch, rest = batch.columns(slice(num_meta)), batch.columns(slice(num_meta, None))
     # two graphs: the backward pass of J then goes through the columns of the meta-batch alone
-    parts = [actor_critic.outputs(agent, arrays, part, config.learner.precision) for part in (judging, rest) if part.num_envs]
+    parts = [actor_critic.outputs(agent, arrays, part, config.learner.precision) for part in (meta_batch, rest) if part.num_envs]
     found = Outputs.concatenated(parts)
     outer_target = targets(found.outer, batch, config.outer)
 
-    logits, meta_optimiser, watched = state.logits, state.optimiser, _nothing_judged(config)
+    logits, meta_optimiser, watched = state.logits, state.optimiser, _no_meta_step(config)
     if state.pending is not None:
-        objective = outer_objective(parts[0], outer_target.advantage[:, :num_judging], judging, config)
+        objective = outer_objective(parts[0], outer_target.advantage[:, :num_meta], meta_batch, config)
         by_eta = meta_gradient(agent, config, state.pending, _vjp(objective, params, keep=True))
         logits, meta_optimiser, watched = _meta_step(config, state, by_eta, objective)
 
@@ -160,7 +161,7 @@ def update(agent: Agent, config: MetaGradient, state: MetaState, batch: Batch, t
     if found.outer_value is not None:
         total = total + config.learner.baseline_cost * value_loss(found.outer_value[:-1], outer_target.value_target, batch.weight)
     keeps_trace = config.meta.derivative == "vjp"
-    by_network = [_vjp(_answers(found), params, one, keep=True) for one in cotangents] if keeps_trace else []
+    by_network = [_vjp(_loss_inputs(found), params, one, keep=True) for one in cotangents] if keeps_trace else []
     gradient = _vjp(total, params)
     rate = actor_critic.learning_rate(config.learner, state.learner.env_steps, total_env_steps)
     moved, norm = actor_critic.descend(config.learner, state.learner, gradient, rate)
@@ -195,7 +196,7 @@ def outer_objective(found: Outputs, advantage: Tensor, batch: Batch, config: Met
 
 
 def meta_gradient(agent: Agent, config: MetaGradient, pending: PendingUpdate | Trace, cotangent: Tensors) -> Tensor:
-    """Return dJ/deta [M] for the update that is pending, given v = dJ/dtheta'.
+    """Return dJ/deta [M] of the pending update, given v = dJ/dtheta'.
 
     Gradient: none is kept.
     """
@@ -212,17 +213,17 @@ def meta_gradient(agent: Agent, config: MetaGradient, pending: PendingUpdate | T
             for name, slope in direction.items()
         }
         found = actor_critic.outputs(agent, pending.arrays | params, pending.batch, learner.precision)
-        along: Tensor = forward_ad.unpack_dual(_answers(found)).tangent  # type: ignore[no-untyped-call]
+        along: Tensor = forward_ad.unpack_dual(_loss_inputs(found)).tangent  # type: ignore[no-untyped-call]
         return torch.einsum("mktb,ktb->m", pending.cotangents, cleared(along, pending.batch.weight))
 
 
-def _answers(found: Outputs) -> Tensor:
-    """What the inner loss reads of the network, [3, T, B]."""
+def _loss_inputs(found: Outputs) -> Tensor:
+    """The network's outputs that the inner loss is a function of, [3, T, B]."""
     return torch.stack((found.log_prob, found.value[:-1], found.entropy))
 
 
 def _targets_and_cotangents(found: Outputs, batch: Batch, inner: ImpalaConfig, eta: tuple[str, ...]) -> tuple[VTrace, Tensor]:
-    """V-trace at the tuned return, and dc/deta [M, 3, T, B]. Gradient: none."""
+    """V-trace at the current eta, and dc/deta [M, 3, T, B]. Gradient: none."""
     inputs = vtrace_inputs(found, batch, inner)
     derivatives = vtrace_with_derivatives(
         **inputs,
@@ -252,7 +253,7 @@ def _trace(config: MetaGradient, before: PendingUpdate | Trace | None, made: Pen
 def _meta_step(
     config: MetaGradient, state: MetaState, by_eta: Tensor, objective: Tensor
 ) -> tuple[Tensor, OptimiserState, Tensors]:
-    """One step of Adam on the logits; returns them, Adam's state, and scalars to watch."""
+    """One step of Adam on the logits; returns them, Adam's state, and scalars to log."""
     by_logits = {"logits": by_eta.double() * slopes_of(state.logits, config.ranges)}
     norm = global_norm(by_logits)
     if config.meta.max_gradient_norm is not None:
@@ -264,8 +265,8 @@ def _meta_step(
     return moved["logits"], optimiser, watched | {"meta/objective": objective.detach(), "meta/gradient_norm": norm}
 
 
-def _nothing_judged(config: MetaGradient) -> Tensors:
-    """The scalars of `_meta_step` where there was no update to judge."""
+def _no_meta_step(config: MetaGradient) -> Tensors:
+    """The scalars of `_meta_step` before the first meta-step."""
     names = [*(f"meta/gradient/{name}" for name in config.eta), "meta/objective", "meta/gradient_norm"]
     return dict.fromkeys(names, torch.tensor(math.nan))
 

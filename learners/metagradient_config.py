@@ -1,4 +1,4 @@
-"""Hyper-parameters of the meta-gradient: which meta-parameters move, in which ranges, and what judges them."""
+"""Hyper-parameters of the meta-gradient: the meta-parameters, their ranges, and the outer objective."""
 
 from __future__ import annotations
 
@@ -25,27 +25,33 @@ class MetaConfig:
     outer_lambda: Annotated[float, Meta(ge=0, le=1, description="lambda-bar, the fixed trace of the outer objective")] = 1.0
     outer_critic: Annotated[
         Literal["outer", "inner"],
-        Meta(description="whose values judge: a head trained at gamma-bar, or the inner critic (the 2018 form, biased)"),
+        Meta(
+            description="value head of the outer objective: one trained at gamma-bar, or the inner critic (the 2018 form, biased)"
+        ),
     ] = "outer"
     learning_rate: Annotated[float, Meta(gt=0, le=10, description="step size of Adam on the logits of eta")] = 1e-3
     max_gradient_norm: Annotated[
-        Annotated[float, Meta(gt=0)] | None, Meta(description="ceiling of the norm of the meta-gradient; null: none")
+        Annotated[float, Meta(gt=0)] | None, Meta(description="clip of the norm of the meta-gradient; null: none")
     ] = None
     batch_unrolls: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="meta-batch: unrolls of each batch that judge the update before; at most all")
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="meta-batch: unrolls of each batch that the outer objective is computed on; at most all",
+        ),
     ] = 8
-    normalise_advantages: Annotated[
-        bool, Meta(description="bring the outer objective's advantages to mean 0 and deviation 1")
-    ] = False
+    normalise_advantages: Annotated[bool, Meta(description="standardise the outer objective's advantages")] = False
     embedding_size: Annotated[
-        int, Meta(ge=0, le=4096, description="features in which the network is told of eta; 0: it is not told")
+        int,
+        Meta(ge=0, le=4096, description="size of the embedding of eta that the network is conditioned on; 0: no conditioning"),
     ] = 16
-    trace_decay: Annotated[
-        float, Meta(ge=0, lt=1, description="mu: how much of earlier updates' effect the trace z keeps; published: 0")
-    ] = 0.0
+    trace_decay: Annotated[float, Meta(ge=0, lt=1, description="mu: decay of the trace z of earlier updates; published: 0")] = 0.0
     derivative: Annotated[
         Literal["jvp", "vjp"],
-        Meta(description="jvp: one forward-mode pass for all of eta; vjp: one backward for each, keeps z (for trace_decay > 0)"),
+        Meta(
+            description="jvp: one forward-mode pass for all of eta; vjp: one backward pass for each, keeps z (for trace_decay > 0)"
+        ),
     ] = "jvp"
     gamma_range: Annotated[tuple[Share, Share], Meta(description="range of gamma, low and high")] = (0.0, 1.0)
     lambda_range: Annotated[tuple[Share, Share], Meta(description="range of lambda, low and high")] = (0.0, 1.0)
@@ -68,10 +74,10 @@ class MetaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MetaGradient:
-    """A learner that tunes itself.
+    """A learner with meta-gradients.
 
     Attributes:
-        learner: the inner loss and its update; the fields that eta names say where it starts.
+        learner: the inner loss and its update; fields named in eta are its initial values.
         eta: names of the meta-parameters, in order, at least one.
         meta: the outer objective and its update.
     """
@@ -87,7 +93,7 @@ class MetaGradient:
 
     @property
     def starts(self) -> dict[str, float]:
-        """Where each meta-parameter starts."""
+        """Initial value of each meta-parameter."""
         return {name: float(getattr(self.learner, META_PARAMETERS[name])) for name in self.eta}
 
     @property
@@ -97,7 +103,7 @@ class MetaGradient:
 
     @property
     def conditioning(self) -> Conditioning:
-        """What the network has besides."""
+        """The network's conditioning."""
         return Conditioning(
             num_eta=len(self.eta), embedding_size=self.meta.embedding_size, has_outer_value=self.meta.outer_critic == "outer"
         )
@@ -107,7 +113,7 @@ def check(config: MetaGradient) -> None:
     """Check names, ranges and starts against each other.
 
     Raises:
-        InvalidInputError: names the value, what is allowed and what would do.
+        InvalidInputError: names the value, the allowed range and a fix.
     """
     check_names(config.eta)
     for name, (low, high) in zip(config.eta, config.ranges, strict=True):

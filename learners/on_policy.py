@@ -1,9 +1,9 @@
-"""A round of on-policy experience, judged: rewards, values and advantages, and the rows that minibatches are picked from.
+"""On-policy experience with its rewards, values and advantages, as rows that minibatches are drawn from.
 
     G_t = r_t + gamma G_{t-1} within an episode,      r_t <- r_t / std(G),      A by GAE,      target = A + V
 
 The moments of G are those of all rounds, this one included, so that one deviation divides all rewards of a round. A truncated step
-bootstraps from the value of its final observation, and resets of next-step autoreset weigh nothing (`learners.batch`).
+bootstraps from the value of its final observation, and resets of next-step autoreset have weight zero (`learners.batch`).
 
 Reference: Schulman et al. (2016) for GAE; Engstrom et al. (2020), "Implementation matters in deep policy gradients", for rewards in
 deviations of their discounted return.
@@ -19,7 +19,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from learners.actor_critic import LearnerState, Precision, answer, network_arrays, scaled_rewards
+from learners.actor_critic import LearnerState, Precision, forward, network_arrays, scaled_rewards
 from learners.batch import Batch, NetworkInputs
 from learners.networks.agent import Agent
 from learners.ops.gae import gae
@@ -28,14 +28,14 @@ from learners.ops.normaliser import RunningMoments, update
 from learners.ops.recurrence import backward_recurrence
 
 MAX_NORMALISED_REWARD = 10.0
-"""In deviations of the discounted return (CleanRL): one reward of a simulator gone wrong shall not move everything."""
+"""In standard deviations of the discounted return (CleanRL): bounds the effect of one faulty reward."""
 
 ROWS_AT_ONCE = 2048
-"""Rows that the values of a round are computed of at a time: a layer's outputs stay in the cache, and frames in the memory."""
+"""Rows per forward pass for the values of a round: keeps a layer's outputs in the cache, and bounds the memory of images."""
 
 
 class ReturnConfig(Protocol):
-    """What is read of an algorithm's config."""
+    """The fields of an algorithm's config that returns and advantages use."""
 
     @property
     def gamma(self) -> float: ...
@@ -51,11 +51,11 @@ class ReturnConfig(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RewardScale:
-    """What rewards are normalised by.
+    """State of the reward normalisation.
 
     Attributes:
         moments: of the discounted returns of all steps so far.
-        running: the discounted return [B] of each environment's episode so far; None before the first round.
+        running: the discounted return [B] of each environment's current episode; None before the first round.
     """
 
     moments: RunningMoments
@@ -64,7 +64,7 @@ class RewardScale:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(NetworkInputs):
-    """What minibatches are picked from, [T, N, ...]; without a core T is 1 and N is all steps."""
+    """Experience that minibatches are drawn from, [T, N, ...]; without a core T is 1 and N the number of steps."""
 
     action: Tensor
     log_prob: Tensor
@@ -79,7 +79,7 @@ class Rows(NetworkInputs):
         return self.weight.shape[1]
 
     def steps(self) -> list[Tensor]:
-        """All but the states, in the order of the fields."""
+        """All tensors except the initial states, in the order of the fields."""
         return [getattr(self, name) for name in _STEPS]
 
     @staticmethod
@@ -88,7 +88,7 @@ class Rows(NetworkInputs):
         return Rows(**dict(zip(_STEPS, steps, strict=True)), initial_state=initial_state)
 
     def minibatches(self, order: Tensor, count: int) -> Iterator[Rows]:
-        """Yield the rows in this order, in `count` parts that differ by one row at most; they are moved once for all parts."""
+        """Yield the rows in this order, in `count` parts whose sizes differ by one at most; they are permuted once for all parts."""
         count = min(count, self.size)
         states = [state.index_select(0, order).tensor_split(count) for state in self.initial_state]
         for index, steps in enumerate(zip(*(one.index_select(1, order).tensor_split(count, 1) for one in self.steps()))):
@@ -98,16 +98,16 @@ class Rows(NetworkInputs):
 _STEPS = [field.name for field in fields(Rows) if field.name != "initial_state"]
 
 
-def judged(
+def rows_of(
     agent: Agent, config: ReturnConfig, state: LearnerState, scale: RewardScale | None, batch: Batch
 ) -> tuple[Rows, RewardScale | None]:
-    """Return a round's rows, and the scale of rewards after it.
+    """Return the rows of a round, with GAE's advantages, and the reward scale after it.
 
     Args:
         agent: the network.
-        config: the return.
-        state: whose values judge.
-        scale: of the rewards so far; None where they are not normalised.
+        config: discount, trace parameter and reward scaling.
+        state: of the value estimates.
+        scale: the reward scale before the round; None without reward normalisation.
         batch: the round.
     """
     reward, scale = rewards(config, scale, batch)
@@ -139,12 +139,12 @@ def judged(
 
 
 def rewards(config: ReturnConfig, scale: RewardScale | None, batch: Batch) -> tuple[Tensor, RewardScale | None]:
-    """Return the rewards as the loss sees them, and the scale with what they tell of returns."""
+    """Return the scaled rewards, and the reward scale updated with their returns."""
     reward = scaled_rewards(batch.reward, config.reward_scale, config.reward_clip)
     if scale is None:
         return reward, None
     reward = cleared(reward, batch.weight)
-    # an episode's return starts anew with it; and so do all, where there are other environments than before
+    # the running return restarts with each episode, and everywhere if the number of environments has changed
     before = scale.running if scale.running is not None and len(scale.running) == batch.num_envs else None
     decay = config.gamma * (~batch.is_first[:-1]).to(reward.dtype)
     running = backward_recurrence(reward.flip(0), decay.flip(0), before).flip(0)
@@ -159,4 +159,4 @@ def values(agent: Agent, config: ReturnConfig, state: LearnerState, batch: Batch
     size, arrays = max(1, ROWS_AT_ONCE // len(batch.obs)), network_arrays(state)
     starts = range(0, batch.num_envs, size)
     parts = [batch] if len(starts) == 1 else [batch.columns(slice(start, start + size)) for start in starts]
-    return torch.cat([answer(agent, arrays, part, config.precision).value for part in parts], dim=1)
+    return torch.cat([forward(agent, arrays, part, config.precision).value for part in parts], dim=1)

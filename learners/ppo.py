@@ -2,21 +2,23 @@
 
     L = -mean min(rho A, clip(rho, 1 - eps, 1 + eps) A)  +  value_cost mean 1/2 max((V - R)^2, (V_clipped - R)^2)  -  entropy_cost mean H
 
-with A by GAE and R = A + V, both of the values that the round began with, rho = pi / mu, and mu the policy that acted. A round's unrolls
-are passed over several times in shuffled minibatches, each a step of Adam. Where the network has a core, a minibatch is whole unrolls of
-some environments, each from its own first state; else it is steps.
+with A by GAE and R = A + V, both from the values at the start of the round, rho = pi / mu, and mu the behaviour policy. Each round makes
+several passes over its unrolls in shuffled minibatches, each a step of Adam. Where the network has a core, a minibatch is whole unrolls of
+some environments, each from its initial state; otherwise single steps.
 
 Reference: Schulman et al. (2017), arXiv 1707.06347: eq. 7, 9, 11-12, algorithm 1. The defaults, and the details that the paper leaves out,
 are those of CleanRL's ppo_continuous_action (Huang et al. 2022, "The 37 implementation details of PPO"): the clipped value, advantages
-standardised in each minibatch, rewards in deviations of their discounted return, epsilon of Adam 1e-5, step size annealed to zero.
+standardised in each minibatch, rewards divided by the standard deviation of their discounted return, Adam's epsilon 1e-5, step size
+annealed to zero.
 
 Numbered deviations from that code:
-    1. A truncated step bootstraps from the value of its final observation; resets of next-step autoreset weigh nothing.
-    2. All rewards of a round are divided by one deviation, that of all returns until its end, and not each by that of its moment. The
-       running return starts anew with each episode.
-    3. The deviation of a minibatch's advantages is that of all of them, not of a sample: they are divided by N and not by N - 1.
-    4. The KL stop looks at the mean over a pass, not at its last minibatch.
-    5. Observations may be normalised by running moments that move after the passes, as IMPALA's do: what acted is what is learned of.
+    1. A truncated step bootstraps from the value of its final observation; resets of next-step autoreset have weight zero.
+    2. All rewards of a round are divided by one standard deviation, that of all returns up to its end, not each by that of its step. The
+       running return restarts with each episode.
+    3. The standard deviation of a minibatch's advantages divides by N and not by N - 1.
+    4. The KL stop uses the mean over a pass, not its last minibatch.
+    5. Observations may be normalised by running moments that are updated after the passes, as in IMPALA: learner and actors normalise
+       alike.
 
 Letters: T time, N rows: steps, or environments where there is a core.
 """
@@ -41,7 +43,7 @@ from learners.algorithm import Progress
 from learners.batch import batch_of
 from learners.compiled import Compiled, blank
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
-from learners.on_policy import RewardScale, Rows, judged
+from learners.on_policy import RewardScale, Rows, rows_of
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
 from learners.ops.flat import flatten, unflatten
@@ -59,24 +61,23 @@ class LearnerConfig:
 
     gamma: Annotated[float, Meta(ge=0, le=1, description="discount per step")] = 0.99
     lambda_: Annotated[float, Meta(ge=0, le=1, description="trace parameter of the advantages (GAE)")] = 0.95
-    passes: Annotated[int, Meta(ge=1, le=1000, description="times that a round's experience is passed over, at most")] = 10
+    passes: Annotated[int, Meta(ge=1, le=1000, description="passes over a round's experience, at most")] = 10
     num_minibatches: Annotated[
         int,
         Meta(ge=1, le=1_000_000, description="minibatches of a pass, each a step of Adam; of environments where there is a core"),
     ] = 32
-    clip: Annotated[float, Meta(gt=0, lt=1, description="epsilon: how far a probability ratio may gain from moving")] = 0.2
-    value_clip: Annotated[float, Meta(ge=0, description="how far a value may profit from moving in a round; 0: not clipped")] = (
-        0.2
-    )
+    clip: Annotated[float, Meta(gt=0, lt=1, description="epsilon: clip of the probability ratio")] = 0.2
+    value_clip: Annotated[float, Meta(ge=0, description="clip of the change of a value in a round; 0: not clipped")] = 0.2
     target_kl: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="no further pass where the mean KL(old || new) of the last one is above this; null: all passes"),
+        Meta(description="stop after a pass whose mean KL(old || new) is above this; null: all passes"),
     ] = None
     value_cost: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_cost: Annotated[float, Meta(ge=0, description="weight of the entropy bonus")] = 0.0
-    normalise_advantages: Annotated[bool, Meta(description="bring advantages to mean 0 and deviation 1 in each minibatch")] = True
+    normalise_advantages: Annotated[bool, Meta(description="standardise advantages in each minibatch")] = True
     normalise_rewards: Annotated[
-        bool, Meta(description="divide rewards by the running deviation of their discounted return, and hold them in [-10, 10]")
+        bool,
+        Meta(description="divide rewards by the running standard deviation of their discounted return, and clip to [-10, 10]"),
     ] = True
     reward_scale: Annotated[float, Meta(gt=0, description="rewards are multiplied by it, before clipping and normalising")] = 1.0
     reward_clip: Annotated[
@@ -84,16 +85,16 @@ class LearnerConfig:
     ] = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 3e-4
     anneal: Annotated[
-        bool, Meta(description="let the learning rate fall linearly to 0 over schedule_env_steps, or else over total_env_steps")
+        bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
     ] = True
-    max_gradient_norm: Annotated[float, Meta(gt=0, description="ceiling of the global norm of the gradient")] = 0.5
+    max_gradient_norm: Annotated[float, Meta(gt=0, description="clip of the global norm of the gradient")] = 0.5
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(kind="adam", epsilon=1e-5))
     precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The learner's side of a run."""
+    """Config of the algorithm."""
 
     learner_compile: Annotated[
         bool,
@@ -104,11 +105,11 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """All that a checkpoint of the learner needs.
+    """The state of the learner.
 
     Attributes:
         learner: network, optimiser and counters; the optimiser's step counts minibatches, the version rounds.
-        rewards: what rewards are normalised by; None where they are not.
+        rewards: the reward scale; None without reward normalisation.
     """
 
     learner: LearnerState
@@ -118,12 +119,12 @@ class State:
 
     @property
     def version(self) -> int:
-        """Rounds learned from."""
+        """Number of rounds learned from."""
         return self.learner.version
 
 
 def check(config: Config) -> None:
-    """Check fields against each other: none forbids another. See `learners.algorithm`."""
+    """Check fields against each other: nothing to check. See `learners.algorithm`."""
 
 
 def init(
@@ -134,7 +135,7 @@ def init(
     run_seed: int,
     device: torch.device,
 ) -> tuple[Agent, State]:
-    """Return the network's skeleton and the state of a learner that has seen nothing; nothing is kept for a task."""
+    """Return the agent module and the initial state; `tasks` is not used."""
     if config.learner_compile and network.core != "none":
         raise InvalidInputError(
             "learner_compile = true is allowed with network.core = none only: a core cuts its unrolls where episodes end"
@@ -150,10 +151,10 @@ def weights(config: Config, state: State, progress: Progress) -> dict[str, Tenso
 
 
 def loss(agent: Agent, config: LearnerConfig, arrays: dict[str, Tensor], rows: Rows) -> tuple[Tensor, list[Tensor]]:
-    """PPO's loss on a minibatch, and what is worth watching of it, by `WATCHED`. Gradient: flows to `arrays`."""
-    output = actor_critic.answer(agent, arrays, rows, config.precision)
+    """PPO's loss on a minibatch, and what is to log, by `WATCHED`. Gradient: flows to `arrays`."""
+    output = actor_critic.forward(agent, arrays, rows, config.precision)
     distribution = agent.distribution(output.distribution_params)
-    # all that is averaged is finite: a batch is, but for the behaviour's log_prob at resets
+    # everything that is averaged is finite: a batch is, except behaviour_log_prob at resets
     share = rows.weight / rows.weight.sum().clamp(min=1.0)
     log_ratio = cleared(distribution.log_prob(rows.action) - rows.log_prob, rows.weight)
     advantage = standardised(rows.advantage, rows.weight) if config.normalise_advantages else rows.advantage
@@ -162,7 +163,7 @@ def loss(agent: Agent, config: LearnerConfig, arrays: dict[str, Tensor], rows: R
     entropy = (distribution.entropy() * share).sum()
     total = config.value_cost * error - gain - config.entropy_cost * entropy
     with torch.no_grad():
-        away = log_ratio.expm1()  # rho - 1; its mean less that of log rho estimates KL(old || new), without a negative sample
+        away = log_ratio.expm1()  # rho - 1; mean of rho - 1 - log rho: a KL(old || new) estimate without negative samples
         divergence = ((away - log_ratio) * share).sum()
         clipped = ((away.abs() > config.clip) * share).sum()
     return total, [total, -gain, error, entropy, divergence, clipped]
@@ -175,9 +176,9 @@ _KL = WATCHED.index("policy/kl")
 def update(
     agent: Agent, config: Config, state: State, experience: Sequence[Trajectory], progress: Progress
 ) -> tuple[State, dict[str, Tensor | float]]:
-    """Learn from a round's unrolls, all side by side; scalars are means over the minibatches."""
+    """Update on the unrolls of a round, concatenated; scalars are means over the minibatches."""
     batch = batch_of(experience, slice(None), actor_critic.device_of(agent))
-    rows, rewards = judged(agent, config.learner, state.learner, state.rewards, batch)
+    rows, rewards = rows_of(agent, config.learner, state.learner, state.rewards, batch)
     order = generator(progress.run_seed, Stream.MINIBATCHES, progress.round)
     rate = actor_critic.learning_rate(config.learner, state.learner.env_steps, progress.total)
     learner, watched = passes(agent, config, state.learner, rows, rate, order, config.learner.passes)
@@ -190,15 +191,15 @@ def update(
 def passes(
     agent: Agent, config: Config, state: LearnerState, rows: Rows, rate: float, order: np.random.Generator, most: int
 ) -> tuple[LearnerState, Tensor]:
-    """Pass over the rows in shuffled minibatches, until the policy has moved too far or `most` times.
+    """Make at most `most` passes over the rows in shuffled minibatches, fewer where the KL stop applies.
 
     Returns:
-        The state after it, and `WATCHED` of each pass and minibatch, [passes, minibatches, 7].
+        The state after them, and `WATCHED` of each pass and minibatch, [passes, minibatches, 7].
     """
     learner, params = config.learner, {name: state.params[name] for name, _ in agent.named_parameters()}
     buffers = {name: array for name, array in actor_critic.network_arrays(state).items() if name not in params}
     step = _step(agent, learner, is_compiled=config.learner_compile)
-    # all parameters in one vector: the calls on fifteen small tensors would cost more than the arithmetic
+    # all parameters in one vector: calls on fifteen small tensors would cost more than their arithmetic
     vector, optimiser, watched = flatten(params.values()), optimisers.flattened(state.optimiser, params), list[Tensor]()
     for _ in range(most):
         seen, which = list[Tensor](), torch.from_numpy(order.permutation(rows.size)).to(vector.device)
@@ -236,8 +237,8 @@ def _step(agent: Agent, config: LearnerConfig, *, is_compiled: bool) -> Step:
 
 
 def prepare(agent: Agent, config: Any, state: State) -> None:
-    """Compile the step, where the config asks for it, for the rounds of the run whose whole config this is."""
+    """Compile the step for the batch shapes of this run's config, if `learner_compile` is set."""
     if config.learner_compile:
         batch = blank(agent, config.rollout.unroll_length, config.num_actors * config.rollout.envs_per_actor)
-        rows, _ = judged(agent, config.learner, state.learner, None, batch)
+        rows, _ = rows_of(agent, config.learner, state.learner, None, batch)
         passes(agent, config, state.learner, rows, 0.0, np.random.default_rng(0), most=1)

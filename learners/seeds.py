@@ -1,4 +1,4 @@
-"""One seed tree names every random draw of a run: by what it is for, which actor, which unroll."""
+"""The seed tree of a run: each random draw has a node, named by its purpose, actor and unroll."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a draw is for; numbers are part of every run's identity and never change."""
+    """Purpose of a draw; the numbers determine every run's random draws and never change."""
 
     PARAMETERS = 0
     TASKS = 1
@@ -28,10 +28,10 @@ def seed_sequence(run_seed: int, stream: Stream, *path: int) -> np.random.SeedSe
 
 
 def generator(run_seed: int, stream: Stream, *path: int) -> np.random.Generator:
-    """A numpy generator of its own for this node."""
+    """A numpy generator for this node."""
     return np.random.default_rng(seed_sequence(run_seed, stream, *path))
 
 
 def integer_seed(run_seed: int, stream: Stream, *path: int) -> int:
-    """A 31-bit seed of its own for this node, for engines that take an integer."""
+    """A 31-bit seed for this node, for engines that take an integer."""
     return int(seed_sequence(run_seed, stream, *path).generate_state(1)[0] >> 1)

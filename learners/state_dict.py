@@ -1,11 +1,11 @@
 """Any state as nested dicts of arrays and plain values, and back: what a checkpoint holds.
 
-    frozen dataclass --> dict by field name      tensor, array --> array      tuple --> list      dict --> dict      the rest as it is
+    frozen dataclass --> dict by field name      tensor, array --> array      tuple --> list      dict --> dict      plain values unchanged
 
-A state says by its type hints what it is made of, so the way back needs no names of classes in the file: where a field may hold one of
-several dataclasses, the one whose fields are there is meant. `like`, a fresh state of the same config, says which shapes must be met.
+The type hints of a state determine its structure, so a file needs no class names: where a field may hold one of several dataclasses, the
+one with the saved fields is chosen. `like`, an initial state of the same config, gives the required names and shapes.
 
-A field's metadata may hold `misfit`, the line that refuses another one there; it may use
+A field's metadata may hold `misfit`, the message for a value that does not fit; it may use
 
     {name}, {have}, {want}     which parameter, its shape in the checkpoint and here
     {num_have}, {num_want}     how many numbers these are
@@ -28,14 +28,14 @@ from envs.errors import InvalidInputError
 State = TypeVar("State")
 
 MISFIT = "checkpoint does not fit the network: parameter {name} is {have} there, {want} here"
-"""Refuses a tensor of another shape, where its field says nothing else."""
+"""Message for a tensor of another shape, where its field has none."""
 
 
 def state_to_arrays(state: Any) -> Any:
     """Return `state` as nested dicts and lists of numpy arrays and plain values, copied off the device.
 
     Raises:
-        TypeError: it holds something that is none of the types above.
+        TypeError: it holds a value of another type.
     """
     match state:
         case Tensor():
@@ -54,11 +54,11 @@ def state_to_arrays(state: Any) -> Any:
 
 
 def state_from_arrays(saved: Mapping[str, Any], *, like: State, device: torch.device) -> State:
-    """Return the state that `saved` holds.
+    """Return the saved state.
 
     Args:
         saved: what `state_to_arrays` returned.
-        like: a fresh state of the same config, whose names and shapes must be met.
+        like: an initial state of the same config, with the required names and shapes.
         device: where the tensors go.
 
     Raises:
@@ -70,7 +70,7 @@ def state_from_arrays(saved: Mapping[str, Any], *, like: State, device: torch.de
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads values by their type hints; `path` is the dotted name of where one stands, `misfit` the line that refuses it."""
+    """Reads values by their type hints; `path` is the dotted name of the value, `misfit` the message for one that does not fit."""
 
     device: torch.device
 
@@ -127,7 +127,7 @@ class _Reader:
 
 
 def _chosen(hint: Any, saved: Any) -> Any:
-    """Of a union, the member that `saved` was."""
+    """The member of a union that `saved` has the form of."""
     if get_origin(hint) not in (Union, types.UnionType):
         return hint
     for one in get_args(hint):
@@ -154,7 +154,7 @@ def _form_of(hint: Any) -> type:
 
 
 def _array_type(hint: Any) -> Any:
-    """What a jaxtyping hint is a shape of; any other hint as it is."""
+    """The array type of a jaxtyping hint; any other hint unchanged."""
     return getattr(hint, "array_type", hint)
 
 
@@ -163,12 +163,12 @@ def _is_required(field: Field[Any]) -> bool:
 
 
 def _shape(array: Any) -> tuple[int, ...] | None:
-    """Of an array or tensor; None for anything else."""
+    """The shape of an array or tensor; None for anything else."""
     return tuple(array.shape) if isinstance(array, np.ndarray | Tensor) else None
 
 
 def _misfit(line: str, path: str, have: Any, want: Any) -> InvalidInputError:
-    """The line, about what is in the checkpoint and here."""
+    """The error, with the shapes in the checkpoint and here."""
     said: dict[str, Any] = {"name": path.rpartition("params.")[2]}
     for name, array in (("have", have), ("want", want)):
         shape = _shape(array)
@@ -177,7 +177,7 @@ def _misfit(line: str, path: str, have: Any, want: Any) -> InvalidInputError:
 
 
 def _of_now(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a state of IMPALA in the layout that checkpoints had before this module was there, in today's; any other as it is."""
+    """Convert a state of IMPALA from the layout of checkpoints before this module; return any other unchanged."""
     if "optimiser_step" not in saved:
         return saved
     learner = {name: saved[name] for name in ("params", "moments", "version", "env_steps")}

@@ -1,10 +1,10 @@
-"""One unroll of N tasks as their learner takes it: rows of a task side by side, with advantages over a baseline of the task's own.
+"""One unroll of N tasks as the learner's batch: the steps of each task as rows, with advantages over a baseline fitted per task.
 
-    trajectory [T, N * E] --> rows [N, T * E]      G_t = r_t + gamma G_{t+1},  0 behind an episode's end and behind the unroll's
+    trajectory [T, N * E] --> rows [N, T * E]      G_t = r_t + gamma G_{t+1},  0 after an episode's end and after the unroll's
                               V_i = the linear baseline, fitted to task i's G      A = GAE(r, V_i), standardised within the task
 
-Nothing is bootstrapped, neither where a limit cuts an episode nor where the unroll's end does: the baseline is told the time and the return
-is that of the horizon, as in MAML's released code (rllab). So an unroll should be as long as the episodes are.
+There is no bootstrapping, neither at a time limit nor at the unroll's end: time is an input of the baseline and the return is that of
+the horizon, as in MAML's released code (rllab). So an unroll should be as long as the episodes.
 
 Letters: T steps, N tasks, E environments of a task, R = T * E rows, O observation, A action.
 """
@@ -32,8 +32,8 @@ class TaskBatch:
     """The steps of N tasks.
 
     Attributes:
-        obs: what the policy saw.
-        action: what it did.
+        obs: observations.
+        action: actions taken.
         advantage: of the action.
         weight: one where a step is experience, zero at a reset.
     """
@@ -56,15 +56,15 @@ class TaskBatch:
 def task_batch(
     trajectory: Trajectory, envs_per_task: int, *, gamma: float, lambda_: float, normalises: bool, like: Tensor
 ) -> TaskBatch:
-    """Return an unroll, whose environments stand task by task, as rows of its tasks.
+    """Return an unroll, whose environments are ordered by task, as rows of its tasks.
 
     Args:
         trajectory: of N * E environments.
         envs_per_task: E.
         gamma: discount per step.
-        lambda_: trace parameter of GAE; 1 takes returns as they are, less the baseline.
+        lambda_: trace parameter of GAE; 1 gives returns less the baseline.
         normalises: standardise the advantages of each task.
-        like: any tensor of the device and floating type that is computed with.
+        like: a tensor with the device and dtype to compute with.
 
     Gradient: none.
     """
@@ -78,7 +78,7 @@ def task_batch(
         return x.view(num_tasks, -1, envs_per_task).transpose(0, 1).flatten(1, 2)
 
     obs, reward, weight = batch.obs[:-1], batch.reward.to(like), batch.weight.to(like)
-    discount = gamma * _goes_on(batch).to(like)
+    discount = gamma * _continues(batch).to(like)
     target = discounted_returns(reward, discount, torch.zeros_like(reward[0]))
     value = columns(linear_values(obs=rows(obs), time=rows(_time(batch)), target=rows(target), weight=rows(weight)))
     value_tp1 = torch.cat((value[1:], torch.zeros_like(value[:1])))
@@ -88,19 +88,19 @@ def task_batch(
     return _standardised(made) if normalises else made
 
 
-def _goes_on(batch: Batch) -> Tensor:
-    """Whether the step behind a step is of its episode and of the unroll, [T, B]: where an episode ended a reset follows."""
+def _continues(batch: Batch) -> Tensor:
+    """Whether the next step is in the same episode and in the unroll, [T, B]: a reset follows the end of an episode."""
     return torch.cat((batch.weight[1:] > 0, torch.zeros_like(batch.terminated[:1])))
 
 
 def _time(batch: Batch) -> Tensor:
-    """Steps of the episode behind each step, [T, B]; an episode starts with the unroll."""
+    """Number of earlier steps of the episode, [T, B]; an episode starts with the unroll."""
     index = torch.arange(len(batch.weight), device=batch.weight.device).unsqueeze(1)
     return index - torch.where(batch.is_first[:-1], index, 0).cummax(dim=0).values
 
 
 def _standardised(batch: TaskBatch) -> TaskBatch:
-    """The same with advantages of mean 0 and deviation 1 within each task."""
+    """The batch with advantages of mean 0 and standard deviation 1 within each task."""
     centred = (batch.advantage - batch.mean(batch.advantage).unsqueeze(1)) * batch.weight
     scale = batch.mean(centred.square()).sqrt().unsqueeze(1) + EPSILON
     return TaskBatch(obs=batch.obs, action=batch.action, advantage=centred / scale, weight=batch.weight)

@@ -1,11 +1,11 @@
-"""The plain data that actors hand to learners: numpy, time-major, frozen.
+"""The data that actors send to learners: numpy, time-major, frozen.
 
 Letters: T steps of an unroll, B environments, O observation, A action, H hidden, S stacked frames.
 
     obs[t], is_first[t] --policy--> action[t] --env--> reward[t], terminated[t], truncated[t], obs[t + 1]
 
 Episodes end by next-step autoreset (see `envs.batched`): after a termination or truncation at t, obs[t + 1] is the final observation,
-and step t + 1 is the reset, whose action and reward mean nothing. So a step t is experience exactly where `is_first[t + 1]` is false.
+and step t + 1 is the reset, whose action and reward are not used. So a step t is experience exactly where `is_first[t + 1]` is false.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from envs.task import Task
 class Episode:
     """A finished episode: its task, undiscounted and unclipped return, and length in environment steps.
 
-    `is_cut`: an evaluation's own limit ended it, and it counts with its return so far.
+    `is_cut`: ended by the step limit of an evaluation; its return is that up to the limit.
     """
 
     task: Task
@@ -36,16 +36,16 @@ class Trajectory:
     """One unroll of B environments under one version of the policy.
 
     Attributes:
-        obs: what the policy saw, the last row for bootstrapping; where frames are stacked, only the newest frame of each stack.
+        obs: observations, with the last row for bootstrapping; where frames are stacked, only the newest frame of each stack.
         frame_history: the older frames of the first stack, oldest first; no rows where nothing is stacked.
-        is_first: the observation is the first of its episode; recurrent state, previous action and reward start from zero there.
+        is_first: the observation is the first of its episode; recurrent state, previous action and reward are zero there.
         action: integers for discrete actions, float32 for continuous ones.
         reward: on leaving step t, as the environment gives it (the learner clips).
-        terminated, truncated: the episode ended at step t, by the task or by a limit.
+        terminated, truncated: the episode ended at step t, by termination or by a time limit.
         behaviour_log_prob: log mu(action) under the policy that acted.
         previous_action, previous_reward: those before row 0.
         initial_state: recurrent state before row 0, one array [B, H] each; empty for feed-forward policies.
-        policy_version: number of learner updates behind the policy that acted.
+        policy_version: number of learner updates of the policy that acted.
         tasks: the task of each environment at row 0.
     """
 
@@ -70,16 +70,16 @@ class Trajectory:
 
     @property
     def env_steps(self) -> int:
-        """Environment steps in this unroll: every step but the resets. The one place where steps are counted."""
+        """Environment steps in this unroll: every step but the resets. Steps are counted here only."""
         return int(self.reward.size - np.count_nonzero(self.is_first[1:]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A version of the policy, ready to travel: parameter name -> read-only float32 array.
+    """A version of the policy for transport: parameter name -> read-only float32 array.
 
     Attributes:
-        version: number of learner updates behind it.
+        version: number of learner updates.
         arrays: parameters and buffers, by their names in the network.
     """
 

@@ -1,10 +1,10 @@
-"""IMPALA's loss, an actor-critic's with V-trace, and its update on one batch.
+"""IMPALA's loss, an actor-critic loss with V-trace, and its update on one batch.
 
     L = policy_cost * sum -rho_t A_t log pi(a_t | x_t)  +  baseline_cost * sum (v_t - V(x_t))^2 / 2  -  entropy_cost * sum H(pi(. | x_t))
 
 Reference: Espeholt et al. (2018), arXiv 1802.01561: eq. 1 and remarks 1-2 (V-trace), section 4.2 (the three gradients), table G.1
-(hyper-parameters). `learners.impala` is the algorithm and lists its deviations; `learners.metagradient` tunes this loss while it is learned
-from; `learners.compiled` makes one piece of machine code of the update.
+(hyper-parameters). `learners.impala` is the algorithm and lists its deviations; `learners.metagradient` tunes the
+hyper-parameters of this loss; `learners.compiled` compiles the update.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class ImpalaConfig:
 
     gamma: Annotated[float, Meta(ge=0, le=1, description="discount per step")] = 0.99
     lambda_: Annotated[float, Meta(ge=0, le=1, description="V-trace's trace parameter")] = 1.0
-    clip_rho: Annotated[float, Meta(gt=0, description="rho-bar, the ceiling of the weight of a temporal difference")] = 1.0
-    clip_c: Annotated[float, Meta(gt=0, description="c-bar, the ceiling of the weight of a trace; at most clip_rho")] = 1.0
-    clip_pg_rho: Annotated[float, Meta(gt=0, description="ceiling of the weight of the policy gradient")] = 1.0
+    clip_rho: Annotated[float, Meta(gt=0, description="rho-bar, clip of the ratio of a temporal difference")] = 1.0
+    clip_c: Annotated[float, Meta(gt=0, description="c-bar, clip of the ratio of a trace; at most clip_rho")] = 1.0
+    clip_pg_rho: Annotated[float, Meta(gt=0, description="clip of the ratio in the policy gradient")] = 1.0
     leak_rho: Annotated[
-        float, Meta(ge=0, le=1, description="share of rho and of the policy gradient's weight that is clipped; 1: V-trace")
+        float, Meta(ge=0, le=1, description="weight of the clipped ratio in rho and in the policy gradient; 1: V-trace")
     ] = 1.0
-    leak_c: Annotated[float, Meta(ge=0, le=1, description="share of a trace's weight that is clipped; 1: V-trace")] = 1.0
+    leak_c: Annotated[float, Meta(ge=0, le=1, description="weight of the clipped ratio in the trace; 1: V-trace")] = 1.0
     policy_cost: Annotated[float, Meta(ge=0, description="weight of the policy loss")] = 1.0
     baseline_cost: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_cost: Annotated[float, Meta(ge=0, description="weight of the entropy bonus")] = 0.01
@@ -58,16 +58,16 @@ class ImpalaConfig:
     ] = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 6e-4
     anneal: Annotated[
-        bool, Meta(description="let the learning rate fall linearly to 0 over schedule_env_steps, or else over total_env_steps")
+        bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
     ] = True
-    max_gradient_norm: Annotated[float, Meta(gt=0, description="ceiling of the global norm of the gradient")] = 40.0
+    max_gradient_norm: Annotated[float, Meta(gt=0, description="clip of the global norm of the gradient")] = 40.0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     passes: Annotated[
         int,
         Meta(
             ge=1,
             le=64,
-            description="steps of the optimiser on each batch, V-trace's ratios taken anew each time; 1 is the paper's",
+            description="steps of the optimiser on each batch, V-trace's ratios recomputed each time; 1 is the paper's",
         ),
     ] = 1
     precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"

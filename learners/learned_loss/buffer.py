@@ -1,13 +1,14 @@
-"""What lives remember of their steps: the buffer of the newest rows, and the running moments that rows are normalised by.
+"""The inner loop's buffer of the newest rows, and the running moments that rows are normalised by.
 
-Every life takes a step at the same time, so one buffer serves them all. It grows until it is full and then forgets the oldest rows;
-while it is not full, its old end is padded with rows of zeros, normalised ones: a padded row says nothing, whatever was seen so far.
+All lifetimes step in lockstep, so one buffer serves them all. It grows until it is full and then drops the oldest rows; until it is full,
+its oldest rows are zeros after normalisation, whatever the moments are.
 
 The moments are those of the released code, which counts each step once for every update that still has it in its buffer:
 
     count = 0.01 + n,  sum = Sum x,  squares = 0.01 + Sum x^2,  std = sqrt(max(squares / count - mean^2, 0.1^2))
 
-Reference: Houthooft et al. (2018), released code (rollout.py, agents.py). Letters: L lives, N rows, M newest rows, O observation, A action.
+Reference: Houthooft et al. (2018), released code (rollout.py, agents.py).
+Letters: L lifetimes, N rows, M newest rows, O observation, A action.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ MIN_STD = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """M steps of L lives, oldest first.
+    """M steps of L lifetimes, oldest first.
 
     Attributes:
-        obs: what was acted on, raw.
-        action: what was done: components, or one-hot.
+        obs: observations acted on, raw.
+        action: components, or one-hot.
         reward: raw.
         is_terminated: whether the task ended the episode with this step.
-        is_truncated: whether a limit did.
-        next_obs: what the step led to, the episode's last observation where it ended.
+        is_truncated: whether a time limit ended it.
+        next_obs: observation after the step; the final observation where the episode ended.
     """
 
     obs: Float[Tensor, "L M O"]
@@ -44,7 +45,7 @@ class Steps:
 
     @classmethod
     def empty(cls, num_lives: int, num_steps: int, obs_size: int, action_size: int, dtype: torch.dtype) -> Steps:
-        """Return room for steps, to be written into."""
+        """Return arrays of zeros for steps, to be written into."""
         flags = torch.zeros((num_lives, num_steps), dtype=torch.bool)
         obs = torch.zeros((num_lives, num_steps, obs_size), dtype=dtype)
         return cls(
@@ -58,18 +59,18 @@ class Steps:
 
     @property
     def is_last(self) -> Bool[Tensor, "L M"]:
-        """Whether the step ended its episode, one way or the other."""
+        """Whether the step ended its episode."""
         return self.is_terminated | self.is_truncated
 
 
 class Moments:
-    """Running mean and standard deviation of L lives, each its own.
+    """Running mean and standard deviation of each of L lifetimes.
 
     Sums, as the released code keeps them, and not the merged deviations of `learners.ops.normaliser`: these take a third longer (2.5 ms
-    against 1.8 ms for 512 rows of 32 lives, on one core), and a life's 64 thousand rows do not need them.
+    against 1.8 ms for 512 rows of 32 lifetimes, on one core), and the 64 thousand rows of a lifetime do not need their precision.
 
     Attributes:
-        mean, inverse_std: as they stand, in the type of the rows.
+        mean, inverse_std: current values, in the dtype of the rows.
     """
 
     def __init__(self, num_lives: int, size: int, dtype: torch.dtype) -> None:
@@ -80,7 +81,7 @@ class Moments:
         self._settle()
 
     def add(self, rows: Float[Tensor, "L N X"]) -> None:
-        """Count these rows in."""
+        """Include these rows."""
         wide = rows.double()
         self._count += rows.shape[1]
         self._sum += wide.sum(dim=1)
@@ -98,10 +99,10 @@ class Moments:
 
 
 class Buffer:
-    """The newest N rows of L lives, raw: observation and action side by side, then reward and episode end.
+    """The newest N rows of L lifetimes, raw: observation and action side by side, then reward and episode end.
 
     Attributes:
-        num_filled: how many rows hold a step; they are the newest ones.
+        num_filled: number of rows that hold a step; they are the newest ones.
     """
 
     def __init__(self, num_lives: int, num_rows: int, obs_size: int, action_size: int, dtype: torch.dtype) -> None:
@@ -110,7 +111,7 @@ class Buffer:
         self._ends = torch.zeros((num_lives, num_rows, 2), dtype=dtype)
 
     def append(self, steps: Steps) -> None:
-        """Take in the newest steps and forget as many of the oldest rows."""
+        """Append the newest steps and drop as many of the oldest rows."""
         num_new, num_rows = steps.obs.shape[1], self._rows.shape[1]
         kept = num_rows - num_new
         self._rows[:, :kept] = self._rows[:, num_new:].clone()

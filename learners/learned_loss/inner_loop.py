@@ -1,15 +1,16 @@
-"""Lives: policies that are trained side by side, each on a loss of its own, from nothing.
+"""The inner loop of Evolved Policy Gradients: L policies trained from scratch, stacked, each on a loss of its own.
 
-A life begins with a fresh policy, memory unit, optimiser and normaliser. Every M steps it is updated: the steps join the buffer, the
-moments take the whole buffer in, and each of the newest M steps is used once, in shuffled minibatches of B with a step of Adam each:
+A lifetime begins with a new policy, memory unit, optimiser and normaliser. Every M steps it is updated: the steps are appended to the
+buffer, the moments include the whole buffer, and each of the newest M steps is used once, in shuffled minibatches of B with a step of Adam
+each:
 
     theta <- theta - lr * Adam(grad_theta L(theta))        for L_phi, or (1 - alpha) L_phi + alpha L_ppo, or L_ppo
 
-What is optimised is an `Objective`; this page knows of policies, Adam, and the order of things. The lives share nothing but time: each is
-what it would be alone, up to rounding.
+The loss is an `Objective`; this module has the policies, Adam, and the order of operations. Lifetimes share nothing but the clock: each
+equals the same lifetime run alone, up to rounding.
 
 Reference: Houthooft et al. (2018), the inner loop, and its released code for the constants.
-Letters: L lives, M steps of an update, N rows of the buffer, B rows of a minibatch, O observation, A action, P parameters.
+Letters: L lifetimes, M steps of an update, N rows of the buffer, B rows of a minibatch, O observation, A action, P parameters.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, fo
 from learners.networks.stacked_mlp import apply_mlp_to_few
 
 MEMORY_INPUTS = 64
-"""Ones that the memory unit's linear layer is fed with."""
+"""Length of the vector of ones that is the input of the memory unit's linear layer."""
 
 SMALL = 0.01
 """Length of the last layer's and the memory's initial vectors: a policy starts near mean zero (released code, networks.py)."""
@@ -47,12 +48,12 @@ class LifeConfig:
     """One inner lifetime."""
 
     num_updates: Annotated[
-        int, Meta(ge=1, le=100_000, description="updates of a life; it takes num_updates x update_every steps")
+        int, Meta(ge=1, le=100_000, description="updates of a lifetime; it takes num_updates x update_every steps")
     ] = 128
     update_every: Annotated[int, Meta(ge=1, le=65_536, description="M: environment steps between two updates")] = 64
-    buffer_rows: Annotated[int, Meta(ge=1, le=65_536, description="N: newest steps that the context is computed of")] = 512
+    buffer_rows: Annotated[int, Meta(ge=1, le=65_536, description="N: newest steps that the context is computed from")] = 512
     minibatch_rows: Annotated[int, Meta(ge=1, le=65_536, description="B: steps of a minibatch; must divide update_every")] = 32
-    passes: Annotated[int, Meta(ge=1, le=1000, description="how often an update uses each of the newest M steps")] = 1
+    passes: Annotated[int, Meta(ge=1, le=1000, description="times that an update uses each of the newest M steps")] = 1
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size of the inner Adam")] = 1e-3
     hidden_sizes: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(description="hidden layers of the policy, tanh between them")
@@ -76,12 +77,12 @@ class LifeConfig:
 
     @property
     def num_steps(self) -> int:
-        """U: environment steps of a life, without those of its fitness."""
+        """U: environment steps of a lifetime, without those of its fitness."""
         return self.num_updates * self.update_every
 
 
 def layout_of(config: LifeConfig, spec: SpaceSpec, *, has_value: bool) -> Layout:
-    """Return where in a life's row of trained parameters each of them stands."""
+    """Return the layout of a lifetime's trained parameters in its row."""
     obs_size, num_outputs = spec.obs_shape[0], spec.num_actions or spec.action_size
     shapes = mlp_shapes("policy", (obs_size, *config.hidden_sizes, num_outputs))
     if not spec.is_discrete:
@@ -94,13 +95,13 @@ def layout_of(config: LifeConfig, spec: SpaceSpec, *, has_value: bool) -> Layout
 
 
 def draw_start(config: LifeConfig, spec: SpaceSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draw what a life begins with, by name, float64.
+    """Draw the initial parameters of a lifetime, by name, float64.
 
     The released code keeps a weight as [outputs, inputs] and normalises its columns, one for each input: the 11 observations of a hopper
-    reach the first tanh with a standard deviation of 0.41, and 1.0 where it is done for each output. Its memory is the same weight,
-    [32, 64], and stands here as it stands there.
+    reach the first tanh with a standard deviation of 0.41, and 1.0 where it is done for each output. The memory's
+    weight has the same layout here as there, [32, 64].
 
-    The value network comes last, so that a life with one starts with the same policy as a life without.
+    The value network comes last, so that a lifetime with one starts with the same policy as a lifetime without.
     """
     obs_size, num_outputs, per = spec.obs_shape[0], spec.num_actions or spec.action_size, config.unit_norm_per
     drawn = draw_mlp(rng, "policy", (obs_size, *config.hidden_sizes, num_outputs), SMALL, per)
@@ -113,14 +114,14 @@ def draw_start(config: LifeConfig, spec: SpaceSpec, rng: np.random.Generator) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What an objective is given for one update.
+    """The input of an objective for one update.
 
     Attributes:
         steps: the newest M steps.
         rows: observations and actions of the whole buffer, normalised, oldest first; zeros where it is padded.
         ends: reward and end of episode of the same rows, raw.
-        moments: with the buffer taken in.
-        memory: output of the memory units at the start of the life; the trained ones are in the parameters.
+        moments: with the buffer included.
+        memory: output of the memory units at the start of the lifetime; the trained ones are in the parameters.
     """
 
     steps: Steps
@@ -132,12 +133,12 @@ class Update:
 
 @dataclass(frozen=True, kw_only=True)
 class IsFinite:
-    """Whether what L lives have seen and become is finite, each [L].
+    """Whether the data and the parameters of L lifetimes are finite, each [L].
 
     Attributes:
-        observation, action: all that the moments have taken in; they keep what is not.
-        parameters: as they stand.
-        gradient: in most steps of Adam; one that is not leaves its tensor as it is.
+        observation, action: all that the moments have included; what is not finite stays in them.
+        parameters: current values.
+        gradient: in most steps of Adam; a gradient that is not finite leaves its tensor unchanged.
     """
 
     observation: np.ndarray
@@ -168,11 +169,11 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Policies:
-    """The policies of all lives, as functions of their parameters.
+    """The policies of all lifetimes, as functions of their parameters.
 
     Attributes:
         num_layers: of the network, the last one included.
-        is_discrete: whether actions are named.
+        is_discrete: whether actions are discrete.
     """
 
     num_layers: int
@@ -188,13 +189,13 @@ class Policies:
 
 
 class Lives:
-    """L lives at some step, the same for all.
+    """L lifetimes in lockstep.
 
     Args:
         config: of each of them.
         spec: the spaces that they act in.
-        objective: what they minimise.
-        starts: what each begins with, from `draw_start`.
+        objective: the loss.
+        starts: initial parameters of each, from `draw_start`.
         dtype: of all tensors; float64 is for tests.
     """
 
@@ -218,10 +219,10 @@ class Lives:
         obs_size, action_size = spec.obs_shape[0], spec.num_actions or spec.action_size
         self._buffer = Buffer(self.num_lives, config.buffer_rows, obs_size, action_size, dtype)
         self._moments = Moments(self.num_lives, obs_size + action_size, dtype)
-        self._take_up()
+        self._prepare_acting()
 
-    def _take_up(self) -> None:
-        """Keep at hand what acting needs at every step."""
+    def _prepare_acting(self) -> None:
+        """Precompute the parameters that acting uses at every step."""
         obs_size = self.spec.obs_shape[0]
         parameters = self._layout.views(self._rows)
         self._acting = folded_mlp(parameters, "policy", self._policies.num_layers)
@@ -235,7 +236,7 @@ class Lives:
         return self._layout.views(self._rows)
 
     def is_finite(self) -> IsFinite:
-        """Say whether it is finite what each life has seen and learned; for the end of a life, as it looks at every parameter."""
+        """Return whether data and parameters are finite; for the end of a lifetime, since it reads every parameter."""
         means, obs_size = self._moments.mean.isfinite(), self.spec.obs_shape[0]
         return IsFinite(
             observation=means[:, :obs_size].all(dim=1).numpy(),
@@ -246,7 +247,7 @@ class Lives:
 
     @torch.no_grad()
     def act(self, obs: Float[Tensor, "L E O"], noise: Float[Tensor, "L E A"]) -> Float[Tensor, "L E A"]:
-        """Return actions for E observations of each life.
+        """Return actions for E observations of each lifetime.
 
         Args:
             obs: raw.
@@ -262,11 +263,11 @@ class Lives:
         return torch.nn.functional.one_hot(below.sum(dim=-1), outputs.shape[-1]).to(outputs.dtype)
 
     def update(self, steps: Steps, order: Int[Tensor, "L K"]) -> None:
-        """Learn from the newest steps.
+        """Update on the newest steps.
 
         Args:
             steps: the M steps since the last update.
-            order: each life's indices of them, shuffled anew for each pass; cut into minibatches.
+            order: each lifetime's indices of them, shuffled again for each pass; cut into minibatches.
         """
         self._buffer.append(steps)
         self._moments.add(self._buffer.filled())
@@ -284,13 +285,13 @@ class Lives:
             losses = loss(leaves, rows)
             grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
             self._adam(self._layout.rows(dict(zip(leaves, grads, strict=True))))
-        self._take_up()
+        self._prepare_acting()
 
     def _adam(self, grads: Float[Tensor, "L P"]) -> None:
-        """Make a step of Adam; a tensor of a life whose gradient is not finite stays as it is, as in the released code.
+        """Make a step of Adam; a tensor whose gradient is not finite stays unchanged, as in the released code.
 
-        In place, and so not by `learners.ops.optimisers`, which takes two to four times as long for 16 to 32 lives (232 against 103 us, 831
-        against 188 us on one core): their rows leave the cache where every operation makes new ones.
+        In place, and so not by `learners.ops.optimisers`, which takes two to four times as long for 16 to 32 lifetimes (232 against 103 us,
+        831 against 188 us on one core): their rows leave the cache where every operation makes new ones.
         """
         self._num_adam_steps += 1
         broken = None if math.isfinite(float(grads.sum())) else self._broken(grads)
@@ -306,12 +307,12 @@ class Lives:
                 kept.copy_(torch.where(broken, old, kept))
 
     def _broken(self, grads: Float[Tensor, "L P"]) -> Tensor:
-        """Return [L, P], true for all of a tensor that has a gradient which is not finite."""
+        """Return [L, P], true for every element of a tensor whose gradient is not finite anywhere."""
         views = self._layout.views(grads).values()
         marks = [(~view.flatten(1).isfinite()).any(dim=1, keepdim=True).expand(-1, view[0].numel()) for view in views]
         return torch.cat(marks, dim=1)
 
 
 def memory_output(parameters: Mapping[str, Tensor]) -> Float[Tensor, "L 32"]:
-    """Return tanh(W 1 + b) of each life's memory unit. Gradient: flows to both parameters."""
+    """Return tanh(W 1 + b) of each lifetime's memory unit. Gradient: flows to both parameters."""
     return (parameters["memory.weight"].sum(dim=-1) + parameters["memory.bias"]).tanh()

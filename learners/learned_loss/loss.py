@@ -1,7 +1,7 @@
-"""An evolved loss as a torch module, for a training loop of one's own.
+"""An evolved loss as a torch module, for custom training loops.
 
-    loss = LearnedLoss.load("runs/point-goal-s0-...")           the file, or the folder of the run that evolved it
-    history = loss.history()                                    the buffer and the running moments of one life
+    loss = LearnedLoss.load("runs/point-goal-s0-...")           the file, or the run directory
+    history = loss.history()                                    the buffer and the running moments of one lifetime
 
     action = mean of policy(history.normalised(obs)) + noise;  history.append(obs, action, reward, is_last)
     after every M steps:
@@ -10,8 +10,8 @@
             value = loss(history, policy(history.obs), log_std, rows)
             value.backward(); optimiser.step(); optimiser.zero_grad()
 
-`docs/epg.md` has the whole loop around a plain Gymnasium environment. The file is safetensors: phi, and in its metadata what phi reads and
-what it was evolved for: one text, as several would be written in an order that changes from file to file.
+`docs/epg.md` has the whole loop around a plain Gymnasium environment. The file is safetensors: phi, and in its metadata the shape of the
+loss and the config that it was evolved with: one text, as several would be written in an order that changes from file to file.
 Letters: N rows of the buffer, n those that hold a step, M newest rows, B rows of a minibatch, O observation, A action.
 """
 
@@ -41,7 +41,7 @@ from learners.networks.spaces import SpaceSpec
 FILE_NAME = "loss.safetensors"
 FORMAT, OLD_FORMAT = "metaray learned loss 2", "metaray learned loss 1"
 EVOLVED = ("algorithm", "family", "lives_per_chunk", "life", "loss")
-"""Settings of the run that a file carries; those of an older file are read from the config.json of the run directory that it lies in."""
+"""Settings of the run that a file carries; those of an older file are read from the config.json of the run directory that contains it."""
 
 log = logging.getLogger("metaray")
 
@@ -52,8 +52,8 @@ class LearnedLoss(nn.Module):
     Args:
         shape: what it reads.
         phi: [P].
-        evolved: what it was evolved for, as JSON holds it: `family`, `life` and `loss` of the config, `metaray`, the version; empty where
-            nobody knows.
+        evolved: what it was evolved for, in JSON types: `family`, `life` and `loss` of the config, `metaray`, the version; empty where
+            unknown.
     """
 
     phi: Tensor
@@ -88,7 +88,7 @@ class LearnedLoss(nn.Module):
             raise InvalidInputError(f"cannot read the learned loss {file}: {reason}") from None
         if not loss.evolved:
             log.warning(
-                "%s does not say for which family, inner loop and buffer its loss was evolved: an older version wrote it", file
+                "%s does not say the family, inner loop and buffer that its loss was evolved for: an older version wrote it", file
             )
         return loss
 
@@ -104,7 +104,7 @@ class LearnedLoss(nn.Module):
         temporary.replace(target)
 
     def check(self, spec: SpaceSpec, what: str) -> None:
-        """Make sure that it can be used on these spaces.
+        """Check that the loss fits these spaces.
 
         Raises:
             InvalidInputError: it was evolved for others; the line names both.
@@ -117,7 +117,7 @@ class LearnedLoss(nn.Module):
             raise InvalidInputError(f"the loss reads {actions}, {what} has {given}")
 
     def history(self, num_rows: int | None = None) -> History:
-        """Return the memory of a life that has not begun, with as many rows as the lives had that it was evolved for (512 if unknown)."""
+        """Return an empty history, by default with the number of rows that the loss was evolved with (512 if unknown)."""
         num_rows = num_rows or int(self.evolved.get("life", {}).get("buffer_rows", 512))
         if num_rows < self.shape.convolutions.shortest_buffer:
             raise InvalidInputError(
@@ -131,11 +131,11 @@ class LearnedLoss(nn.Module):
         """Return the loss on a minibatch, a scalar.
 
         Args:
-            history: of the life, with the newest steps taken in.
-            outputs: of the policy as it is now, for `history.obs`, [N, A]: means, or probabilities of named actions.
-            log_std: of the policy as it is now, [A]; None for named actions.
+            history: of the lifetime, with the newest steps taken in.
+            outputs: of the current policy, for `history.obs`, [N, A]: means, or probabilities of discrete actions.
+            log_std: of the current policy, [A]; None for discrete actions.
             rows: indices [B] of the newest M steps, the oldest of them being 0.
-            memory: output of the life's memory unit, [32]; that of `history` where None.
+            memory: output of the lifetime's memory unit, [32]; that of `history` where None.
 
         Gradient: flows to `outputs`, `log_std`, and through the minibatch's rows alone to `memory`.
         """
@@ -153,13 +153,13 @@ class LearnedLoss(nn.Module):
 
 
 class History:
-    """The buffer and the running moments of one life.
+    """The buffer and the running moments of one lifetime.
 
     Attributes:
         num_rows: N.
         num_newest: M, how many steps the last `take_in` found.
-        obs: observations of all rows, normalised, zeros where there is none yet: [N, O].
-        static: what the loss reads of all rows besides the policy: [N, S].
+        obs: observations of all rows, normalised, zeros in rows without a step: [N, O].
+        static: inputs of the loss from all rows, except the policy's outputs: [N, S].
         memory: output of an untrained memory unit.
     """
 
@@ -174,13 +174,13 @@ class History:
         self.memory = (weight / weight.norm(dim=0) * SMALL).sum(dim=1).tanh()
 
     def normalised(self, obs: Any) -> Tensor:
-        """Return one observation as the policy should see it, [O]."""
+        """Return one observation, normalised for the policy, [O]."""
         raw = torch.as_tensor(np.asarray(obs), dtype=torch.float32)
         size = self._shape.obs_size
         return (raw - self._moments.mean[0, :size]) * self._moments.inverse_std[0, :size]
 
     def append(self, obs: Any, action: Any, reward: float, is_last: bool) -> None:
-        """Note a step: the raw observation acted on, the action as sampled (or its number), the reward, and whether the episode ended.
+        """Record a step: the raw observation acted on, the action as sampled (or its number), the reward, and whether the episode ended.
 
         Raises:
             InvalidInputError: they are not those of the spaces that the loss was evolved for.
@@ -190,14 +190,14 @@ class History:
             raise InvalidInputError(f"an observation has shape {obs.shape}: the loss reads {shape.obs_size} numbers")
         if shape.is_discrete:
             if action.shape != () or not 0 <= action < shape.action_size:
-                raise InvalidInputError(f"action {action.tolist()}: the loss reads one of {shape.action_size} named actions")
+                raise InvalidInputError(f"action {action.tolist()}: the loss reads one of {shape.action_size} discrete actions")
             action = np.eye(shape.action_size)[int(action)]
         elif action.shape != (shape.action_size,):
             raise InvalidInputError(f"an action has shape {action.shape}: the loss reads {shape.action_size} action components")
         self._new.append((obs, action, float(reward), bool(is_last)))
 
     def take_in(self) -> None:
-        """Add the steps since the last time to buffer and moments, and bring `obs` and `static` up to date."""
+        """Add the steps since the last call to buffer and moments, and update `obs` and `static`."""
         self.num_newest = len(self._new)
         if not 0 < self.num_newest <= self.num_rows:
             raise InvalidInputError(f"{self.num_newest} steps since the last take_in: allowed is [1, {self.num_rows}]")
@@ -217,7 +217,7 @@ def _constant(log_std: Tensor | None, memory: Tensor) -> Tensor:
 
 
 def _actions(is_discrete: bool, size: int) -> str:
-    return f"{size} {'named actions' if is_discrete else 'action components'}"
+    return f"{size} {'discrete actions' if is_discrete else 'action components'}"
 
 
 def _evolved_of_run(folder: Path) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _evolved_of_run(folder: Path) -> dict[str, Any]:
 
 
 def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What the metadata of a file say: `shape`, and in newer files `evolved`."""
+    """The content of a file's metadata: `shape`, and in newer files `evolved`."""
     if metadata.get("format") == OLD_FORMAT:
         content = {"format": FORMAT, "shape": json.loads(metadata["shape"])}
     else:

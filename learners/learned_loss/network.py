@@ -1,18 +1,18 @@
-"""The loss function that Evolved Policy Gradients learns: what it reads, how it is built, and where each number of phi stands.
+"""The loss function that Evolved Policy Gradients learns: its inputs, its layers, and the layout of its parameters phi.
 
     context = dense(mean_t leaky(conv_2(leaky(conv_1(rows of the buffer)))))
     L_phi   = mean over the minibatch's rows of  w . leaky(W [row, context] + b) + c
 
-A row is one step of a life, as the policy that is being trained sees it:
+A row is one step of a lifetime:
 
-    observation  o    normalised by the life's own running moments
+    observation  o    normalised by the lifetime's running moments
     action       a    likewise; one-hot for discrete actions
-    reward       1    raw; left out by `reward_input = False`
-    count bonus  1    `release` only: the released code switched it off and kept its channel, which is zero here
+    reward       1    raw; absent with `reward_input = False`
+    count bonus  1    `release` only: disabled in the released code, its channel kept: zero here
     episode end  1    1 where the step ended its episode
-    policy       a    mean of pi(.|s), or its probabilities, by the policy as it is now
-    log std      a    of the policy as it is now; continuous actions only
-    memory      32    the life's memory unit
+    policy       a    mean of pi(.|s), or its probabilities, by the current policy
+    log std      a    of the current policy; continuous actions only
+    memory      32    the lifetime's memory unit
 
 Phi is a vector: the parameters flattened in the order of their sorted names. Reference: Houthooft et al. (2018) and its released
 code (losses.py, agents.py); `docs/epg.md` has the table of both architectures and the deviations.
@@ -35,7 +35,7 @@ from learners.networks.spaces import SpaceSpec
 from learners.networks.stacked import Layout
 
 LEAK = 0.2
-"""Slope of the leaky ReLU below zero: the default of the library that the released code was written in."""
+"""Slope of the leaky ReLU below zero: the default of Chainer, which the released code uses."""
 
 MEMORY_SIZE = 32
 CONTEXT_SIZE = 32
@@ -70,9 +70,10 @@ class LossConfig:
     architecture: Annotated[
         Literal["release", "paper"], Meta(description="convolutions and inputs: of the released code, or as the paper has them")
     ] = "release"
-    reward_input: Annotated[bool, Meta(description="whether the loss reads the reward; false: it must do without")] = True
+    reward_input: Annotated[bool, Meta(description="whether the loss reads the reward")] = True
     context_gradient: Annotated[
-        bool, Meta(description="let the gradient flow through the context into the policy; false is cheaper and another gradient")
+        bool,
+        Meta(description="let the gradient flow through the context into the policy; false is cheaper, with another gradient"),
     ] = True
     context_once: Annotated[
         bool,
@@ -82,12 +83,12 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LossShape:
-    """A learned loss as far as its parameters are concerned.
+    """The sizes that determine the parameters of a learned loss.
 
     Attributes:
         obs_size: o, length of an observation.
         action_size: a, components of an action, or the number of discrete actions.
-        is_discrete: whether actions are named rather than measured.
+        is_discrete: whether actions are discrete.
         architecture: a name of `ARCHITECTURES`.
         reward_input: whether a row has the reward.
     """
@@ -100,7 +101,7 @@ class LossShape:
 
     @classmethod
     def of(cls, config: LossConfig, spec: SpaceSpec) -> LossShape:
-        """Return the shape of the loss that `config` means for these spaces.
+        """Return the shape of the loss for `config` and these spaces.
 
         Raises:
             InvalidInputError: observations are no vectors.
@@ -122,7 +123,7 @@ class LossShape:
 
     @property
     def static_size(self) -> int:
-        """S: numbers of a row that a change of the policy leaves alone; they come first."""
+        """S: numbers of a row that do not depend on the policy; they come first."""
         return self.obs_size + self.action_size + int(self.reward_input) + int(self.convolutions.has_counts) + 1
 
     @property
@@ -137,7 +138,7 @@ class LossShape:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where in phi each parameter stands. A convolution's weight is [K, D, C], a dense layer's [inputs, outputs]."""
+        """The layout of phi. A convolution's weight is [K, D, C], a dense layer's [inputs, outputs]."""
         (first, second), (few, many) = self.convolutions.kernels, self.convolutions.channels
         shapes: dict[str, tuple[int, ...]] = {
             "context.conv1.weight": (first, self.row_size, few),
@@ -160,7 +161,7 @@ class LossShape:
 
 
 def draw_phi(shape: LossShape, rng: np.random.Generator) -> Float[np.ndarray, " P"]:
-    """Draw the phi that evolution starts from: weights from N(0, 1/fan_in) (LeCun et al., 1998), biases zero; float64."""
+    """Draw the initial phi: weights from N(0, 1/fan_in) (LeCun et al., 1998), biases zero; float64."""
     drawn: dict[str, np.ndarray] = {}
     for name, size in shape.layout.shapes.items():
         is_bias = name.endswith("bias")

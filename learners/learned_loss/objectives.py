@@ -1,10 +1,10 @@
-"""What lives minimise: a learned loss, PPO's loss, or one guided by the other.
+"""The objectives of the inner loop: a learned loss, PPO's loss, or a mixture of both.
 
     LearnedObjective     L_phi(theta)
     PpoObjective         L_ppo(theta)
     GuidedObjective      (1 - alpha) L_phi + alpha L_ppo
 
-The first trains no value network and knows nothing of PPO, so that guidance costs nothing once alpha is 0.
+The first trains no value network, so that guidance costs nothing once alpha is 0.
 The gradient of L_phi flows into the policy through every row of the buffer, by way of the context, and through the minibatch's own rows;
 into the memory unit through the minibatch's rows only.
 """
@@ -143,7 +143,7 @@ class GuidedObjective:
 
 
 def _picked(values: Float[Tensor, "L M X"], rows: Int[Tensor, "L B"]) -> Float[Tensor, "L B X"]:
-    """The given rows of each life. Gradient: flows to `values`."""
+    """The given rows of each lifetime. Gradient: flows to `values`."""
     return values.gather(1, rows.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 

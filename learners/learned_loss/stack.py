@@ -1,12 +1,12 @@
-"""The learned losses of many lives, evaluated side by side and with no work done twice.
+"""The learned losses of many lifetimes, evaluated stacked and without repeated work.
 
-What a row has falls into three parts by how often it changes: static numbers once an update, the policy's outputs for the row at each
+The inputs of a row change at three rates: static numbers once an update, the policy's outputs for the row at each
 minibatch, and numbers that are the same in every row (log std, memory). The first layers of context and head are linear, so each part has
-its own product, and only the second is paid for at each minibatch:
+its own product, and only the second is computed at each minibatch:
 
     conv_1(rows)[t] + b = (static windows[t] W_s + b)  +  varying windows[t] W_v  +  constant sum_k W_c[k]
 
-Letters: L lives, N rows of the buffer, M newest rows, B rows of a minibatch, T positions of the first convolution, S, A and Q static,
+Letters: L lifetimes, N rows of the buffer, M newest rows, B rows of a minibatch, T positions of the first convolution, S, A and Q static,
 varying and constant numbers of a row, C channels, F features of the context, H of the head.
 """
 
@@ -25,7 +25,7 @@ from learners.networks.stacked import linear
 
 @dataclass(frozen=True, kw_only=True)
 class StaticParts:
-    """What the static numbers of the rows contribute, for one update.
+    """Contribution of the static numbers of the rows, for one update.
 
     Attributes:
         context: to the first convolution, bias included.
@@ -37,11 +37,11 @@ class StaticParts:
 
 
 class LossStack:
-    """L losses, each with a phi of its own, as matrices that fit the three parts of a row.
+    """L losses with parameters phi [L, P], split into matrices for the three parts of a row.
 
     Args:
         shape: of every loss.
-        phis: a row for each life; their gradient is of no interest here.
+        phis: a row for each lifetime; no gradient flows to them.
     """
 
     def __init__(self, shape: LossShape, phis: Float[Tensor, "L P"]) -> None:
@@ -61,11 +61,11 @@ class LossStack:
         self._output = weights["head.output.weight"].contiguous(), weights["head.output.bias"]
 
     def static_parts(self, static: Float[Tensor, "L N S"], num_newest: int) -> StaticParts:
-        """Return what the static numbers contribute.
+        """Return the contribution of the static numbers.
 
         Args:
             static: of all rows, oldest first.
-            num_newest: M, how many of the newest rows minibatches are drawn from.
+            num_newest: M, number of newest rows that minibatches are drawn from.
         """
         return StaticParts(
             context=linear(self._windows(static), self._conv1_static, self._conv1_bias),
@@ -90,11 +90,11 @@ class LossStack:
         constant: Float[Tensor, "L Q"],
         context: Float[Tensor, "L F"],
     ) -> Float[Tensor, " L"]:
-        """Return each life's loss on a minibatch.
+        """Return each lifetime's loss on a minibatch.
 
         Args:
             parts: of this update.
-            rows: which of the newest rows the minibatch has.
+            rows: indices of the minibatch among the newest rows.
             varying: the policy's outputs for those rows.
             constant: log std and memory.
             context: of the buffer.
@@ -113,17 +113,17 @@ class LossStack:
 
 
 def windows(rows: Float[Tensor, "L N D"], taps: int, stride: int) -> Float[Tensor, "L T KD"]:
-    """Return the `taps` rows that each output of a convolution without padding sees, side by side. Gradient: flows to `rows`."""
+    """Return the `taps` input rows of each output of a convolution without padding, concatenated. Gradient: flows to `rows`."""
     num_outputs = (rows.shape[1] - taps) // stride + 1
     last = stride * (num_outputs - 1) + 1
     return torch.cat([rows[:, tap : tap + last : stride] for tap in range(taps)], dim=-1)
 
 
 def static_rows(shape: LossShape, rows: Float[Tensor, "L N OA"], ends: Float[Tensor, "L N 2"]) -> Float[Tensor, "L N S"]:
-    """Return what the loss reads of rows besides the policy.
+    """Return the inputs of the loss from rows, except the policy's outputs.
 
     Args:
-        shape: says which of it.
+        shape: which inputs the loss has.
         rows: observation and action, normalised.
         ends: reward and end of episode, raw.
     """

@@ -1,1 +1,1 @@
-"""Networks: torsos, recurrent cores, and the agent that joins them to a policy and a value head."""
+"""Networks: torsos, recurrent cores, and the agent with its policy and value heads."""

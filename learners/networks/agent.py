@@ -2,11 +2,11 @@
 
     obs --scale or normalise--> torso --(+ previous action, previous reward)--> [core] --> policy parameters, value
 
-Where the learner tunes meta-parameters eta (`Conditioning`), the torso is given an embedding of them, e = W eta, beside its observation (an
-MLP) or beside what its convolutions found, and a second value head may estimate the return under the fixed outer discount and trace.
-No gradient reaches eta through e: it is a buffer, set by the learner like the moments of the observations.
+Where the learner tunes meta-parameters eta (`Conditioning`), an embedding of them, e = W eta, is concatenated to the observation (MLP) or
+to the features of the convolutions, and a second value head may estimate the return under the fixed outer discount and trace.
+No gradient flows to eta through e: it is a buffer, set by the learner like the moments of the observations.
 
-With `separate_value` the value has a torso of its own. Weights live in the module for acting; a learner calls it with
+With `separate_value` the value has its own torso. Actors use the module's weights; a learner calls it with
 `torch.func.functional_call`. Under autocast the torso alone runs in lower precision: a logit rounded to eight bits would make the
 importance ratio of on-policy data differ from one.
 
@@ -38,7 +38,7 @@ __all__ = ["Agent", "AgentOutput", "Conditioning", "NetworkConfig", "SpaceSpec"]
 
 @dataclass(frozen=True)
 class AgentOutput:
-    """What the network says of an unroll.
+    """The network's outputs for an unroll.
 
     Attributes:
         distribution_params: parameters of the action distribution, for `Agent.distribution`.
@@ -57,10 +57,10 @@ class Agent(nn.Module):
     """Policy and value of one network.
 
     Buffers, set by the learner and part of every snapshot: `observation_mean` and `observation_std` [*O], present only with
-    `normalise_observations`; `eta` [M], where each meta-parameter stands in its range, present only with an embedding of them.
+    `normalise_observations`; `eta` [M], where the position of each meta-parameter in its range, present only with an embedding of them.
 
     Raises:
-        InvalidInputError: torso, core and spaces do not fit together.
+        InvalidInputError: torso, core and spaces do not fit.
     """
 
     observation_mean: Tensor
@@ -111,9 +111,9 @@ class Agent(nn.Module):
 
         Args:
             obs: observations [T, B, *O], frames stacked.
-            is_first: where the recurrent state, the previous action and the previous reward start from zero.
+            is_first: where the recurrent state, the previous action and the previous reward are zero.
             previous_action: action of the step before.
-            previous_reward: reward of the step before, as the environment gave it.
+            previous_reward: reward of the step before, unclipped.
             state: recurrent state before row 0.
 
         Gradient: flows to the parameters and to `state`.
@@ -147,7 +147,7 @@ class Agent(nn.Module):
         return distribution(self.spec, params)
 
     def _observed(self, obs: Tensor) -> Tensor:
-        """Return [N, *O] as the torso takes it."""
+        """Return the torso's inputs, [N, ...]."""
         x, dtype = obs.flatten(0, 1), self.policy_head.weight.dtype
         if self.config.normalise_observations:
             x = standardise(x.to(dtype), self.observation_mean, self.observation_std)
@@ -155,7 +155,7 @@ class Agent(nn.Module):
         return taken
 
     def _embedding(self, is_first: Tensor) -> Tensor | None:
-        """Return e = W eta for every row [N, F]; None for a network that is not told of any."""
+        """Return e = W eta for every row [N, F]; None for a network without conditioning."""
         if self.eta_embedding is None:
             return None
         embedding: Tensor = self.eta_embedding(self.eta)
@@ -177,7 +177,7 @@ class Agent(nn.Module):
     def _features(
         self, features: Tensor, extras: Tensor | None, is_first: Tensor, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return what the policy head reads, [N, F], and the state after the unroll."""
+        """Return the policy head's inputs, [N, F], and the state after the unroll."""
         features = _concatenated(features, extras)
         if self.core is None:
             return features, state
@@ -195,14 +195,14 @@ class Agent(nn.Module):
 
 
 def _concatenated(features: Tensor, extras: Tensor | None) -> Tensor:
-    """Return the torso's features, back in full precision, beside the extras."""
+    """Return the torso's features in full precision, concatenated with the extras."""
     if features.dtype in (torch.bfloat16, torch.float16):
         features = features.float()
     return features if extras is None else torch.cat((features, extras), dim=-1)
 
 
 def _one_hot(action: Tensor, num_actions: int) -> Tensor:
-    """Return whether an action is the k-th, along a new last axis; unlike torch's, without a look at the values."""
+    """Return whether an action is the k-th, along a new last axis; unlike torch's, without a synchronising check of the values."""
     return action.unsqueeze(-1) == torch.arange(num_actions, device=action.device)
 
 

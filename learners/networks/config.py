@@ -1,4 +1,4 @@
-"""What a person may choose of a network, and what its learner adds to it."""
+"""Hyper-parameters of a network, and the conditioning that a learner adds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NetworkConfig:
     ] = "auto"
     hidden_sizes: Annotated[tuple[Width, ...], Meta(max_length=8, description="layer widths of the mlp torso")] = (64, 64)
     activation: Annotated[Activation, Meta(description="activation of the mlp torso")] = "tanh"
-    separate_value: Annotated[bool, Meta(description="give the value a torso of its own (mlp without core only)")] = False
+    separate_value: Annotated[bool, Meta(description="a separate torso for the value (mlp without core only)")] = False
     core: Annotated[Literal["none", "lstm", "gru"], Meta(description="recurrent core after the torso")] = "none"
     core_size: Annotated[int, Meta(ge=1, le=4096, description="units of the recurrent core")] = 256
     use_previous_action: Annotated[bool, Meta(description="append the previous action to the features")] = False
@@ -38,19 +38,17 @@ class NetworkConfig:
     initial_log_std: Annotated[
         float, Meta(ge=-5.0, le=2.0, description="log standard deviation of continuous actions at the start")
     ] = 0.0
-    bounded_mean: Annotated[
-        bool, Meta(description="hold the mean of continuous actions in [-1, 1], the actors' range, by a tanh")
-    ] = False
+    bounded_mean: Annotated[bool, Meta(description="bound the mean of continuous actions to [-1, 1] by a tanh")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
-    """What a network has besides, where its learner tunes meta-parameters.
+    """Additions to a network whose learner tunes meta-parameters.
 
     Attributes:
-        num_eta: how many meta-parameters its torso is told of; 0 for none.
-        embedding_size: features that they are embedded in; at 0 the torso is not told of them.
-        has_outer_value: a second value head.
+        num_eta: number of meta-parameters that the torso is conditioned on; 0 for none.
+        embedding_size: size of their embedding; 0: no conditioning.
+        has_outer_value: whether there is a second value head.
     """
 
     num_eta: int = 0
@@ -59,5 +57,5 @@ class Conditioning:
 
     @property
     def num_extras(self) -> int:
-        """Features that the torso is given besides the observation."""
+        """Number of additional input features of the torso."""
         return self.embedding_size if self.num_eta else 0

@@ -1,12 +1,12 @@
-"""Which axes of an observation are its channels, and how a convolution gets to see it.
+"""The channel axes of image observations, and their conversion to [C, height, width].
 
     [height, width]                       one channel
-    [C, height, width]                    as it is
-    [height, width, C]                    turned, as a view: torch convolves fastest with the channels last in memory
+    [C, height, width]                    unchanged
+    [height, width, C]                    transposed, as a view: torch convolves fastest with channels last in memory
     [S, C, height, width], [S, ..., C]    S stacked frames: S * C channels, the oldest frame's first
 
-The channels are the first or the last axis of a frame, whichever is smaller than both other axes; (64, 3, 64) and (4, 84, 4) could be
-either, and are refused unless the config says which.
+The channels are the first or the last axis of a frame, whichever is smaller than both other axes; (64, 3, 64) and (4, 84, 4) are
+ambiguous, and are refused unless the config sets it.
 
 Letters: N images, C channels, O observation.
 """
@@ -27,7 +27,7 @@ Channels = Literal["auto", "first", "last"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLayout:
-    """How observations are images.
+    """The image layout of observations.
 
     Attributes:
         shape: channels of all frames, height and width.
@@ -45,16 +45,16 @@ class ImageLayout:
 
 
 def image_layout(torso: str, obs_shape: tuple[int, ...], channels: Channels, *, has_frames_first: bool) -> ImageLayout:
-    """Return how observations of this shape are images.
+    """Return the image layout of observations of this shape.
 
     Args:
-        torso: that needs them, for the error.
+        torso: name of the torso, for the error.
         obs_shape: of one observation.
-        channels: which axis of a frame they are; `auto` for the smallest.
+        channels: the channel axis of a frame; `auto` for the smallest.
         has_frames_first: whether the first axis is known to be stacked frames.
 
     Raises:
-        InvalidInputError: they are none, or may be read in two ways.
+        InvalidInputError: they are no images, or ambiguous.
     """
     frame = obs_shape[1:] if has_frames_first else obs_shape[-3:]
     if len(frame) not in (2, 3) or len(obs_shape) > 4:
@@ -62,12 +62,12 @@ def image_layout(torso: str, obs_shape: tuple[int, ...], channels: Channels, *, 
             f"torso {torso} needs images [C, height, width] or [height, width, C]; observations have shape {obs_shape}: try torso mlp"
         )
     if len(frame) == 2:
-        channels = "first"  # that is to say, none
+        channels = "first"  # there is no channel axis
     elif channels == "auto":
         first, middle, last = frame
         if min(first, last) >= middle or first == last:
             raise InvalidInputError(
-                f"torso {torso}: images of shape {frame} may have their channels first or last: say which by network.channels=first "
+                f"torso {torso}: images of shape {frame} may have their channels first or last: set network.channels=first "
                 "or network.channels=last"
             )
         channels = "first" if first < last else "last"

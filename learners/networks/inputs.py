@@ -1,8 +1,8 @@
-"""From observations to what a torso takes: numbers in a fit range as rows or images, or indices.
+"""Conversion of observations to a torso's inputs: scaled numbers as rows or images, or indices.
 
-    numbers, torso mlp               normalised, or integers by the bounds of their space; flattened
-    images, torso shallow or deep    likewise, their channels first; a plain factor goes into the first convolution's weight instead
-    indices, torso mlp               as they are, for the first layer to look up; one-hot where there is no layer, for the heads
+    numbers, torso mlp               normalised, or integers scaled by the bounds of their space; flattened
+    images, torso shallow or deep    likewise, channels first; a constant factor is multiplied into the first convolution's weight instead
+    indices, torso mlp               unchanged, looked up by the first layer; one-hot where there is no layer
 
 Letters: N rows, O observation.
 """
@@ -25,11 +25,11 @@ from learners.networks.spaces import SpaceSpec
 
 
 class Inputs(nn.Module):
-    """What stands before a torso. It has no parameters.
+    """Preprocessing before a torso, without parameters.
 
     Attributes:
-        layout: how observations are images; None for torso mlp.
-        image_scale: what the torso multiplies images by.
+        layout: the image layout; None for torso mlp.
+        image_scale: factor that the torso multiplies images by.
     """
 
     def __init__(self, spec: SpaceSpec, config: NetworkConfig) -> None:
@@ -59,7 +59,7 @@ class Inputs(nn.Module):
 
 
 def make_torso(spec: SpaceSpec, config: NetworkConfig, inputs: Inputs, num_extras: int) -> MLP | ShallowTorso | DeepTorso:
-    """Return the torso for what `inputs` give, and `num_extras` features besides.
+    """Return the torso for the outputs of `inputs` and `num_extras` additional features.
 
     Raises:
         InvalidInputError: the images are too small for it.
@@ -73,14 +73,14 @@ def make_torso(spec: SpaceSpec, config: NetworkConfig, inputs: Inputs, num_extra
 
 
 def _layout(spec: SpaceSpec, config: NetworkConfig) -> ImageLayout | None:
-    """How the observations are images; None for torso mlp."""
+    """The image layout of the observations; None for torso mlp."""
     if config.torso == "mlp":
         return None
     return image_layout(config.torso, spec.obs_shape, config.channels, has_frames_first=spec.frame_stack > 1)
 
 
 def check(spec: SpaceSpec, config: NetworkConfig) -> None:
-    """Refuse combinations that have no meaning.
+    """Refuse combinations that are not defined.
 
     Raises:
         InvalidInputError: such as a torso for images on vectors.

@@ -1,11 +1,11 @@
-"""Multi-layer perceptron, and the orthogonal initialisation that all linear layers of an agent share.
+"""Multi-layer perceptron, and the orthogonal initialisation of an agent's linear layers.
 
-Where observations are indices, the first layer is that of their one-hot vectors, read without making them:
+Where observations are indices, the first layer is a lookup that equals a linear layer on their one-hot vectors:
 
     W onehot(s) + b = W[:, s] + b,        W onehot(s_1) ++ .. ++ onehot(s_K) + b = sum_k W[:, o_k + s_k] + b,      o_k = n_1 + .. + n_(k-1)
 
 The layer keeps the weight [H, n], the initial distribution and the checkpoints of a network on one-hot vectors. A row costs H numbers and
-not H n; its gradient is dense, so that an optimiser still goes over all H n weights: 25 ms of Adam for 20,000 states and H = 64.
+not H n; its gradient is dense, so that an optimiser still updates all H n weights: 25 ms of Adam for 20,000 states and H = 64.
 
 Reference: Saxe et al. (2014) for orthogonal initialisation; the gains (sqrt 2 in the torso, 0.01 for the policy, 1 for the value) are
 those of Andrychowicz et al. (2021), "What matters in on-policy reinforcement learning": a small policy head starts near the uniform policy.
@@ -43,9 +43,9 @@ class MLP(nn.Module):
 
     Args:
         num_inputs: features of a row; of its one-hot vectors where it consists of indices.
-        hidden_sizes: width of each layer; with none the input is handed on.
+        hidden_sizes: width of each layer; with none the input is returned.
         activation: `tanh` or `relu`.
-        num_extras: further features of a row, given apart.
+        num_extras: additional features of a row.
         index_sizes: how many values each index of a row takes; empty where rows are numbers. There must be a layer then.
     """
 
@@ -69,7 +69,7 @@ class MLP(nn.Module):
             self.register_buffer("offsets", torch.tensor(_offsets(index_sizes)), persistent=False)
 
     def forward(self, x: Shaped[Tensor, "N F"], extras: Float[Tensor, "N E"] | None = None) -> Float[Tensor, "N G"]:
-        """Return the features of the last layer; `extras` stand beside `x` at the input.
+        """Return the features of the last layer; `extras` are concatenated to `x`.
 
         Gradient: flows to the parameters, to `extras`, and to `x` where rows are numbers.
         """
@@ -84,18 +84,18 @@ class MLP(nn.Module):
 
 
 def one_hot(indices: Integer[Tensor, "N K"], sizes: Sequence[int], dtype: torch.dtype) -> Float[Tensor, "N n"]:
-    """Return the one-hot vectors of K indices, side by side, of which each takes as many values as `sizes` says."""
+    """Return the concatenated one-hot vectors of K indices with these numbers of values."""
     rows = indices.long() if len(sizes) == 1 else indices + torch.tensor(_offsets(sizes), device=indices.device)
     return torch.zeros(len(rows), sum(sizes), dtype=dtype, device=rows.device).scatter_(1, rows, 1.0)
 
 
 def _offsets(sizes: Sequence[int]) -> list[int]:
-    """Where the values of each index begin among those of all."""
+    """Position of each index's values in the concatenated one-hot vector."""
     return [0, *accumulate(sizes)][:-1]
 
 
 def _looked_up(layer: nn.Module, rows: Integer[Tensor, "N K"], extras: Float[Tensor, "N E"] | None) -> Float[Tensor, "N H"]:
-    """Return a linear layer's outputs for the one-hot vectors of `rows`, whose K indices count on from one to the next."""
+    """Return a linear layer's outputs for the one-hot vectors of `rows`, whose K indices have their offsets added."""
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
     found = _columns(weight, rows.flatten())

@@ -1,10 +1,10 @@
-"""Recurrent cores that forget at episode borders inside an unroll.
+"""Recurrent cores that reset at episode borders inside an unroll.
 
     LSTM:  i, f, o = sigmoid(W x + U h + b),   g = tanh(W x + U h + b),   c' = f c + i g,   h' = o tanh(c')
     GRU:   r, z = sigmoid(W x + U h + b),      n = tanh(W x + b + r (U h + b')),            h' = (1 - z) n + z h
 
-with h = c = 0 wherever `is_first`: a new episode knows nothing of the one before, so an unroll over many episodes equals each episode run
-on its own. The state is replaced there and not multiplied by zero: what an episode left may be NaN. The input's share of all gates is one
+with h = c = 0 wherever `is_first`: so an unroll over many episodes equals separate unrolls of each episode. The state is replaced there
+and not multiplied by zero, since it may be NaN. The input's share of all gates is one
 matrix product over the whole unroll; only U h remains inside the loop over time. Plain tensor operations rather than a fused kernel:
 forward-mode derivatives pass through.
 
@@ -42,7 +42,7 @@ class LSTM(_Core):
     def __init__(self, num_inputs: int, size: int) -> None:
         super().__init__(4, num_inputs, size)
         with torch.no_grad():
-            self.bias[size : 2 * size] = 1.0  # remember by default
+            self.bias[size : 2 * size] = 1.0  # keeps the cell state at first
 
     def forward(
         self, x: Float[Tensor, "T B F"], is_first: Bool[Tensor, "T B"], state: tuple[Float[Tensor, "B H"], ...]
@@ -89,5 +89,5 @@ class GRU(_Core):
 
 
 def _keep(is_first: Tensor) -> Tensor:
-    """[T, B, 1]: false where the state starts anew."""
+    """[T, B, 1]: false where the state is reset."""
     return is_first.logical_not().unsqueeze(-1)

@@ -32,12 +32,12 @@ SHALLOW_LAYERS = ((16, 8, 4), (32, 4, 2))
 DEEP_CHANNELS = (16, 32, 32)
 BLOCKS_PER_SECTION = 2
 SHALLOW_ROWS, DEEP_ROWS = 64, 16
-"""Images that a CPU convolves at a time: their activations stay in its cache and their buffers are used again, not mapped anew."""
+"""Images per convolution on a CPU: their activations stay in its cache and their buffers are reused."""
 DEEP_BYTES_PER_PIXEL = 6 * DEEP_CHANNELS[0] * 4
-"""What the deep torso keeps for its backward pass, in float32: about six times the output of its first convolution."""
+"""Bytes that the deep torso keeps for its backward pass, in float32: about six times the output of its first convolution."""
 RECOMPUTE_BYTES = 4 << 30
-"""A batch that would keep more than this is convolved again in the backward pass, in 1.5 times the time. 672 frames of 210 x 160 would keep
-7 GB, and take 1 so; those of 84 x 84 keep 1.6."""
+"""A batch that would keep more is recomputed in the backward pass (checkpointing), at 1.5 times the time. 672 frames of 210 x 160 would
+keep 7 GB, and keep 1 with it; those of 84 x 84 keep 1.6."""
 
 
 class ShallowTorso(nn.Module):
@@ -66,7 +66,7 @@ class ShallowTorso(nn.Module):
     def forward(
         self, images: Shaped[Tensor, "N C height width"], extras: Float[Tensor, "N E"] | None = None
     ) -> Float[Tensor, "N F"]:
-        """Return 256 features of every image; `extras` stand beside what the convolutions found."""
+        """Return 256 features of every image; `extras` are concatenated to the features of the convolutions."""
         found = _in_chunks(self.convs, images, SHALLOW_ROWS)
         return functional.relu(self.linear(found if extras is None else torch.cat((found, extras.to(found.dtype)), dim=-1)))
 
@@ -93,14 +93,14 @@ class DeepTorso(nn.Module):
     def forward(
         self, images: Shaped[Tensor, "N C height width"], extras: Float[Tensor, "N E"] | None = None
     ) -> Float[Tensor, "N F"]:
-        """Return 256 features of every image; `extras` stand beside what the convolutions found."""
+        """Return 256 features of every image; `extras` are concatenated to the features of the convolutions."""
         keeps = images.shape[0] * math.prod(images.shape[2:]) * DEEP_BYTES_PER_PIXEL
         found = _in_chunks(self.sections, images, DEEP_ROWS, recompute=keeps > RECOMPUTE_BYTES)
         return functional.relu(self.linear(found if extras is None else torch.cat((found, extras.to(found.dtype)), dim=-1)))
 
 
 class ImageInput(nn.Module):
-    """The first convolution, which takes frames as they are, such as integers from 0 to 255, scaled by its weight.
+    """The first convolution, on unscaled frames, such as integers from 0 to 255; the scale is multiplied into its weight.
 
     conv(x / 255, w) = conv(x, w / 255): this saves a pass over the frames, and 0..255 are exact in bfloat16, where 255ths are not.
     """
@@ -123,9 +123,9 @@ class ImageInput(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """The largest of 3 x 3 pixels, at every second pixel; with a forward-mode derivative that keeps the format.
+    """The largest of 3 x 3 pixels, at every second pixel; with a forward-mode derivative that keeps the memory format.
 
-    torch's own hands on a tangent whose channels come first, and every convolution after it then takes 1.4 times as long.
+    torch's own returns a tangent with channels first, and every convolution after it then takes 1.4 times as long.
     """
 
     def __init__(self, padding: tuple[int, int]) -> None:
@@ -162,10 +162,10 @@ def _in_chunks(convs: nn.Module, images: Tensor, num_rows: int, *, recompute: bo
     """Return the flattened output of `convs` [N, G], on a CPU computed `num_rows` images at a time.
 
     Args:
-        convs: what to compute.
+        convs: the convolutions.
         images: [N, ...].
         num_rows: of a chunk.
-        recompute: keep nothing for the backward pass but the images, and compute each chunk again there; on a CPU only.
+        recompute: keep only the images for the backward pass, and recompute each chunk there; on a CPU only.
     """
     if images.device.type != "cpu" or images.shape[0] <= num_rows:
         return torch.flatten(convs(images), 1)
@@ -174,8 +174,8 @@ def _in_chunks(convs: nn.Module, images: Tensor, num_rows: int, *, recompute: bo
 
 
 def _recomputed(convs: nn.Module, rows: Tensor) -> Tensor:
-    """Return `convs(rows)`, which its backward pass computes again, with the weights of this call."""
-    # those that a `functional_call` around this one was given: by the time of the backward pass they are gone from the module
+    """Return `convs(rows)`, recomputed in the backward pass with the weights of this call."""
+    # the weights of a surrounding `functional_call`: in the backward pass the module has its own again
     weights = dict(convs.named_parameters())
 
     def run(rows: Tensor, *tensors: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""Integers to [0, 1], by the bounds of their space.
+"""Scaling of integers to [0, 1] by the bounds of their space.
 
     x' = (x - low) / (high - low)
 
-Pixels are bytes in [0, 255], flags those in [0, 1], and the object ids of a grid may lie in [0, 10]: divided by 255 all the same, the
-latter two would hardly differ from zero. A component without bounds is left as it is, and one that cannot change becomes 0.
+Pixels are bytes in [0, 255], flags those in [0, 1], and the object ids of a grid may lie in [0, 10]: divided by 255, the latter
+two would be close to zero. A component without bounds is not changed, and a constant one becomes 0.
 
 Letters: N rows, O observation.
 """
@@ -25,8 +25,8 @@ class Scaling(nn.Module):
     """Observations of a space, its integers in [0, 1] where they have bounds.
 
     Attributes:
-        offset, factor: x' = (x - offset) * factor. Plain numbers where all components share them, buffers [*O] otherwise; no snapshot
-            holds them, since every process reads them off the space.
+        offset, factor: x' = (x - offset) * factor. Plain numbers where all components share them, buffers [*O] otherwise; not
+            part of snapshots, since every process has the space.
     """
 
     offset: float | Tensor

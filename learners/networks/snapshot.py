@@ -1,4 +1,4 @@
-"""Parameters as plain arrays, for travel between processes and into checkpoints."""
+"""Parameters as numpy arrays, for transport between processes and for checkpoints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def parameters_to_arrays(params: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return read-only float32 copies: what the learner does to `params` later does not reach them."""
+    """Return read-only float32 copies, independent of later changes of `params`."""
     arrays = {name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous().numpy() for name, tensor in params.items()}
     for array in arrays.values():
         array.setflags(write=False)
@@ -16,5 +16,5 @@ def parameters_to_arrays(params: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def arrays_to_parameters(arrays: dict[str, np.ndarray], device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Return float32 tensors on `device` that own their memory (the arrays may lie in shared memory that nobody may write to)."""
+    """Return float32 tensors on `device` that own their memory (the arrays may be read-only shared memory)."""
     return {name: torch.tensor(array, dtype=torch.float32, device=device) for name, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""What a network must know of the observations and actions that it is built for."""
+"""The properties of observation and action spaces that networks depend on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class SpaceSpec:
     """The spaces of one environment, as sizes.
 
     Attributes:
-        obs_shape: shape of one observation as the network sees it, stacked frames included; () for a single index.
+        obs_shape: shape of one observation, stacked frames included; () for a single index.
         obs_dtype: name of its numpy type.
         num_actions: number of discrete actions, 0 for continuous ones.
         action_size: number of components of a continuous action, 0 for discrete ones.
         frame_stack: how many frames `obs_shape` stacks along its first axis; 1 where nothing is stacked.
-        obs_bounds: what the network scales integers to [0, 1] by, see `envs.observations`; None: uint8 are pixels, in [0, 255], and
-            all else is taken as it is.
-        index_sizes: where observations are indices, how many values each of them takes; empty where they are numbers.
+        obs_bounds: bounds that integers are scaled to [0, 1] by, see `envs.observations`; None: uint8 are pixels in [0, 255], and
+            other types are not scaled.
+        index_sizes: number of values of each index, where observations are indices; empty where they are numbers.
     """
 
     obs_shape: tuple[int, ...]
@@ -48,12 +48,12 @@ class SpaceSpec:
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """Shape of what is sent of an observation: all of it, or the newest frame of its stack."""
+        """Shape of the part of an observation that is sent: all of it, or the newest frame of its stack."""
         return self.obs_shape[1:] if self.frame_stack > 1 else self.obs_shape
 
     @property
     def is_discrete(self) -> bool:
-        """Whether actions are named rather than measured."""
+        """Whether actions are discrete."""
         return self.num_actions > 0
 
     @property
@@ -82,7 +82,7 @@ class SpaceSpec:
 
 
 def _observed(space: Any) -> dict[str, Any]:
-    """The fields that an observation space settles."""
+    """The fields that depend on the observation space."""
     sizes = index_sizes(space)
     dtype = np.dtype(space.dtype) if space.dtype is not None else None
     if dtype is None or dtype.kind not in "fiu" or not (space.shape or sizes) or np.any(getattr(space, "start", 0)):

@@ -1,12 +1,12 @@
-"""Networks of many lives side by side: one tensor per layer, the lives along its first axis.
+"""Stacked networks of many lifetimes: one tensor per layer, with the lifetimes as first axis.
 
-A life's network is so small that a call costs more than its arithmetic. Stacked, a layer of all lives is one batched product:
+For one lifetime's small network a call costs more than its arithmetic. Stacked, a layer of all lifetimes is one batched product:
 
     y[l] = x[l] W[l] + b[l],      x [L, N, I],  W [L, I, J],  b [L, J]
 
-The parameters of a life are one row of a matrix [L, P]; a `Layout` says where in the row each of them stands.
+The parameters of a lifetime are one row of a matrix [L, P]; a `Layout` gives their positions in the row.
 
-Letters: L lives, N rows, I and J features, P parameters.
+Letters: L lifetimes, N rows, I and J features, P parameters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from learners.networks.stacked_mlp import apply_mlp, folded
 
 Per = Literal["input", "output"]
-"""Which vectors of a first weight have their length fixed."""
+"""The vectors of an initial weight that have unit norm."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Layout:
     """Names, shapes and order of the parameters in a row.
 
     Attributes:
-        shapes: shape by name, in the order in which they stand.
+        shapes: shape by name, in order.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -54,12 +54,12 @@ class Layout:
         return torch.cat([parameters[name].reshape(len(parameters[name]), -1) for name in self.shapes], dim=1)
 
     def row(self, parameters: Mapping[str, np.ndarray]) -> Float[np.ndarray, " P"]:
-        """Return one life's parameters, given by name, as a row."""
+        """Return one lifetime's parameters, given by name, as a row."""
         return np.concatenate([np.ravel(parameters[name]) for name in self.shapes])
 
 
 def linear(x: Float[Tensor, "L N I"], weight: Float[Tensor, "L I J"], bias: Float[Tensor, "L J"]) -> Float[Tensor, "L N J"]:
-    """Return x W + b of each life. Gradient: flows to every argument."""
+    """Return x W + b of each lifetime. Gradient: flows to every argument."""
     return torch.baddbmm(bias.unsqueeze(1), x, weight)
 
 
@@ -86,7 +86,7 @@ def folded_mlp(parameters: Mapping[str, Tensor], prefix: str, num_layers: int) -
 def draw_normalised(
     rng: np.random.Generator, num_inputs: int, num_outputs: int, norm: float, per: Per
 ) -> Float[np.ndarray, "I J"]:
-    """Draw a weight of random directions of length `norm`: of what leaves each input, or of what enters each output."""
+    """Draw a weight with random vectors of length `norm`: outgoing ones of each input, or incoming ones of each output."""
     drawn: np.ndarray = rng.standard_normal((num_inputs, num_outputs))
     drawn *= norm / np.sqrt(np.square(drawn).sum(axis=1 if per == "input" else 0, keepdims=True))
     return drawn

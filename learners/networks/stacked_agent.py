@@ -1,10 +1,11 @@
-"""The policies of many tasks side by side: an agent's network with parameters of its own for each task.
+"""Stacked policies of many tasks: an agent's network with separate parameters for each task.
 
     y[n] = head_n( torso_n( x[n] ) ),      x [N, R, O],  every parameter with the tasks along its first axis
 
-The names are those of `Agent`, its shapes stand behind the axis of tasks, and the outputs are those that `Agent.policy` has with the same
-parameters, up to the rounding of batched products. There are few parameters to a task, and a call costs more than its arithmetic, so all
-tasks act, and are learned from, in as many calls as one would. It holds for feed-forward networks of layers on vectors (`check`).
+Names are those of `Agent`, shapes those of `Agent` after the axis of tasks, and the outputs equal those of `Agent.policy` with the same
+parameters up to the rounding of batched products. A task has few parameters and a call costs more than its arithmetic, so all tasks act
+and are differentiated in as many calls as one task. For feed-forward MLPs on vectors only (`check`). Written out and not `torch.func.vmap`
+over `Agent`, which gives the same bits in three times the time (620 against 190 us of one core for 20 tasks of 16 rows, 64-64).
 
 Letters: N tasks, R rows of a task, O observation, P distribution parameters.
 """
@@ -28,11 +29,11 @@ def check(spec: SpaceSpec, network: NetworkConfig) -> None:
     """Refuse networks that cannot be stacked.
 
     Raises:
-        InvalidInputError: names the setting, and what would do.
+        InvalidInputError: names the setting and the allowed value.
     """
     if spec.obs_dtype not in ("float32", "float64"):
         raise InvalidInputError(
-            f"policies that adapt see vectors of numbers (float32 or float64), and observations are {spec.obs_dtype}"
+            f"policies that adapt need vectors of numbers (float32 or float64) as observations, not {spec.obs_dtype}"
         )
     allowed = {"torso": "mlp", "core": "none", "use_previous_action": False, "use_previous_reward": False}
     for name, value in allowed.items():

@@ -1,4 +1,4 @@
-"""How an actor-critic loss pulls on its network's outputs, and how that pull changes with the meta-parameters.
+"""The cotangents of an actor-critic loss for its network's outputs, and their derivatives by the meta-parameters.
 
 The gradient of the loss is the network's vector-Jacobian product with the cotangents of log pi(a_t), V_t and H_t,
 
@@ -50,12 +50,12 @@ def cotangent_derivatives(
     value_t: Float[Tensor, "T B"],
     weight_t: Float[Tensor, "T B"],
 ) -> Float[Tensor, "M 3 T B"]:
-    """Return dc/deta, for log pi, V and the entropy; zero where the weight is, whatever the targets and values are there.
+    """Return dc/deta, for log pi, V and the entropy; zero where the weight is zero.
 
     Args:
         eta: names of the meta-parameters.
         vtrace: targets with their derivatives by `return_parameters(eta)`, in that order.
-        costs: of the loss as it is now.
+        costs: current weights of the loss terms.
         value_t: value estimates.
         weight_t: one where step t is experience, zero at a reset.
 

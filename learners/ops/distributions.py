@@ -1,11 +1,10 @@
-"""The two action distributions: categorical over named actions, and a Gaussian with independent components.
+"""The two action distributions: categorical over discrete actions, and a Gaussian with independent components.
 
     Categorical:       log pi(a) = z_a - logsumexp(z)
     DiagonalGaussian:  log pi(a) = -1/2 sum_i ((a_i - mu_i) / sigma_i)^2 - sum_i log sigma_i - k/2 log(2 pi)
 
-They do what acting and learning need and nothing else: no argument checks, no broadcasting rules, so that a call on one thread costs
-microseconds. The Gaussian is not squashed; an actor clips what it gives the environment to the action space, and hands the learner the
-action as sampled.
+Without argument checks and broadcasting rules, so that a call takes microseconds. The Gaussian is not squashed: an actor clips the action
+for the environment to the action space, and sends the learner the action as sampled.
 
 Letters: A actions (categorical) or action components (Gaussian).
 """
@@ -23,14 +22,14 @@ from torch import Tensor
 from learners.networks.spaces import SpaceSpec
 
 MIN_LOG_STD, MAX_LOG_STD = -10.0, 2.0
-"""Bounds of a Gaussian's log standard deviation: below, densities overflow float32 over many components; above, actions mean nothing."""
+"""Bounds of a Gaussian's log standard deviation: below, densities overflow float32 over many components; above, actions are noise."""
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """A distribution over A named actions.
+    """A distribution over A discrete actions.
 
     Attributes:
         logits: unnormalised log-probabilities; minus infinity forbids an action.
@@ -44,7 +43,7 @@ class Categorical:
         return self.logits.log_softmax(dim=-1)
 
     def sample(self, generator: torch.Generator | None = None) -> Int[Tensor, "*N"]:
-        """Draw an action: the first of A exponential clocks of rates pi to ring."""
+        """Draw an action: the argmin of A exponential variables with rates pi."""
         clocks = torch.empty_like(self.logits).exponential_(generator=generator)
         return (self.logits - clocks.log_()).argmax(dim=-1)
 
@@ -59,7 +58,7 @@ class Categorical:
         return -(bounded.exp() * bounded).sum(dim=-1)
 
     def mode(self) -> Int[Tensor, "*N"]:
-        """Return the likeliest action."""
+        """Return the most probable action."""
         return self.logits.argmax(dim=-1)
 
     def kl(self, other: Categorical) -> Float[Tensor, "*N"]:
@@ -111,10 +110,10 @@ class DiagonalGaussian:
 
 
 def distribution(spec: SpaceSpec, params: Float[Tensor, "*N P"]) -> Categorical | DiagonalGaussian:
-    """Return the action distribution of `spec` with the parameters that the policy head gave.
+    """Return the action distribution of `spec` with the policy head's outputs as parameters.
 
     Args:
-        spec: the spaces acted in.
+        spec: the spaces.
         params: logits [A] for discrete actions; means and log standard deviations [2 A], in this order, for continuous ones.
 
     Gradient: flows to `params`; a log standard deviation outside its bounds is held at the bound and has gradient zero.

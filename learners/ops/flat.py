@@ -1,7 +1,7 @@
-"""Many small tensors as one vector, and back.
+"""Flattening of many small tensors into one vector, and back.
 
-What an update does to its parameters it does element by element. On fifteen tensors of a small network that costs fifteen calls for each
-operation, and the calls cost more than the arithmetic.
+Updates are elementwise in the parameters. On the fifteen tensors of a small network each operation would be fifteen calls, and calls cost
+more than their arithmetic.
 """
 
 from __future__ import annotations

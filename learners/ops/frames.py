@@ -1,10 +1,10 @@
-"""Stacks of the newest frames, rebuilt where the learner is from frames that travelled one by one.
+"""Frame stacks, rebuilt on the learner's device from frames that are sent one by one.
 
 An observation at t stacks the frames t - S + 1 .. t, oldest first, and holds zeros in place of frames from before its episode:
 
     stack[t, s] = frame[t - k] if no is_first in t - k + 1 .. t, else 0,      k = S - 1 - s
 
-Actors send one uint8 frame a step, an S-th of the stacked observations.
+Actors send one uint8 frame per step, 1/S of the stacked observations.
 
 Reference: DQN (Mnih et al. 2015), "Preprocessing"; the rule at an episode's start is that of `ale_py`'s vector environment.
 Letters: T time (Tp1: T + 1), B environments, O the shape of a frame, S stacked frames (Sm1: S - 1).
@@ -24,7 +24,7 @@ def stack_frames(
 
     Args:
         frames: the newest frame at every step, any dtype, on any device.
-        history: the older frames of the stack at row 0, oldest first; they may hold what they will where `is_first[0]` is true.
+        history: the older frames of the stack at row 0, oldest first; any values where `is_first[0]` is true.
         is_first: the frame is the first of its episode.
 
     Returns:

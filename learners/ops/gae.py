@@ -29,7 +29,7 @@ def gae(
 ) -> Float[Tensor, "T B"]:
     """Return the advantage of every step, zero at a reset.
 
-    What is not used may be NaN: reward and values where the weight is zero, and `value_tp1` where the discount is.
+    Unused values may be NaN: reward and values where the weight is zero, and `value_tp1` where the discount is.
 
     Args:
         reward_t: reward received on leaving step t.

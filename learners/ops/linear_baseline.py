@@ -1,10 +1,10 @@
-"""A value that is linear in fixed features of observation and time, fitted for each task to the returns that it then predicts.
+"""The linear feature baseline: a value linear in fixed features of observation and time, fitted per task by least squares to its returns.
 
     phi(o, t) = [o, o^2, t/100, (t/100)^2, (t/100)^3, 1],      o clipped to [-10, 10]
     beta_i    = argmin_beta sum_r w_r (phi_r . beta - G_r)^2 + c |beta|^2,      V_r = phi_r . beta_i,      c = 1e-5
 
-It is fitted on the very steps that it is used on, so it takes from a return what any step with these features would have earned, and learns
-nothing from one update to the next. Solved in float64: the features' squares span ten orders of magnitude.
+It is fitted on the same steps that it is used on; nothing is kept between updates. Solved in float64: the features' squares span ten orders
+of magnitude.
 
 Reference: Duan et al. (2016), "Benchmarking Deep Reinforcement Learning for Continuous Control", arXiv 1604.06778, section 6.1, as in
 rllab's linear_feature_baseline.py (MAML's released code uses the same).
@@ -27,7 +27,7 @@ def features(obs: Shaped[Tensor, "N R *O"], time: Shaped[Tensor, "N R"]) -> Floa
 
     Args:
         obs: observations.
-        time: steps of the episode behind it.
+        time: number of earlier steps of the episode.
     """
     clipped = obs.flatten(2).double().clamp(-MAX_OBSERVATION, MAX_OBSERVATION)
     scaled = time.double().unsqueeze(-1) / TIME_SCALE
@@ -47,10 +47,10 @@ def linear_values(
 
     Args:
         obs: observations; finite, also where the weight is zero.
-        time: steps of the episode behind it.
+        time: number of earlier steps of the episode.
         target: the return from the step on.
-        weight: one where a step is experience, zero at a reset, which nothing is fitted to.
-        ridge: c, which keeps features that are constant or alike from having no solution.
+        weight: one where a step is experience, zero at a reset, which is left out of the fit.
+        ridge: c, which makes the solution unique for constant or collinear features.
 
     Gradient: none.
     """

@@ -1,7 +1,7 @@
-"""The terms of an actor-critic loss: the three of the plain one, each a sum over the unroll, and PPO's two, step by step.
+"""Terms of actor-critic losses: policy, value and entropy, each a sum over the unroll, and PPO's two terms per step.
 
 Sums, not means: the learning rate 6e-4 and the gradient clip 40 of IMPALA belong to a loss summed over time and batch.
-Where the weight is zero nothing is looked at: any argument may be NaN there.
+Where the weight is zero no argument is used: any may be NaN there.
 
     policy: -sum_t w_t * A_t * log pi(a_t)      value: 1/2 * sum_t w_t * (v_t - V_t)^2      entropy: -sum_t w_t * H(pi_t)
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from learners.ops.masks import cleared
 
 MAX_LOG_RATIO = 20.0
-"""Of PPO's ratio: past 88 it is infinite in float32, and the gradient of what is clipped there would be 0 * infinity."""
+"""Of PPO's ratio: above 88 it is infinite in float32, and the gradient of a clipped ratio would be 0 * infinity."""
 
 
 def policy_gradient_loss(
@@ -47,7 +47,7 @@ def value_loss(
 
     Args:
         value_t: value estimates.
-        target_t: what they should have been.
+        target_t: their regression targets.
         weight_t: one where step t is experience, zero at a reset.
 
     Gradient: flows to `value_t` only (a semi-gradient).
@@ -68,14 +68,14 @@ def entropy_loss(entropy_t: Float[Tensor, "T B"], weight_t: Float[Tensor, "T B"]
 
 
 def clipped_surrogate(log_ratio_t: Float[Tensor, "*N"], advantage_t: Float[Tensor, "*N"], clip: float) -> Float[Tensor, "*N"]:
-    """Return min(rho A, clip(rho, 1 - eps, 1 + eps) A), what PPO maximises the mean of.
+    """Return min(rho A, clip(rho, 1 - eps, 1 + eps) A), whose mean PPO maximises.
 
     Args:
         log_ratio_t: log pi(a_t) - log pi_old(a_t).
         advantage_t: advantage of the action taken.
-        clip: eps, how far a ratio may gain from moving.
+        clip: eps, the clip of the ratio.
 
-    Gradient: flows to both; to the ratio not where it has gained what it may.
+    Gradient: flows to both; to the ratio only where the clip is not active.
     """
     ratio_t = log_ratio_t.clamp(max=MAX_LOG_RATIO).exp()
     return torch.minimum(ratio_t * advantage_t, ratio_t.clamp(1 - clip, 1 + clip) * advantage_t)
@@ -84,13 +84,13 @@ def clipped_surrogate(log_ratio_t: Float[Tensor, "*N"], advantage_t: Float[Tenso
 def clipped_value_error(
     value_t: Float[Tensor, "*N"], old_value_t: Float[Tensor, "*N"], target_t: Float[Tensor, "*N"], clip: float
 ) -> Float[Tensor, "*N"]:
-    """Return half the squared error of the value, or of the value held near the old one, whichever is larger.
+    """Return half the squared error of the value, or of the value clipped around the old one, whichever is larger.
 
     Args:
         value_t: value estimates.
-        old_value_t: those that the targets were made with.
-        target_t: what they should have been.
-        clip: how far an estimate may profit from moving; 0 for the plain error.
+        old_value_t: value estimates that the targets were computed from.
+        target_t: their regression targets.
+        clip: clip of the change of an estimate; 0 for the plain error.
 
     Gradient: flows to every tensor; pass detached what is constant.
     """

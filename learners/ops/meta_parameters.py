@@ -1,9 +1,9 @@
-"""Meta-parameters: what of a loss a meta-gradient may tune, each in a range, moved through a logit.
+"""Meta-parameters: the hyper-parameters of a loss that a meta-gradient may tune, each in a range and parametrised by a logit.
 
     eta = low + (high - low) * sigmoid(x),      d eta / d x = (high - low) * s * (1 - s),   s = sigmoid(x) = the position in the range
 
-The optimiser moves x, which is free; eta cannot leave its range. The position s is what the network is conditioned on: for gamma and lambda
-in [0, 1] it is eta itself.
+The optimiser updates x, which is unbounded; eta stays in its range. The network is conditioned on the position s: for gamma and lambda in
+[0, 1] it is eta itself.
 
 Reference: Xu, van Hasselt and Silver (2018), section 2 (gamma, lambda; the logistic); Zahavy et al. (2020), "A Self-Tuning Actor-Critic
 Algorithm", table 1 (the costs and the leaks of V-trace).
@@ -29,19 +29,19 @@ META_PARAMETERS: dict[str, str] = {
     "leak_rho": "leak_rho",
     "leak_c": "leak_c",
 }
-"""Name -> the field of the learner's config whose value it starts from and takes the place of."""
+"""Name -> the field of the learner's config with its initial value, which it replaces."""
 
 BORDER = 0.005
-"""A start on the border of its range begins this share of the range inside of it: on the border the sigmoid's slope is zero."""
+"""An initial value on the border of its range is moved inside by this share of the range: on the border the sigmoid's slope is zero."""
 
 Range = tuple[float, float]
 
 
 def check_names(eta: Sequence[str]) -> None:
-    """Refuse what is no meta-parameter, and one that is named twice.
+    """Refuse unknown meta-parameters and repeated ones.
 
     Raises:
-        InvalidInputError: has the nearest name, or the one named twice.
+        InvalidInputError: names the nearest one, or the repeated one.
     """
     for name in eta:
         if name not in META_PARAMETERS:
@@ -52,7 +52,7 @@ def check_names(eta: Sequence[str]) -> None:
 
 
 def to_logits(values: Mapping[str, float], ranges: Mapping[str, Range]) -> Float[Tensor, " M"]:
-    """Return the logits x at which each eta has its value.
+    """Return the logits x of the values of eta.
 
     Args:
         values: start values by name, in order.
@@ -74,7 +74,7 @@ def to_logits(values: Mapping[str, float], ranges: Mapping[str, Range]) -> Float
 
 
 def positions_of(logits: Float[Tensor, " M"]) -> Float[Tensor, " M"]:
-    """Return where each meta-parameter stands in its range, in (0, 1)."""
+    """Return where the position of each meta-parameter in its range, in (0, 1)."""
     return logits.sigmoid()
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from learners.ops.masks import cleared
 
 EPSILON = 1e-8
-"""Added to the variance: a component that never changes is scaled by 1e4 at most, and then clipped."""
+"""Added to the variance: a constant component is scaled by 1e4 at most, and then clipped."""
 
 
 @dataclass(frozen=True, kw_only=True)

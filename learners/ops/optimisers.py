@@ -30,7 +30,9 @@ Kind = Literal["rmsprop_inside_sqrt", "rmsprop_outside_sqrt", "adam"]
 class OptimiserConfig:
     """Which optimiser, and its constants; the learning rate is an argument of `apply`, for it is annealed."""
 
-    kind: Annotated[Kind, Meta(description="update rule; RMSProp is named by where epsilon stands")] = "rmsprop_inside_sqrt"
+    kind: Annotated[Kind, Meta(description="update rule; RMSProp with epsilon inside or outside of the square root")] = (
+        "rmsprop_inside_sqrt"
+    )
     decay: Annotated[float, Meta(ge=0.0, lt=1.0, description="decay of the second moment (RMSProp); 0.99")] = 0.99
     beta1: Annotated[float, Meta(ge=0.0, lt=1.0, description="decay of the first moment (Adam)")] = 0.9
     beta2: Annotated[float, Meta(ge=0.0, lt=1.0, description="decay of the second moment (Adam)")] = 0.999
@@ -43,7 +45,7 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserState:
-    """What an optimiser remembers.
+    """The state of an optimiser.
 
     Attributes:
         second_moment: running mean of squared gradients, by parameter name.

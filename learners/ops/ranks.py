@@ -1,12 +1,12 @@
-"""Fitness shaping: what an evolution strategy makes of fitness, so that only the order of candidates counts.
+"""Fitness shaping: rank transformations, so that only the order of candidates counts.
 
     centred    u_v = rank(f_v) / (V - 1) - 1/2                         in [-1/2, 1/2]; ties share their mean rank
-    pairwise   u_+ = P(f_+ > f_-) + P(f_+ = f_-) / 2 - 1/2 = -u_-       over the R lives that the two of a pair lived alike
+    pairwise   u_+ = P(f_+ > f_-) + P(f_+ = f_-) / 2 - 1/2 = -u_-       over the R pairs of lifetimes with equal random numbers
 
 Reference: Wierstra et al. (2014), section 3.1 and Salimans et al. (2017), section 2 for ranks; Jackson et al. (2023) for pairs, which
-compare candidates on one task each and so are not moved by how hard the task was.
+compare candidates on the same task and so do not depend on its difficulty.
 
-Letters: V candidates, R lives of each.
+Letters: V candidates, R lifetimes of each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def centred_ranks(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, " V"]:
     if means.size == 1:
         return np.zeros(1)
     _, which, counts = np.unique(means, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(counts) - (counts + 1) / 2  # of a group of ties, the lowest rank being 0
+    mean_rank = np.cumsum(counts) - (counts + 1) / 2  # of a group of ties; the lowest rank is 0
     ranks: Float[np.ndarray, " V"] = mean_rank[which] / (means.size - 1) - 0.5
     return ranks
 
@@ -38,5 +38,5 @@ def pairwise_ranks(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, " V"]
 
 
 def _or_worst(fitness: Float[np.ndarray, "V R"]) -> Float[np.ndarray, "V R"]:
-    """What is not a finite number as the worst: infinite rewards are a fault of a simulator, of either sign."""
+    """Replace what is not finite by the worst fitness: infinite rewards of either sign are faults of a simulator."""
     return np.where(np.isfinite(fitness), fitness, -np.inf)

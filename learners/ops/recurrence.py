@@ -1,8 +1,8 @@
-"""The one recursion under every multi-step target: a linear recurrence, run backwards in time.
+"""The recursion of all multi-step targets: a linear recurrence, backwards in time.
 
     x_t = offset_t + decay_t * x_{t+1},      x_T = last
 
-Discounted and lambda returns, GAE and V-trace differ only in what they put in for `offset_t` and `decay_t`; those are computed for all
+Discounted and lambda returns, GAE and V-trace differ only in `offset_t` and `decay_t`; those are computed for all
 steps at once, so that only one fused multiply-add per step remains in the loop.
 
 Letters: T time, B environments.
@@ -21,8 +21,8 @@ def backward_recurrence(
     """Return x_0 .. x_{T-1} of x_t = offset_t + decay_t * x_{t+1}.
 
     Args:
-        offset_t: what step t adds.
-        decay_t: how much of x_{t+1} reaches x_t; zero cuts the recursion between t and t + 1.
+        offset_t: the term of step t.
+        decay_t: the factor of x_{t+1} in x_t; zero cuts the recursion between t and t + 1.
         last: x_T; None for zero.
 
     Gradient: flows to every argument, in reverse and in forward mode.

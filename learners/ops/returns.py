@@ -25,7 +25,7 @@ def discounted_returns(
 ) -> Float[Tensor, "T B"]:
     """Return the discounted sum of rewards from every step on.
 
-    An episode ends where `discount_t` is zero: a caller that has no value to bootstrap a truncated step from sets it to zero there too.
+    An episode ends where `discount_t` is zero: a caller without a bootstrap value for truncated steps sets it to zero there too.
 
     Args:
         reward_t: reward received on leaving step t.
@@ -48,14 +48,14 @@ def lambda_returns(
 ) -> Float[Tensor, "T B"]:
     """Return G_t for every step; `lambda_` 0 is the one-step target, 1 the Monte Carlo return bootstrapped at the end.
 
-    What is not used may be NaN: reward and value where the weight is zero, and `value_tp1` where the discount is.
+    Unused values may be NaN: reward and value where the weight is zero, and `value_tp1` where the discount is.
 
     Args:
         reward_t: reward received on leaving step t.
         discount_t: discount applied to everything after step t; zero at a termination, kept at a truncation.
         value_tp1: value estimate of the observation that step t led to (at a truncation the final observation).
         lambda_: trace parameter in [0, 1]; one for all steps, or for each step that of the state it led to.
-        weight_t: one where step t is experience, zero at a reset; the return of a reset row means nothing.
+        weight_t: one where step t is experience, zero at a reset; the return of a reset row is not defined.
 
     Gradient: flows to every argument but `weight_t`; pass detached values for a semi-gradient target.
     """

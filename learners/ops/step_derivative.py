@@ -1,11 +1,11 @@
-"""The derivative of one clipped optimiser step by the gradient it is made from.
+"""The derivative of one clipped optimiser step by its gradient.
 
     theta' = theta - step(clip(g)),      pull_back(v)   = (d theta' / d g)^T v
                                          push_forward(x) = (d theta' / d g) x
 
-The step moves every parameter by a function of its own gradient alone, so its Jacobian D is diagonal; that of the clip, C, is
-s (I - g g^T / |g|^2) or I, symmetric either way. So the vector-Jacobian products of both, which reverse mode gives through a few
-elementwise operations, serve in both directions: pull_back = C D v, push_forward = D C x. No network is differentiated here.
+The step of each parameter is a function of its own gradient only, so its Jacobian D is diagonal; that of the clip, C, is
+s (I - g g^T / |g|^2) or I, symmetric either way. So the vector-Jacobian products of both, from reverse mode through a few
+elementwise operations, serve both directions: pull_back = C D v, push_forward = D C x. No network is differentiated here.
 
 Reference: Xu, van Hasselt and Silver (2018), appendix C.2 (RMSProp is differentiated through).
 """
@@ -69,7 +69,7 @@ def _through_step(
 ) -> Tensors:
     leaves = _leaves(clip_by_global_norm(grads, max_norm)[0])
     with torch.enable_grad():
-        # where the parameters are changes nothing of how far they move
+        # the step does not depend on the values of the parameters
         still = {name: torch.zeros_like(grad) for name, grad in grads.items()}
         return _vjp(optimisers.apply(config, state, still, leaves, learning_rate)[0], leaves, vector)
 

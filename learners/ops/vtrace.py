@@ -27,14 +27,14 @@ from learners.ops.masks import bootstrap_values, cleared
 from learners.ops.recurrence import backward_recurrence
 
 MAX_LEAKED_LOG_RATIO = 10.0
-"""What leaks past the clip is bounded all the same: a ratio of 22,000 must not reach infinity, where a leak of zero would make it NaN."""
+"""Bound of the unclipped ratio in a leaky one, at 22,000: an infinite ratio times a weight of zero would be NaN."""
 
 Leak = float | Float[Tensor, ""]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VTrace:
-    """What V-trace makes of an unroll.
+    """V-trace's results for an unroll.
 
     Attributes:
         value_target: v_t, the regression target of V_t; equal to V_t where the weight is zero.
@@ -66,7 +66,7 @@ def vtrace(
 
     Episode borders: a termination has `discount_t` zero. A truncated step t keeps its discount and bootstraps from `value_tp1[t]`, the
     value of the final observation; row t + 1, the reset, has `weight_t` zero, so that v equals V there and nothing flows across it.
-    What is not used may be NaN: ratio, reward and values where the weight is zero, and `value_tp1` where the discount is.
+    Unused values may be NaN: ratio, reward and values where the weight is zero, and `value_tp1` where the discount is.
 
     Args:
         log_rho_t: log pi(a_t) - log mu(a_t).
@@ -76,8 +76,8 @@ def vtrace(
         value_tp1: value estimate of the observation that step t led to.
         lambda_: trace parameter in [0, 1].
         weight_t: one where step t is experience, zero at a reset.
-        clip_rho: rho_bar, positive; decides which policy's value is learned. At least `clip_c`.
-        clip_c: c_bar, positive; decides how fast it is learned.
+        clip_rho: rho_bar, positive; determines the policy whose value is learned. At least `clip_c`.
+        clip_c: c_bar, positive; affects the speed of learning.
         clip_pg_rho: the clip of the ratio in the advantage, positive.
         leak_rho: alpha_rho in [0, 1], of rho and of the ratio in the advantage; 1 clips, 0 does not.
         leak_c: alpha_c in [0, 1], of c.
@@ -91,7 +91,7 @@ def vtrace(
     pg_rho_t = rho_t if clip_pg_rho == clip_rho else leaky_ratio(log_rho_t, clip_pg_rho, leak_rho) * weight_t
     td_error_t = cleared(reward_t + discount_t * value_tp1 - value_t, weight_t)
     trace_t = lambda_ * discount_t
-    # correction_t = v_t - V_t, so a reset row (weight zero) hands exactly zero to the row before it.
+    # correction_t = v_t - V_t, so a reset row (weight zero) passes exactly zero to the row before it.
     correction_t = backward_recurrence(rho_t * td_error_t, trace_t * c_t)
     correction_tp1 = torch.cat((correction_t[1:], torch.zeros_like(correction_t[:1])))
     advantage_t = pg_rho_t * torch.addcmul(td_error_t, trace_t, correction_tp1)

@@ -12,7 +12,7 @@ A_t = rho_pg_t (delta_t + lambda d_t x_{t+1}). A dot is a derivative by one meta
     leak_rho     0             min(bar, ratio) - ratio 0                     0
     leak_c       0             0                       min(bar, ratio) - ratio 0
 
-The scan carries x and all x' as the rows of one tensor, so every step is two small operations however many derivatives are asked for.
+The scan carries x and all x' as the rows of one tensor, so every step is two small operations for any number of derivatives.
 
 Reference: Xu, van Hasselt and Silver (2018), "Meta-Gradient Reinforcement Learning", section 2: the return is differentiated in full
 through its recursion, with all values held constant. `learners.ops.vtrace` is the same without derivatives.
@@ -33,7 +33,7 @@ from learners.ops.masks import bootstrap_values, cleared
 from learners.ops.vtrace import VTrace, leaky_ratio
 
 ReturnParameter = Literal["gamma", "lambda", "leak_rho", "leak_c"]
-"""What of V-trace's return can be tuned."""
+"""Meta-parameters of V-trace's return."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class VTraceDerivatives:
 
     Attributes:
         targets: what `vtrace` returns.
-        value_target: d v_t / d eta_m, m in the order asked for.
+        value_target: d v_t / d eta_m, m in the order of `by`.
         advantage: d A_t / d eta_m.
     """
 
@@ -75,21 +75,21 @@ def vtrace_with_derivatives(
     clips: Clips,
     by: Sequence[ReturnParameter],
 ) -> VTraceDerivatives:
-    """Return V-trace's targets and advantages with their derivatives; what `vtrace` does not look at, this does not either.
+    """Return V-trace's targets and advantages with their derivatives; unused values may be NaN as in `vtrace`.
 
     Args:
         log_rho_t: log pi(a_t) - log mu(a_t).
         reward_t: reward received on leaving step t.
         continues_t: one, zero at a termination; `gamma` times it is `vtrace`'s discount.
         value_t: estimate for the observation of step t.
-        value_tp1: estimate for the one that it led to.
+        value_tp1: estimate for the observation after step t.
         weight_t: one where step t is experience, zero at a reset.
         gamma: discount in [0, 1].
         lambda_: trace parameter in [0, 1].
         clips: of the ratios.
-        by: which derivatives, in which order; M of them, none is allowed.
+        by: the M meta-parameters to differentiate by, in order; may be empty.
 
-    Gradient: none is meant to flow; the derivatives are in the result.
+    Gradient: none; the derivatives are in the result.
     """
     log_rho_t, value_tp1 = cleared(log_rho_t, weight_t), bootstrap_values(value_tp1, continues_t * weight_t)
     discount_t = gamma * continues_t
@@ -129,7 +129,7 @@ def _stacked(by: Sequence[ReturnParameter], table: Mapping[str, tuple[Tensor, ..
 
 
 def _beyond(log_rho_t: Float[Tensor, "T B"], clip: float) -> Float[Tensor, "T B"]:
-    """min(bar, ratio) - ratio: what a leak of one takes away."""
+    """min(bar, ratio) - ratio: the derivative by the leak."""
     return leaky_ratio(log_rho_t, clip, 1.0) - leaky_ratio(log_rho_t, clip, 0.0)
 
 

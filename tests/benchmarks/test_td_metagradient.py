@@ -11,6 +11,7 @@ import torch
 from oracles import td_metagradient as oracle
 from oracles.unrolls import Unroll, unroll
 
+from benchmarks.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess, Walk
 from benchmarks.td_metagradient import (
     EtaName,
     History,
@@ -27,7 +28,6 @@ from benchmarks.td_metagradient import (
     td_update,
     update,
 )
-from envs.classic.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess, Walk
 
 NUM_STATES = 6
 CONFIGS = [

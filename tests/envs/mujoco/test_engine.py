@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import mujoco.batch
 import numpy as np
 import pytest
@@ -260,7 +261,6 @@ mujoco.MjModel.from_xml_string("<mujoco><compiler settotalmass='1'/></mujoco>")
         (lambda env: env.assign(0, MUJOCO_FAMILIES["ant"]().sample(1, np.random.default_rng(0))[0]), "belongs to family 'ant'"),
         (lambda env: make("hopper", num_threads=0), "num_threads = 0"),
         (lambda env: make("hopper", num_envs=0), "at least one task"),
-        (lambda env: make("hopper").step(np.zeros((8, 3))), "reset first"),
         (lambda env: env.restore(make("hopper", num_envs=4).save()), "saved state has shape"),
     ],
 )
@@ -269,3 +269,8 @@ def test_wrong_input_is_one_clear_line(call: Any, message: str) -> None:
     env.reset(seed=0)
     with pytest.raises(InvalidInputError, match=message):
         call(env)
+
+
+def test_a_step_needs_a_reset_before_it() -> None:
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        make("hopper").step(np.zeros((8, 3)))

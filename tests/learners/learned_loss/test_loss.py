@@ -174,8 +174,8 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
         (SPEC, np.zeros(6), np.zeros(2), r"an observation has shape \(6,\): the loss reads 5 numbers"),
         (SPEC, np.zeros(5), np.zeros(3), r"an action has shape \(3,\): the loss reads 2 action components"),
         (SPEC, np.zeros(5), 0.5, r"an action has shape \(\): the loss reads 2 action components"),
-        (NAMED, np.zeros(5), 3, "action 3: the loss reads one of 3 named actions"),
-        (NAMED, np.zeros(5), np.zeros(3), "the loss reads one of 3 named actions"),
+        (NAMED, np.zeros(5), 3, "action 3: the loss reads one of 3 discrete actions"),
+        (NAMED, np.zeros(5), np.zeros(3), "the loss reads one of 3 discrete actions"),
     ],
 )
 def test_a_loop_of_ones_own_with_other_spaces_is_told_at_its_first_step(
@@ -192,7 +192,7 @@ def test_other_spaces_are_refused_in_one_line() -> None:
         loss.check(SpaceSpec((11,), "float64", action_size=2), "hopper")
     with pytest.raises(InvalidInputError, match="reads 2 action components, reacher has 3"):
         loss.check(replace(SPEC, action_size=3), "reacher")
-    with pytest.raises(InvalidInputError, match="reads 2 action components, cartpole has 2 named actions"):
+    with pytest.raises(InvalidInputError, match="reads 2 action components, cartpole has 2 discrete actions"):
         loss.check(replace(NAMED, num_actions=2), "cartpole")
     with pytest.raises(InvalidInputError, match="num_rows = 20 is out of range: the convolutions need 21"):
         loss.history(20)

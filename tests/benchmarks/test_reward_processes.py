@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs.classic.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess
+from benchmarks.reward_processes import MRP_GAMMA, MRP_LAMBDA, RewardProcess
 
 
 def generators(num_walks: int) -> list[np.random.Generator]:
