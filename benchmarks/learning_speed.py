@@ -1,4 +1,4 @@
-"""Seconds of training to a return, for several seeds.
+"""Seconds of training to a return, for several seeds. Its peers are the scripts of benchmarks/peers.
 
     python benchmarks/learning_speed.py --preset cartpole --target 475 --seeds 5 --limit 30 --local
     python benchmarks/learning_speed.py --preset hopper --target 1500 --seeds 3 --limit 600

@@ -47,10 +47,10 @@ class LifetimeChecks:
         """
         lines: list[str] = []
         bad = [one for chunk in chunks for one in not_finite(chunk, results[chunk.index])]
-        num_lives = sum(chunk.count for chunk in chunks)
-        share, chunk = len(bad) / num_lives, chunks[0]
+        num_lifetimes = sum(chunk.count for chunk in chunks)
+        share, chunk = len(bad) / num_lifetimes, chunks[0]
         where = f"epoch {chunk.epoch + 1}" if chunk.kind == "perturbed" else f"evaluation after epoch {chunk.epoch}"
-        what = f"{where}: {len(bad)} of {num_lives} lifetimes in {self._family} are not finite ({in_words(bad)})"
+        what = f"{where}: {len(bad)} of {num_lifetimes} lifetimes in {self._family} are not finite ({in_words(bad)})"
         if share > MAX_SHARE:
             raise NotFiniteError(f"{what}; {LOOK_FOR}")
         if bad and share >= 2 * self._said_shares.get(chunk.kind, 0.0):

@@ -1,10 +1,12 @@
 """The config of a run and the presets."""
 
+import configparser
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from cluster import overrides
+from cluster import overrides, presets
 from cluster.algorithms import ALGORITHMS, config_of
 from cluster.config import RolloutConfig, RunConfig
 from envs.errors import InvalidInputError
@@ -12,6 +14,15 @@ from envs.registry import resolve
 from learners.networks.agent import NetworkConfig
 
 PRESETS = [(row.name, name) for row in ALGORITHMS.values() for name in row.presets]
+
+
+def test_presets_are_in_the_wheel() -> None:
+    """Data files are not found by `packages = find:`."""
+    file = Path(presets.__file__)
+    setup = configparser.ConfigParser()
+    setup.read(file.parents[2] / "setup.cfg")
+    (pattern,) = setup["options.package_data"]["cluster.presets"].split()
+    assert sorted(path.stem for path in file.parent.glob(pattern)) == sorted(ALGORITHMS)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
