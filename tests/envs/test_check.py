@@ -120,4 +120,4 @@ def test_the_command_says_that_all_is_well_or_what_is_not(capsys: pytest.Capture
     assert "passed: 3" in out and " episodes of random actions, " in out and " steps/s on one thread" in out
     assert "  return   -" in out
     assert main(["tasks", "--check"]) == 2
-    assert "--sample and --check want a family" in capsys.readouterr().err
+    assert "--sample and --check need a family" in capsys.readouterr().err
