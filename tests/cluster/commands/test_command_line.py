@@ -69,7 +69,7 @@ WRONG = [
     (["presets", "nope"], "unknown preset 'nope'"),
     (["tasks", "nope"], "unknown task family 'nope'"),
     (["tasks", "cartpole", "--sample", "-1"], "--sample = -1 is out of range"),
-    (["tasks", "--sample", "3"], "--sample and --check want a family"),
+    (["tasks", "--sample", "3"], "--sample and --check need a family"),
 ]
 
 
