@@ -44,7 +44,7 @@ from cluster.config import EpgRunConfig
 from cluster.run import lifetimes
 from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.observer import LoopResult, RunObserver
 from cluster.run.replay import begin_journal, resume
 from cluster.run.where import Where
 from cluster.store.metrics import MetricsLog
@@ -115,7 +115,7 @@ class SimulatedBackend:
         heapq.heappush(self._answers, (time.perf_counter() + takes, actor, work))
 
     def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        self._learner.inbox.put((call, experience))
+        self._learner.learn(call, experience)
 
     def wait(self, timeout_s: float) -> list[Event]:
         until = self._answers[0][0] - time.perf_counter() if self._answers else timeout_s
@@ -146,7 +146,7 @@ class SimulatedBackend:
         self._learner.close()
 
 
-class WritesMetrics(SilentObserver):
+class WritesMetrics(RunObserver):
     """As a real run's observer, without the panel."""
 
     def __init__(self, metrics: MetricsLog) -> None:
@@ -156,14 +156,14 @@ class WritesMetrics(SilentObserver):
         self._metrics.write(env_steps, scalars, histograms)
 
 
-def run_loop(config: EpgRunConfig, backend: Backend, observer_of: Any = lambda directory: SilentObserver()) -> LoopResult:
+def run_loop(config: EpgRunConfig, backend: Backend, observer_of: Any = lambda directory: RunObserver()) -> LoopResult:
     """One run of the real loop, with a journal, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
         directory = RunDirectory(path=Path(folder))
         begin_journal(directory.journal_file, config)
         payload = resume(directory.journal_file, None).payload | {lifetimes.EPOCH: None}
-        with lifetimes.ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
-            return Loop(config, backend, observer_of(directory), make_schedule, keeper, payload).run()
+        with lifetimes.ASSEMBLY.keeper(directory, config, payload) as keeper:
+            return Loop(config, backend, observer_of(directory), keeper, payload).run()
 
 
 def run_simulated(options: argparse.Namespace, spread: float) -> LoopResult:
@@ -235,7 +235,7 @@ def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
         config.num_actors,
         where=Where(is_local=False, run_name="epg-driver"),
         family=config.family,
-        unit="a chunk",
+        unit="chunk",
         deadline_s=config.chunk_deadline_s,
         num_cpus=1,
         store_bytes=lambda: lifetimes.STORE_BYTES,

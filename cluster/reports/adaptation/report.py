@@ -17,7 +17,7 @@ from cluster.reports.adaptation.figures import Comparison, Curve, Group
 from cluster.reports.adaptation.plot import NAMES, SIDES
 from cluster.reports.bootstrap import Estimate
 from cluster.run.display import number
-from cluster.run.life_checks import LOOK_FOR, MAX_SHARE, cut_line, in_words
+from cluster.run.lifetime_checks import LOOK_FOR, MAX_SHARE, cut_line, in_words
 from learners.learned_loss.inner_loop import LifetimeConfig
 
 INTERVALS = "95 %: means and differences studentised (the farther of Student's and the bootstrap's ends), shares Clopper-Pearson"
