@@ -81,7 +81,8 @@ def test_processes_die_raise_and_hang_and_phi_is_the_same(tmp_path: Path, calm: 
     assert sum("died; a new one takes its place" in line for line in watcher.events) == 2
     assert sum("hung: no answer" in line for line in watcher.events) == 1
     assert any(
-        "chunk 3 of epoch 2 (perturbed, lives 12 to 15) failed: ArithmeticError: on purpose" in line for line in watcher.events
+        "chunk 3 of epoch 2 (perturbed, lifetimes 12 to 15) failed: ArithmeticError: on purpose" in line
+        for line in watcher.events
     )
 
 
@@ -96,7 +97,7 @@ def test_a_chunk_that_fails_three_times_stops_the_run_with_its_error(tmp_path: P
     with pytest.raises(error) as caught:
         evolve(tmp_path / "run", config, collector=Sleeping(deeds=str(deeds)), observer=watcher)
     text = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
-    assert "chunk 2 of epoch 1 (perturbed, lives 8 to 11) failed 3 times" in text
+    assert "chunk 2 of epoch 1 (perturbed, lifetimes 8 to 11) failed 3 times" in text
     (deeds / f"always-{deed}-1-2").unlink()
     chunks = [record for record in read(tmp_path / "run" / "journal.jsonl") if isinstance(record, ChunkResult)]
     assert len(chunks) >= 4  # what was lived before is kept
