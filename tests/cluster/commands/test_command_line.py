@@ -287,7 +287,7 @@ def test_results_of_other_settings_stand_beside_one_another_or_are_refused(
     file.write_text(json.dumps(json.loads(file.read_text()) | {"max_episode_steps": 7}))
     capsys.readouterr()
     assert main(["evaluate", str(finished), "--seed", "9"]) == 2
-    said = f"{file} holds a result of other settings (max_episode_steps = 7, and here it is 30000): move it away"
+    said = f"{file} holds a result of other settings (max_episode_steps = 7, and here 30000): move it away"
     assert capsys.readouterr().err == f"metaray: {said}\n"
     assert main(["evaluate", str(finished), "--num-tasks", "2"]) == 2
     assert "--num-tasks 2: cartpole has a single task, so leave it out" in capsys.readouterr().err
