@@ -21,7 +21,7 @@ from envs.contract import make_env, sample_tasks
 from envs.one_hot import as_vectors
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig, perturbed, vector_and_replica
-from learners.learned_loss.inner_loop import LifeConfig, Objective
+from learners.learned_loss.inner_loop import LifetimeConfig, Objective
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.learned_loss.objectives import GuidedObjective, LearnedObjective, PpoObjective
 from learners.networks.spaces import SpaceSpec
@@ -114,7 +114,7 @@ class LifetimeSetup:
 
     family: str
     run_seed: int
-    life: LifeConfig
+    life: LifetimeConfig
     loss: LossConfig
     evolution: EvolutionConfig
 
@@ -205,10 +205,10 @@ class LifetimeCollector:
         """The lifetime's seed: that of its vector, or of its pair where the two share their random numbers."""
         evolution, run_seed = self._setup.evolution, self._setup.run_seed
         if chunk.kind == "evaluation":
-            return LifetimeSeed(seed_sequence(run_seed, Stream.EVALUATION_LIVES, chunk.epoch, number))
+            return LifetimeSeed(seed_sequence(run_seed, Stream.EVALUATION_LIFETIMES, chunk.epoch, number))
         vector, replica = vector_and_replica(evolution, number, chunk.num_workers, chunk.num_vectors)
         group = vector // 2 if evolution.antithetic and evolution.common_random_numbers else vector
-        return LifetimeSeed(seed_sequence(run_seed, Stream.PERTURBED_LIVES, chunk.epoch, group, replica))
+        return LifetimeSeed(seed_sequence(run_seed, Stream.PERTURBED_LIFETIMES, chunk.epoch, group, replica))
 
     def _objective(self, envs: LifetimeEnvs, chunk: Chunk, phi: np.ndarray) -> Objective:
         setup, evolution = self._setup, self._setup.evolution

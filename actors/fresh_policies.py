@@ -19,7 +19,7 @@ from actors.inner_loop_buffer import InnerEpisode, Quantity
 from actors.lifetimes import LifetimeEnvs, LifetimeSeed, run_lifetimes
 from envs.registry import resolve
 from envs.task import Split, Task
-from learners.learned_loss.inner_loop import LifeConfig, Objective
+from learners.learned_loss.inner_loop import LifetimeConfig, Objective
 from learners.learned_loss.network import LossConfig, LossShape
 from learners.learned_loss.objectives import LearnedObjective, PpoObjective
 from learners.learned_loss.ppo_baseline import BaselineConfig, baseline_life
@@ -48,7 +48,7 @@ class AdaptationSetup:
 
     family: str
     seed: int
-    life: LifeConfig
+    life: LifetimeConfig
     loss: LossConfig
     baseline: BaselineConfig
     phi: np.ndarray | None
@@ -134,7 +134,7 @@ def adapt(
             _objective(setup, chunk, envs.spec),
             [LifetimeSeed(root) for root in roots],
             chunk.split,
-            on_update=lambda _, lives: on_update(lives.num_lives),
+            on_update=lambda _, lives: on_update(lives.num_lifetimes),
         )
     finally:
         envs.close()

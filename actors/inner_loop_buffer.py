@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from learners.learned_loss.buffer import Steps
-from learners.learned_loss.inner_loop import Lives
+from learners.learned_loss.inner_loop import Lifetimes
 
 Quantity = Literal["observation", "reward", "action", "parameters", "gradient", "fitness"]
 """What can be NaN or infinite in a lifetime, from the environment inwards; the first of them explains the others. The fitness is named
@@ -40,8 +40,8 @@ class InnerLoopBuffer:
         episodes: that ended, in order of their ends.
     """
 
-    def __init__(self, lives: Lives, num_steps: int) -> None:
-        spec, self._dtype, size = lives.spec, lives.dtype, (num_steps, lives.num_lives)
+    def __init__(self, lives: Lifetimes, num_steps: int) -> None:
+        spec, self._dtype, size = lives.spec, lives.dtype, (num_steps, lives.num_lifetimes)
         self.episodes: list[InnerEpisode] = []
         floats = torch.empty((), dtype=lives.dtype).numpy().dtype
         self._steps = {name: np.empty((*size, spec.obs_shape[0]), floats) for name in ("obs", "next_obs")} | {
@@ -50,8 +50,8 @@ class InnerLoopBuffer:
             "is_terminated": np.empty(size, np.bool_),
             "is_truncated": np.empty(size, np.bool_),
         }
-        self._returns, self._lengths = np.zeros(lives.num_lives), np.zeros(lives.num_lives, np.int64)
-        self._are_returns_finite = np.ones(lives.num_lives, np.bool_)
+        self._returns, self._lengths = np.zeros(lives.num_lifetimes), np.zeros(lives.num_lifetimes, np.int64)
+        self._are_returns_finite = np.ones(lives.num_lifetimes, np.bool_)
 
     def tensor(self, obs: np.ndarray) -> torch.Tensor:
         """Observations as the policies read them."""

@@ -30,7 +30,7 @@ from envs.errors import InvalidInputError
 from envs.family import TaskFamily
 from envs.one_hot import as_vectors
 from envs.task import Split, Task
-from learners.learned_loss.inner_loop import LifeConfig, Lives, Objective, draw_start
+from learners.learned_loss.inner_loop import LifetimeConfig, Lifetimes, Objective, draw_start
 from learners.networks.spaces import SpaceSpec
 
 NOISE_BLOCK = 64
@@ -67,7 +67,7 @@ class LifetimesResult:
         seconds: of wall time.
         not_finite: what was NaN or infinite in each, None where nothing was, [L]. Named wherever the fitness is not finite; it may be named
             where the fitness is, if the lifetime learned nothing.
-        cut_episodes: of the fitness, of all lifetimes, that were cut at `LifeConfig.max_episode_steps`.
+        cut_episodes: of the fitness, of all lifetimes, that were cut at `LifetimeConfig.max_episode_steps`.
     """
 
     tasks: tuple[Task, ...]
@@ -137,13 +137,13 @@ def check_restarts(family: TaskFamily, env: BatchedEnv | CheckedEnv) -> None:
 
 def run_lifetimes(
     envs: LifetimeEnvs,
-    config: LifeConfig,
+    config: LifetimeConfig,
     objective: Objective,
     seeds: Sequence[LifetimeSeed],
     split: Split = "train",
     *,
     dtype: torch.dtype = torch.float32,
-    on_update: Callable[[int, Lives], None] | None = None,
+    on_update: Callable[[int, Lifetimes], None] | None = None,
     stop: threading.Event | None = None,
 ) -> LifetimesResult:
     """Run whole lifetimes, each on the task that its seed draws.
@@ -163,7 +163,7 @@ def run_lifetimes(
     """
     began, stop = time.perf_counter(), stop or threading.Event()
     tasks = tuple(seed.draw_task(envs.family, split) for seed in seeds)
-    lives = Lives(config, envs.spec, objective, [draw_start(config, envs.spec, seed.start) for seed in seeds], dtype)
+    lives = Lifetimes(config, envs.spec, objective, [draw_start(config, envs.spec, seed.start) for seed in seeds], dtype)
     buffer = _train(envs, lives, tasks, seeds, on_update, stop)
     final = _final_episodes(envs, lives, tasks, seeds, stop)
     return LifetimesResult(
@@ -179,10 +179,10 @@ def run_lifetimes(
 
 def _train(
     envs: LifetimeEnvs,
-    lives: Lives,
+    lives: Lifetimes,
     tasks: Sequence[Task],
     seeds: Sequence[LifetimeSeed],
-    on_update: Callable[[int, Lives], None] | None,
+    on_update: Callable[[int, Lifetimes], None] | None,
     stop: threading.Event,
 ) -> InnerLoopBuffer:
     """Take all U steps, with all updates."""
@@ -221,7 +221,7 @@ class _Final:
 
 
 def _final_episodes(
-    envs: LifetimeEnvs, lives: Lives, tasks: Sequence[Task], seeds: Sequence[LifetimeSeed], stop: threading.Event
+    envs: LifetimeEnvs, lives: Lifetimes, tasks: Sequence[Task], seeds: Sequence[LifetimeSeed], stop: threading.Event
 ) -> _Final:
     """Take E whole episodes with each final policy."""
     num_lifetimes, num_episodes, max_steps = envs.num_lifetimes, envs.num_episodes, lives.config.max_episode_steps
@@ -256,7 +256,7 @@ def _final_episodes(
     )
 
 
-def _not_finite(lives: Lives, buffer: InnerLoopBuffer, final: _Final) -> tuple[Quantity | None, ...]:
+def _not_finite(lives: Lifetimes, buffer: InnerLoopBuffer, final: _Final) -> tuple[Quantity | None, ...]:
     """Name what was not finite in each lifetime; of several quantities the one nearest to the environment."""
     is_fit, learned = np.isfinite(final.fitness), lives.is_finite()
     finite: dict[Quantity, np.ndarray] = {
@@ -267,7 +267,7 @@ def _not_finite(lives: Lives, buffer: InnerLoopBuffer, final: _Final) -> tuple[Q
         "gradient": learned.gradient,
     }
     names: list[Quantity | None] = []
-    for lifetime in range(lives.num_lives):
+    for lifetime in range(lives.num_lifetimes):
         found = [quantity for quantity, is_finite in finite.items() if not is_finite[lifetime]]
         names.append(found[0] if found else None if is_fit[lifetime] else "reward")
     return tuple(names)
@@ -278,8 +278,8 @@ def _check_stop(stop: threading.Event) -> None:
         raise LifetimesStoppedError
 
 
-def _noise(lives: Lives, generators: Sequence[np.random.Generator], shape: tuple[int, int]) -> torch.Tensor:
-    """What `Lives.act` takes, [L, steps, E, A], each lifetime's from its own generator."""
+def _noise(lives: Lifetimes, generators: Sequence[np.random.Generator], shape: tuple[int, int]) -> torch.Tensor:
+    """The noise of `Lifetimes.act`, [L, steps, E, A], each lifetime's from its own generator."""
     if lives.spec.is_discrete:
         drawn = [rng.random((*shape, 1)) for rng in generators]
     else:
@@ -287,7 +287,7 @@ def _noise(lives: Lives, generators: Sequence[np.random.Generator], shape: tuple
     return torch.from_numpy(np.stack(drawn)).to(lives.dtype)
 
 
-def _orders(seeds: Sequence[LifetimeSeed], config: LifeConfig) -> torch.Tensor:
+def _orders(seeds: Sequence[LifetimeSeed], config: LifetimeConfig) -> torch.Tensor:
     """Each lifetime's indices of the newest steps, shuffled anew for each pass."""
     size = config.update_every
     return torch.from_numpy(

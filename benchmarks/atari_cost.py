@@ -1,4 +1,4 @@
-"""What a step of Atari costs on one core, and how much arithmetic a frame is: the inputs of the plan in docs/atari.md.
+"""Cost of an Atari step on one core, and multiply-adds of a frame: the inputs of the plan in docs/atari.md. Without a peer.
 
     python benchmarks/atari_cost.py [--seconds 5]
 

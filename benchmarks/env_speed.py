@@ -1,8 +1,8 @@
-"""How fast the batched MuJoCo environments are: the whole environment step against the physics alone, and against envpool.
+"""Speed of the batched MuJoCo environments: the whole environment step against the physics alone, and against envpool.
 
     python benchmarks/env_speed.py [--envpool-python /path/to/python]
 
-Four loops run in turn, again and again, so that a machine that slows down slows all of them; medians of the rounds are reported.
+Four loops run in turn, again and again, so that a slower machine affects all of them; medians of the rounds are reported.
 
     ours      `MujocoBatchedEnv.step`: physics, observation, reward, ends, resets and time limits
     bare      `Batch.step` alone on the same model, actions and frame skip, never reset (a hopper then lies on the floor, with contacts)

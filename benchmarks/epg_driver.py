@@ -1,14 +1,14 @@
-"""What the outer loop's driver costs: chunk results a second with lives that take no time, and its share of an epoch on Ray.
+"""Overhead of the outer loop's driver: chunk results per second with simulated lifetimes, and its share of an epoch on Ray. Without a peer.
 
     python benchmarks/epg_driver.py scale [--workers 512] [--epochs 40]
     python benchmarks/epg_driver.py share [--preset random-hopper] [--workers 256] [--epochs 3] [--actors 2] [--set KEY=VALUE ...]
     python benchmarks/epg_driver.py share --sleep 0.05
 
-scale   chunks of two lives are answered by 512 simulated workers after a sleep of 50 ms, of the same length (answers come in
+scale   chunks of two lifetimes are answered by 512 simulated workers after a sleep of 50 ms, of the same length (answers come in
         bursts) and of random length around it (they come spread); loop, journal (with fsync), metrics and update are the real
         ones. Results over seconds of training, the median of rounds. Beside it a sync of the disk, in ms: the floor of a batch.
 share   `metaray train epg` on Ray; the share of the actors' time that they waited for the driver or for transport, as
-        `summary.json` has it. With --sleep the lives sleep so long each instead: the driver's own cost, whatever the lives are.
+        `summary.json` has it. With --sleep each lifetime sleeps that long instead: the overhead of the driver alone.
 
 Prints one JSON line.
 """
@@ -44,7 +44,7 @@ from cluster.config import EpgRunConfig
 from cluster.run import lifetimes
 from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.observer import LoopResult, RunObserver
 from cluster.run.replay import begin_journal, resume
 from cluster.run.where import Where
 from cluster.store.metrics import MetricsLog
@@ -53,16 +53,16 @@ from learners.trajectory import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
-class SleepingLives:
-    """Lives that sleep; makes its collectors, and is one."""
+class SleepingLifetimes:
+    """A collector whose lifetimes sleep, and its factory."""
 
     sleep_s: float
 
-    def __call__(self, actor: int) -> SleepingLives:
+    def __call__(self, actor: int) -> SleepingLifetimes:
         return self
 
     def collect(self, work: Work, weights: Snapshot) -> tuple[ChunkResult, None]:
-        """Sleep for all lives of a chunk."""
+        """Sleep for all lifetimes of a chunk."""
         started = time.perf_counter()
         time.sleep(self.sleep_s * work.size)
         return answer(work.request, time.perf_counter() - started), None
@@ -75,8 +75,8 @@ class SleepingLives:
 
 
 def answer(chunk: Chunk, busy_s: float) -> ChunkResult:
-    """A result whose fitness is the number of the life."""
-    fitness = tuple(float(life % 17) for life in range(chunk.first, chunk.first + chunk.count))
+    """A result whose fitness is the number of the lifetime."""
+    fitness = tuple(float(number % 17) for number in range(chunk.first, chunk.first + chunk.count))
     steps = 8192 * chunk.count
     return ChunkResult(kind=chunk.kind, epoch=chunk.epoch, index=chunk.index, fitness=fitness, env_steps=steps, busy_s=busy_s)
 
@@ -115,7 +115,7 @@ class SimulatedBackend:
         heapq.heappush(self._answers, (time.perf_counter() + takes, actor, work))
 
     def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        self._learner.inbox.put((call, experience))
+        self._learner.learn(call, experience)
 
     def wait(self, timeout_s: float) -> list[Event]:
         until = self._answers[0][0] - time.perf_counter() if self._answers else timeout_s
@@ -146,7 +146,7 @@ class SimulatedBackend:
         self._learner.close()
 
 
-class WritesMetrics(SilentObserver):
+class WritesMetrics(RunObserver):
     """As a real run's observer, without the panel."""
 
     def __init__(self, metrics: MetricsLog) -> None:
@@ -156,14 +156,14 @@ class WritesMetrics(SilentObserver):
         self._metrics.write(env_steps, scalars, histograms)
 
 
-def run_loop(config: EpgRunConfig, backend: Backend, observer_of: Any = lambda directory: SilentObserver()) -> LoopResult:
-    """One run of the real loop, with a journal, in a folder that goes away."""
+def run_loop(config: EpgRunConfig, backend: Backend, observer_of: Any = lambda directory: RunObserver()) -> LoopResult:
+    """One run of the real loop, with a journal, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
         directory = RunDirectory(path=Path(folder))
         begin_journal(directory.journal_file, config)
         payload = resume(directory.journal_file, None).payload | {lifetimes.EPOCH: None}
-        with lifetimes.ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
-            return Loop(config, backend, observer_of(directory), make_schedule, keeper, payload).run()
+        with lifetimes.ASSEMBLY.keeper(directory, config, payload) as keeper:
+            return Loop(config, backend, observer_of(directory), keeper, payload).run()
 
 
 def run_simulated(options: argparse.Namespace, spread: float) -> LoopResult:
@@ -206,7 +206,7 @@ def sync_ms() -> float:
 
 
 def share(options: argparse.Namespace) -> dict[str, Any]:
-    """Share of the actors' time that went to the driver and transport, on Ray."""
+    """Share of the actors' time spent on the driver and transport, on Ray."""
     if options.sleep is not None:
         return share_sleeping(options)
     with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
@@ -220,7 +220,7 @@ def share(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
-    """The same with lives that sleep."""
+    """The same with sleeping lifetimes."""
     config = EpgRunConfig(
         family="cartpole",
         num_actors=options.actors,
@@ -231,11 +231,11 @@ def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
     )
     backend = RayBackend(
         lambda: make_learner(find("epg"), config),
-        SleepingLives(sleep_s=options.sleep),
+        SleepingLifetimes(sleep_s=options.sleep),
         config.num_actors,
         where=Where(is_local=False, run_name="epg-driver"),
         family=config.family,
-        unit="a chunk",
+        unit="chunk",
         deadline_s=config.chunk_deadline_s,
         num_cpus=1,
         store_bytes=lambda: lifetimes.STORE_BYTES,
@@ -261,7 +261,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--sleep", type=float, metavar="SECONDS", help="share: lives that sleep so long each")
+    parser.add_argument(
+        "--sleep", type=float, metavar="SECONDS", help="share: seconds that each lifetime sleeps instead of training"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="share: settings on top of the preset")
     options = parser.parse_args()
     options.workers = options.workers or (512 if options.what == "scale" else 256)

@@ -3,11 +3,11 @@
     python benchmarks/epg_ppo_tuning.py --family pendulum
     python benchmarks/epg_ppo_tuning.py --family point-goal --learning-rates 1e-3 3e-3 1e-2 --passes 4 8 16 --seeds 32
 
-Every setting of the grid lives the same training tasks from the same first weights, with the same noise. A life has as many samples, and as
-many an update, as under a learned loss (`--set` changes them); PPO chooses how to use them. What is compared is the mean fitness: whole
-episodes with the final policy. The winner of a grid is flattered by its luck, and lives that fail altogether make for much of it, so the
-finalists are lived again on other training tasks: the best over both is taken, and the figure to quote is that of the second time.
-Prints a line for each setting while it goes, then one JSON line.
+Every setting of the grid trains on the same training tasks from the same initial parameters, with the same noise. A lifetime has as many
+samples, and as many an update, as under a learned loss (`--set` changes them); PPO chooses how to use them. What is compared is the mean
+fitness: whole episodes with the final policy. The best of a grid is biased upwards, mostly by lifetimes that fail, so the finalists are
+evaluated again on other training tasks: the best over both is selected, and the figure to report is that of the second evaluation. Prints a
+line for each setting while it goes, then one JSON line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from learners.learned_loss.ppo_baseline import BaselineConfig
 from learners.learned_loss.ppo_loss import PpoConfig
 
 AGAIN = 1
-"""Added to the seed where the finalists are lived again."""
+"""Added to the seed of the finalists' second evaluation."""
 
 
 def grid(options: argparse.Namespace, base: BaselineConfig) -> list[BaselineConfig]:
@@ -48,15 +48,15 @@ def grid(options: argparse.Namespace, base: BaselineConfig) -> list[BaselineConf
 
 
 def fitness_of(options: argparse.Namespace, config: AdaptConfig, baseline: BaselineConfig, seed: int) -> list[float]:
-    """Fitness of each life under PPO with these settings."""
+    """Fitness of each lifetime under PPO with these settings."""
     setup = AdaptationSetup(family=options.family, seed=seed, life=config.life, loss=config.loss, baseline=baseline, phi=None)
     chunks = chunks_for("ppo", "train", options.seeds, config.lives_per_chunk)
-    lived = adapt_all(setup, chunks, num_actors=options.actors, on_progress=lambda _: None)
-    return [life.fitness for chunk in lived for life in chunk.policies]
+    results = adapt_all(setup, chunks, num_actors=options.actors, on_progress=lambda _: None)
+    return [policy.fitness for chunk in results for policy in chunk.policies]
 
 
 def row(baseline: BaselineConfig, fitness: list[float]) -> dict[str, Any]:
-    """What a setting came to."""
+    """Figures of a setting."""
     estimate = mean_estimate(fitness)
     return {
         "learning_rate": baseline.learning_rate,
@@ -72,28 +72,28 @@ def row(baseline: BaselineConfig, fitness: list[float]) -> dict[str, Any]:
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--family", required=True, help="task family; its training tasks are lived")
+    parser.add_argument("--family", required=True, help="task family, whose training tasks are used")
     parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-3, 3e-3, 1e-2])
     parser.add_argument("--passes", type=int, nargs="+", default=[4, 16])
     parser.add_argument("--minibatches", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--gammas", type=float, nargs="+", default=[PpoConfig().gamma])
     parser.add_argument("--reward-scales", type=float, nargs="+", default=[BaselineConfig().ppo.reward_scale])
-    parser.add_argument("--seeds", type=int, default=16, help="lives of each setting, each on a task of its own")
-    parser.add_argument("--finalists", type=int, default=3, help="best settings that are lived again on other tasks")
+    parser.add_argument("--seeds", type=int, default=16, help="lifetimes of each setting, each on another task")
+    parser.add_argument("--finalists", type=int, default=3, help="best settings, evaluated again on other tasks")
     parser.add_argument("--seed", type=int, default=1000, help="root of every draw; `metaray adapt` begins at 0")
     parser.add_argument("--actors", type=int, default=1, help="processes")
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the lives, such as life.num_updates=32"
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the inner loop, such as life.num_updates=32"
     )
     options = parser.parse_args()
     config = apply(AdaptConfig(), parse_assignments(options.set))
-    lived = []
+    tried = []
     for baseline in grid(options, config.baseline):
-        lived.append((baseline, fitness_of(options, config, baseline, options.seed)))
-        print(row(*lived[-1]), flush=True)
-    lived.sort(key=lambda one: -float(np.mean(one[1])))
+        tried.append((baseline, fitness_of(options, config, baseline, options.seed)))
+        print(row(*tried[-1]), flush=True)
+    tried.sort(key=lambda one: -float(np.mean(one[1])))
     finals = []
-    for baseline, first in lived[: options.finalists]:
+    for baseline, first in tried[: options.finalists]:
         second = fitness_of(options, config, baseline, options.seed + AGAIN)
         finals.append((float(np.mean(first + second)), baseline, second))
         print({"again": row(baseline, second)}, flush=True)
@@ -105,7 +105,7 @@ def main() -> None:
             "steps_of_a_life": config.life.num_steps,
             "samples_per_update": config.life.update_every,
             "lives": options.seeds,
-            "grid": [row(*one) for one in lived],
+            "grid": [row(*one) for one in tried],
             "finalists_on_other_tasks": [row(baseline, second) for _, baseline, second in finals],
             "best": asdict(best),
             "best_on_other_tasks": row(best, again),

@@ -1,4 +1,4 @@
-"""Return on held-out tasks before and after training.
+"""Return on held-out tasks after training against before (its peer).
 
     python benchmarks/generalisation.py --preset hopper-dynamics --limit 600 --tasks 64
 

@@ -1,11 +1,11 @@
-"""What lag does to learning: return over steps and over seconds, by how far acting runs ahead of learning.
+"""The effect of lag on learning: return over steps and seconds for several lags. Its peer is lag 0.
 
     python benchmarks/lag.py --preset cartpole --seeds 10 --limit-steps 4e5
     python benchmarks/lag.py --preset hopper --seeds 3 --lags 0 1 4 free --limit-steps 2e6 --points 5e5 1e6 2e6
 
 A number is a deterministic run that acts so many rounds ahead; `free` is the preset as it is. Every run is in this process alone, one after
 the other. Of a run that has a return to reach: steps and seconds to it. Of every run: the mean return at `--points` steps, the best and the
-last, and what was said of a collapse. Prints a line for each run, then one JSON line.
+last, and the number of collapse warnings. Prints a line for each run, then one JSON line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def course(folder: Path, points: list[float]) -> dict[str, Any]:
 
 
 def row(options: argparse.Namespace, lag: str, seed: int) -> dict[str, Any]:
-    """Train once and say how it went."""
+    """Train once and return the figures of the run."""
     changes = [*options.set, *settings(lag), f"total_env_steps={options.limit_steps:.0f}"]
     summary, folder = train(options.preset, "--seed", str(seed), "--local", "--set", *changes)
     collapsed = (folder / "log.txt").read_text().count("may have collapsed")
@@ -42,7 +42,7 @@ def row(options: argparse.Namespace, lag: str, seed: int) -> dict[str, Any]:
 
 
 def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the runs of one lag come to."""
+    """Figures of the runs of one lag."""
     reached = [one for one in rows if one["reason"] == "return reached"]
     finals = [one["final_return"] for one in rows if one["final_return"] is not None]
     return {
@@ -69,7 +69,7 @@ def main() -> None:
     rows = []
     for seed in range(
         options.first_seed, options.first_seed + options.seeds
-    ):  # in turn, so that a drift of the machine meets all
+    ):  # in turn, so that a drift of the machine affects all
         for lag in options.lags:
             rows.append(row(options, lag, seed))
             print(rows[-1], flush=True)

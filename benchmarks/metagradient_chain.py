@@ -1,14 +1,14 @@
-"""Whether the meta-gradient finds the far-sighted choice in the Discounting Chain, with an outer critic and without.
+"""Whether the meta-gradient finds the optimal chain in the Discounting Chain, with an outer critic and without.
 
     python benchmarks/metagradient_chain.py --local
     python benchmarks/metagradient_chain.py --local --seeds 3 --out docs/metagradient_chain.png
 
     gamma 0.95, gamma 1    plain IMPALA with these discounts: what the start is worth, and what is possible
-    outer                  the meta-gradient from 0.95 towards the undiscounted return, judged by a critic trained on that return
-    inner                  the same judged by the critic of the discounted return: the form of 2018, biased to what is near
+    outer                  the meta-gradient from 0.95 towards the undiscounted return, with an outer critic trained on that return
+    inner                  the same with the critic of the discounted return: the form of 2018, biased towards short horizons
 
 The first two have the preset's learner; the other two large batches and an RMSProp whose epsilon leaves small gradients small, so that
-values are learned before the policy gives the far chain up. Their outer return has lambda-bar 0.95, so that the critic has a say (at 1 a
+values are learned before the policy abandons the long chain. Their outer return has lambda-bar 0.95, so that the critic matters (at 1 a
 wrong critic would only be a baseline, since an unroll is a whole episode).
 
 The optimum is 1.1, by the chain of 30 steps; every other chain returns 1. Returns are means over the last 100 training episodes, and a run
@@ -76,7 +76,7 @@ def folder_of(row: str, seed: int, options: argparse.Namespace) -> Path:
 
 
 def trained(row: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Train all seeds of a row and return what the JSON line says of them."""
+    """Train all seeds of a row and return its figures."""
     settings, _ = ROWS[row]
     is_meta = row in ("outer", "inner")
     found, gammas = [], []

@@ -1,4 +1,4 @@
-"""How much of what a bad discount costs the meta-gradient wins back, on the family `delayed-reward`.
+"""The share of the loss from a bad discount that the meta-gradient recovers, on the family `delayed-reward`. Peers: fixed discounts.
 
     python benchmarks/metagradient_control.py --local
     python benchmarks/metagradient_control.py --local --set meta.learning_rate=0.02 --out docs/metagradient_control.png

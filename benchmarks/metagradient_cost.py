@@ -40,7 +40,7 @@ def peak_mib() -> float:
 
 
 def forget_peak() -> None:
-    """Start the peak anew from what is held now."""
+    """Reset the peak to the current resident memory."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -105,14 +105,14 @@ def _double_backward(agent: Any, config: Any, state: Any, batch: Any) -> Any:
     from learners import metagradient
 
     def step(seed: int, held: Any) -> Any:
-        tau, judge = (held or (None, batch(seed - 1)))[1], batch(seed)
+        tau, later = (held or (None, batch(seed - 1)))[1], batch(seed)
         arrays = metagradient.network_arrays(config, state)
         eta = {name: value.float() for name, value in oracle.constants(config.learner).items()}
         eta |= {name: eta[name].clone().requires_grad_() for name in config.eta}
         moved = oracle.updated(agent, config, state.learner, arrays, tau, eta, 6e-4)
-        objective = oracle.outer_objective(agent, config, arrays | moved, judge.columns(slice(config.meta.batch_unrolls)))
+        objective = oracle.outer_objective(agent, config, arrays | moved, later.columns(slice(config.meta.batch_unrolls)))
         torch.autograd.grad(objective, [eta[name] for name in config.eta])
-        return None, judge
+        return None, later
 
     return step
 

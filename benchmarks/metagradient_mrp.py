@@ -5,7 +5,7 @@
 
 MRP-gamma (10 seeds): gamma of the odd states, which pay a signal, should rise over that of the even ones, which pay noise. MRP-lambda
 (8 seeds): lambda of the even states, within a pair of rewards that cancel, over that of the odd ones, after it. Means over the states
-that are entered. `docs/metagradient_worlds.md` says what the processes are. Prints one JSON line, seconds included; --out draws eta over
+that are entered. `docs/metagradient_worlds.md` describes the processes. Prints one JSON line, seconds included; --out draws eta over
 episodes.
 """
 
@@ -87,7 +87,7 @@ def odd_and_even(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def figures(case: Case, history: History, seconds: float) -> dict[str, Any]:
-    """What a case says in the JSON line."""
+    """Figures of a case."""
     odd, even = odd_and_even(history.eta[case.eta][-1])
     lead = odd - even if case.is_odd_higher else even - odd
     return {

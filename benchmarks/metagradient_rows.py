@@ -1,9 +1,10 @@
-"""The four rows of the meta-gradient paper's table side by side: eta = {}, {lambda}, {gamma}, {gamma, lambda}, at equal steps.
+"""The four rows of the meta-gradient paper's table side by side: eta = {}, {lambda}, {gamma}, {gamma, lambda}, at equal steps. The peer is
+the first.
 
     python benchmarks/metagradient_rows.py [--preset hopper] [--steps 3e6] [--seeds 3] [--out FOLDER] [--picture FILE]
 
-In deterministic mode, in one process, so that a row is its seed's run and not the machine's mood. Runs whose summary lies in FOLDER are
-not repeated: a stopped benchmark goes on where it was. Figures are the mean return over the last tenth of training (of the mean over 100
+In deterministic mode, in one process, so that a row depends on its seed only. Finished runs in FOLDER are not
+repeated, so a stopped benchmark can be continued. Figures are the mean return over the last tenth of training (of the mean over 100
 episodes) and where gamma and lambda ended. Prints one JSON line.
 """
 
@@ -21,7 +22,7 @@ ROWS = {"none": "", "lambda": "lambda", "gamma": "gamma", "gamma,lambda": "gamma
 
 
 def run(preset: str, row: str, seed: int, options: argparse.Namespace) -> Path:
-    """Train one row, or find it trained; return its folder."""
+    """Train one row, unless it is finished; return its folder."""
     folder = Path(options.out) / f"{preset}-{row.replace(',', '-')}-s{seed}"
     settings = ["deterministic=true", f"eta={ROWS[row]}", "meta.batch_unrolls=32", *options.set]
     train_once(preset, "--local", "--seed", str(seed), "--steps", str(options.steps), "--set", *settings, out=folder)

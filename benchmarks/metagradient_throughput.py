@@ -1,9 +1,10 @@
-"""What the meta-gradient leaves of end-to-end throughput where actors are the limit.
+"""End-to-end throughput with the meta-gradient against without it (its peer), where actors are the bottleneck.
 
     python benchmarks/metagradient_throughput.py [--preset halfcheetah] [--rounds 3] [--seconds 40] [--local]
 
 One actor on one core, the learner on another: the same preset without eta and with eta = {gamma, lambda}, in turn, round by round. The
-rate is environment steps over seconds of training, from `summary.json`; utilisations say who waited. Prints one JSON line with medians.
+rate is environment steps over seconds of training, from `summary.json`; utilisations show which side waited. Prints one JSON line with
+medians.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TD(lambda) prediction that tunes its own discount and trace parameter, one of each for every state, by meta-gradients.
+"""TD(lambda) prediction with state-dependent discount and trace parameter, tuned by meta-gradients.
 
 Reference: Xu, van Hasselt, Silver (2018), "Meta-Gradient Reinforcement Learning", arXiv 1805.09801: the update and its meta-gradient
 (section 1), meta-gradient prediction, the illustrative examples with gamma and lambda of the state.
@@ -13,12 +13,12 @@ eta enters f through the returns g alone, so (4) is one reverse pass through the
 cotangent of g_t: exact, and nothing is differentiated twice. The recursion is differentiated to its end: gamma(S_{t+2}) has its part in
 g_t through g_{t+1}. The values in g and in g' are constants (semi-gradient).
 
-An episode serves twice: as tau' of the update before it, and then, under the new eta, as tau.
+An episode is used twice: as tau' of the update before it, and then, under the new eta, as tau.
 
 Deviations from the paper:
-    1. A = 0 in its trace z' = A z + df/deta, as in its Atari experiments: an update answers for the next episode and no later one.
+    1. A = 0 in its trace z' = A z + df/deta, as in its Atari experiments: an update is credited with the next episode only.
     2. J' is the mean and not the sum over the steps of an episode, so that beta does not depend on its length.
-    3. N learners, each with values, eta and episodes of its own, are computed side by side; they do not touch.
+    3. N learners, each with values, eta and episodes of its own, are computed side by side, independently.
 
 Letters: T time, N learners, S states, the terminal one included.
 """
@@ -45,7 +45,9 @@ EtaName = Literal["gamma", "lambda"]
 class TDConfig:
     """Hyper-parameters; the defaults suit MRP-gamma."""
 
-    eta: Annotated[tuple[EtaName, ...], Meta(description="what is tuned; what is not stays at 1 in every state")] = ("gamma",)
+    eta: Annotated[tuple[EtaName, ...], Meta(description="meta-parameters to tune; the other one is 1 in every state")] = (
+        "gamma",
+    )
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="alpha, the step size of the values")] = 0.5
     meta_learning_rate: Annotated[float, Meta(ge=0, description="beta, the step size of the logits of eta")] = 5.0
     initial_logit: Annotated[float, Meta(description="the logits at the start; 0 is eta 0.5")] = 0.0
@@ -65,12 +67,12 @@ class Steps:
 
 @dataclass(frozen=True, kw_only=True)
 class TDState:
-    """All that a learner depends on.
+    """State of the learners.
 
     Attributes:
         value: v [S, N].
         logits: x [S, N] of each tuned meta-parameter.
-        pending: the last tau and the value [S, N] before its update, which wait for their tau'; None before the first update.
+        pending: the last tau and the value [S, N] before its update, until their tau'; None before the first update.
     """
 
     value: Tensor
@@ -80,7 +82,7 @@ class TDState:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """How eta went.
+    """Eta over the episodes.
 
     Attributes:
         episode: [R] number of episodes seen at each record.
@@ -92,7 +94,7 @@ class History:
 
 
 def init(config: TDConfig, num_states: int, num_learners: int, dtype: torch.dtype = torch.float64) -> TDState:
-    """Return learners that have seen nothing; `num_states` counts the terminal state, which is the last."""
+    """Return the initial learners; `num_states` counts the terminal state, which is the last."""
     zeros = torch.zeros(num_states, num_learners, dtype=dtype)
     return TDState(value=zeros, logits=dict.fromkeys(config.eta, zeros + config.initial_logit), pending=None)
 
@@ -113,7 +115,7 @@ def target(value: Tensor, eta: Mapping[EtaName, Tensor], steps: Steps) -> Tensor
     Args:
         value: v [S, N].
         eta: [S, N] of each meta-parameter that is not 1 everywhere.
-        steps: where it went.
+        steps: the episode.
 
     Gradient: flows to `value` and `eta`, through the whole recursion.
     """
@@ -132,7 +134,7 @@ def target(value: Tensor, eta: Mapping[EtaName, Tensor], steps: Steps) -> Tensor
 def td_update(config: TDConfig, value: Tensor, eta: Mapping[EtaName, Tensor], steps: Steps) -> Tensor:
     """Return v' of (2).
 
-    Gradient: flows to `value` and `eta`; detach what must not carry it.
+    Gradient: flows to `value` and `eta`; detach inputs that should be constants.
     """
     visited = steps.state[:-1]
     error = cleared(target(value.detach(), eta, steps) - value.gather(0, visited), steps.weight)
@@ -173,7 +175,7 @@ def eta_of(logits: Mapping[EtaName, Tensor]) -> dict[EtaName, Tensor]:
 
 
 def update(config: TDConfig, state: TDState, walk: Walk) -> TDState:
-    """Take in one episode: move eta by how the last update did on it, then the values by it; pure in `state`."""
+    """Make one meta-step on an episode, then one update of the values on it; pure in `state`."""
     steps = steps_of(walk, state.value.dtype)
     gradients = meta_gradient(config, state, steps)
     logits = {

@@ -1,10 +1,10 @@
-"""Environment steps per second of IMPALA end to end, while it learns, beside the peers and the ceiling.
+"""Environment steps per second of IMPALA end to end, while it learns, beside the peers (RLlib, Sample Factory) and the ceiling.
 
     python benchmarks/throughput.py halfcheetah --rllib PYTHON [--sample-factory PYTHON] [--rounds 3] [--seconds 60]
     python benchmarks/throughput.py pong --rllib PYTHON --sample-factory PYTHON
 
 In turn, round by round: the ceiling (the environment alone, random actions, 2 threads), metaray, then each peer under its own Python
-(docs/results/peers.md says how to make them). metaray's figure is environment steps over seconds of training, from `summary.json`;
+(docs/results/peers.md has their installation). metaray's figure is environment steps over seconds of training, from `summary.json`;
 the peers' are counted in their environments. Medians over rounds; prints one JSON line.
 """
 
@@ -59,7 +59,7 @@ def peer(python: str, arguments: list[str]) -> float:
 
 
 def ours(options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """One run: its rate over the whole of training, and what it learned meanwhile."""
+    """One run: its rate over the whole of training, and its first mean return."""
     limits = [f"max_train_seconds={options.seconds}", *options.set]
     summary, folder = train(options.preset, "--seed", str(seed), *where(options), "--set", *limits)
     returns = metrics(folder, "return/mean_100")

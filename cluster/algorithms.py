@@ -301,7 +301,7 @@ def own_options(*, resumes: bool) -> dict[str, Option]:
 
 
 def check_options(row: Row, given: Mapping[str, str], *, resumes: bool) -> dict[str, str]:
-    """Return the options that were given (text that is not empty), by name.
+    """Return the options that were given (text that is not empty), by the setting that each changes.
 
     Raises:
         InvalidInputError: one of them belongs to another algorithm.
@@ -312,4 +312,4 @@ def check_options(row: Row, given: Mapping[str, str], *, resumes: bool) -> dict[
         if name not in allowed:
             own, flag = ", ".join(option.flag for option in allowed.values()), "--" + name.replace("_", "-")
             raise InvalidInputError(f"{flag} {value} is not an option of {row.name}, which has {own}")
-    return typed
+    return {allowed[name].setting: value for name, value in typed.items()}

@@ -35,6 +35,14 @@ class Key:
         """What it may be, in words: `a number in [0, 1]`."""
         return _in_words(self.hint)
 
+    def hint_is(self, plain: type) -> bool:
+        """Whether it is of this type, or null."""
+        return plain in _members(self.hint)
+
+    def of(self, config: Any) -> Any:
+        """Its value in a config."""
+        return functools.reduce(getattr, self.name.split("."), config)
+
 
 @functools.cache
 def keys(config_type: type) -> dict[str, Key]:
@@ -78,7 +86,7 @@ def apply(config: Config, changes: Mapping[str, Any]) -> Config:
         InvalidInputError: an unknown key, with the nearest ones, or a value of the wrong type or out of range, with what is allowed.
     """
     config_type = type(config)
-    values = {name: convert(_find(config_type, name), value) for name, value in changes.items()}
+    values = {name: convert(find(config_type, name), value) for name, value in changes.items()}
     return _replace(config, values, "")
 
 
@@ -137,7 +145,7 @@ def _refuse(key: Key, value: Any, prepared: Any) -> NoReturn:
     raise InvalidInputError(f"{key.name} = {shown}: expected {key.allowed}")
 
 
-def _find(config_type: type, name: str) -> Key:
+def find(config_type: type, name: str) -> Key:
     """Return the key called `name`, or raise with the nearest names."""
     known = keys(config_type)
     if name in known:
@@ -145,7 +153,7 @@ def _find(config_type: type, name: str) -> Key:
     inside = [candidate for candidate in known if candidate.startswith(name + ".")]
     if inside:
         raise InvalidInputError(f"{name} is a group of settings: name one of {', '.join(inside)}")
-    # a person may forget the group, so the last part counts as much as the whole
+    # the group may be missing, so the last part counts as much as the whole
     scores = {
         candidate: max(_likeness(name, candidate), _likeness(_last_part(name), _last_part(candidate))) for candidate in known
     }

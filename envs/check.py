@@ -24,7 +24,7 @@ Replies = Sequence[tuple[np.ndarray, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
+class CheckResult:
     """The result of a check.
 
     Attributes:
@@ -40,7 +40,7 @@ class Played:
     notes: tuple[str, ...]
 
 
-def check_family(family: TaskFamily, name: str, *, seed: int = 0, max_seconds: float = 10.0) -> Played:
+def check_family(family: TaskFamily, name: str, *, seed: int = 0, max_seconds: float = 10.0) -> CheckResult:
     """Check what callers rely on; `name` is the family's name in errors.
 
     Raises:
@@ -50,19 +50,19 @@ def check_family(family: TaskFamily, name: str, *, seed: int = 0, max_seconds: f
         tasks = _tasks(family, name, seed, "train")
         shared = set(tasks) & set(_tasks(family, name, seed, "test"))
         env = CheckedEnv(make_env(family, tasks), name)
-        twins = CheckedEnv(make_env(family, [tasks[0]] * 2), name)
+        pair = CheckedEnv(make_env(family, [tasks[0]] * 2), name)
         try:
             _check_repeats(env, name, seed, time.monotonic() + max_seconds / 4)
-            if twins.can_restart:
-                _check_seeded_slots(twins, name, seed)
-            played = _play(env, seed, max_seconds)
+            if pair.can_restart:
+                _check_seeded_slots(pair, name, seed)
+            result = _run_episodes(env, seed, max_seconds)
         finally:
-            env.close(), twins.close()
+            env.close(), pair.close()
     except EnvFaultError as error:
         raise InvalidInputError(str(error)) from error
     is_drawn = any(parameter.low != parameter.high for parameter in family.parameters if not parameter.choices)
     notes = [f"training and test tasks have {next(iter(shared))} in common"] if shared and is_drawn else []
-    return Played(**vars(played) | {"notes": (*notes, *played.notes)})
+    return CheckResult(**vars(result) | {"notes": (*notes, *result.notes)})
 
 
 def _tasks(family: TaskFamily, name: str, seed: int, split: Split) -> list[Task]:
@@ -91,13 +91,13 @@ def _check_repeats(env: CheckedEnv, name: str, seed: int, give_up: float) -> Non
         _compare(later, _replies(env, actions), name, "it was restored and went on another way", "save all of its state")
 
 
-def _check_seeded_slots(twins: CheckedEnv, name: str, seed: int) -> None:
+def _check_seeded_slots(pair: CheckedEnv, name: str, seed: int) -> None:
     """Two slots with one task, one seed and equal actions have equal episodes."""
-    twins.seed_slots([seed, seed])
-    rows: list[tuple[np.ndarray, ...]] = [(twins.reset(),)]
+    pair.seed_slots([seed, seed])
+    rows: list[tuple[np.ndarray, ...]] = [(pair.reset(),)]
     rng = np.random.default_rng(seed)
     for _ in range(8):
-        rows.append(twins.step(np.repeat(random_actions(twins, rng)[:1], 2, axis=0))[:4])
+        rows.append(pair.step(np.repeat(random_actions(pair, rng)[:1], 2, axis=0))[:4])
     one, other = ([tuple(part[slot] for part in parts) for parts in rows] for slot in (0, 1))
     _compare(one, other, name, "two slots of one task and seed differ", "a slot's episode is its own")
 
@@ -112,27 +112,27 @@ def _compare(first: Replies, second: Replies, name: str, what: str, hint: str) -
             raise InvalidInputError(f"environment {name}: {what} at step {step}: {hint}")
 
 
-def _play(env: CheckedEnv, seed: int, max_seconds: float) -> Played:
+def _run_episodes(env: CheckedEnv, seed: int, max_seconds: float) -> CheckResult:
     """Run whole episodes of random actions."""
     rng, space, began = np.random.default_rng(seed), env.single_observation_space, time.monotonic()
-    so_far, num_steps, is_outside = np.zeros(env.num_envs), 0, False
+    returns_so_far, num_steps, is_outside = np.zeros(env.num_envs), 0, False
     returns, lengths = list[float](), list[int]()
     env.reset(seed=seed)
     while len(returns) < NUM_EPISODES and (not num_steps or time.monotonic() - began < max_seconds):
         obs, reward, terminated, truncated, info = env.step(random_actions(env, rng))
-        so_far, num_steps = so_far + reward, num_steps + int((~info["is_first"]).sum())
+        returns_so_far, num_steps = returns_so_far + reward, num_steps + int((~info["is_first"]).sum())
         is_outside = is_outside or not all(map(space.contains, obs))
         for slot in np.flatnonzero(info.get("is_final", terminated | truncated)).tolist():
-            returns.append(float(so_far[slot]))
+            returns.append(float(returns_so_far[slot]))
             lengths.append(int(env.lengths[slot]))
-            so_far[slot] = 0.0
+            returns_so_far[slot] = 0.0
     notes = {
         f"no episode ended in {num_steps:,} steps of random actions": not returns,
         f"every episode returned {returns[0]:g}: random actions find nothing to learn from" if returns else "": len({*returns})
         == 1,
         f"observations leave the bounds of their space, {' '.join(str(space).split())}; nothing clips them": is_outside,
     }
-    return Played(
+    return CheckResult(
         returns=np.array(returns),
         lengths=np.array(lengths),
         env_steps=num_steps,

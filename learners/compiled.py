@@ -62,9 +62,8 @@ class Compiled:
         def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
             nonlocal result
             found = self._function(*_rebuilt(arguments, iter(tensors)))
-            leaves = _leaves(found)
-            result = _rebuilt(found, iter([0.0] * len(leaves)))
-            return tuple(leaves)
+            result = found
+            return tuple(_leaves(found))
 
         return machine_code(flat, inputs), result
 
@@ -107,15 +106,15 @@ class CompiledUpdate:
     def __call__(self, state: LearnerState, batch: Batch, total_env_steps: int) -> tuple[LearnerState, dict[str, Tensor]]:
         """See `vtrace_loss.update`."""
         rate = actor_critic.learning_rate(self._config, state.env_steps, total_env_steps)
-        after, watched = state, []
-        for _ in range(self._config.passes):
+
+        def step(before: LearnerState) -> tuple[LearnerState, dict[str, Tensor]]:
             # each pass counts the batch into the moments from before the update; the last count is kept
-            after, found = self._step(replace(after, moments=state.moments), batch, rate)
-            watched.append(found)
-        optimiser = replace(after.optimiser, step=state.optimiser.step + self._config.passes)
+            return self._step(replace(before, moments=state.moments), batch, rate)  # type: ignore[no-any-return]
+
+        after, watched = vtrace_loss.repeated(self._config, state, step)
+        optimiser = replace(after.optimiser, step=state.optimiser.step + int(watched["impala/passes"]))
         env_steps = state.env_steps + batch.env_steps
-        after = replace(after, optimiser=optimiser, version=state.version + 1, env_steps=env_steps)
-        return after, actor_critic.means(watched)
+        return replace(after, optimiser=optimiser, version=state.version + 1, env_steps=env_steps), watched
 
     def _one_pass(self, state: LearnerState, batch: Batch, rate: Tensor) -> tuple[LearnerState, dict[str, Tensor]]:
         after, watched = vtrace_loss.one_pass(self._agent, self._config, state, batch, rate)

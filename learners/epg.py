@@ -20,7 +20,7 @@ from envs.task import Task
 from learners import evolution
 from learners.algorithm import Progress
 from learners.evolution import EvolutionConfig, OuterState
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.network import ARCHITECTURES, LossConfig, LossShape, draw_phi
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.seeds import Stream, generator
@@ -31,7 +31,7 @@ class Config:
     """The learner's side of a run."""
 
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
-    life: LifeConfig = field(default_factory=LifeConfig)
+    life: LifetimeConfig = field(default_factory=LifetimeConfig)
     loss: LossConfig = field(default_factory=LossConfig)
 
 
@@ -57,7 +57,7 @@ def check(config: Config) -> None:
     check_life(config.life, config.loss)
 
 
-def check_life(life: LifeConfig, loss: LossConfig) -> None:
+def check_life(life: LifetimeConfig, loss: LossConfig) -> None:
     """Check the size of the buffer against the updates and the convolutions of the loss.
 
     Raises:

@@ -11,8 +11,8 @@ Deviations from the paper:
     4. Adam is offered beside RMSProp, and RMSProp with the epsilon inside or outside of the root.
     5. One trajectory of many environments may feed several updates (columns split into batches), each column once.
     6. The clips of V-trace may leak (leak_rho, leak_c; 1 is the paper's).
-    7. A batch may be used for several gradient steps (passes; 1 is the paper's). Environment steps are counted once per batch and
-       `version` counts batches, so that lag is in batches, not passes.
+    7. A batch may be used for several gradient steps (passes; 1 is the paper's), until the policy has moved too far from the one that
+       acted (target_kl). Environment steps are counted once per batch and `version` counts batches, so that lag is in batches, not passes.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ State = LearnerState | MetaState
 
 def check(config: Config) -> None:
     """Check fields against each other. See `learners.algorithm`."""
+    if config.learner.target_kl is not None and config.learner.passes == 1:
+        raise InvalidInputError(
+            f"learner.target_kl = {config.learner.target_kl:g} needs learner.passes above 1: it ends passes early"
+        )
     if config.tuning is not None:
         metagradient_config.check(config.tuning)
         if config.learner.passes > 1:

@@ -9,6 +9,7 @@ hyper-parameters of this loss; `learners.compiled` compiles the update.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -70,6 +71,10 @@ class ImpalaConfig:
             description="steps of the optimiser on each batch, V-trace's ratios recomputed each time; 1 is the paper's",
         ),
     ] = 1
+    target_kl: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="no further pass over a batch once its mean KL(behaviour || policy) is above this; null: all passes"),
+    ] = None
     precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
 
 
@@ -89,11 +94,14 @@ def loss_terms(found: Outputs, target: VTrace, batch: Batch, config: ImpalaConfi
     entropy = entropy_loss(found.entropy, batch.weight)
     total = config.policy_cost * policy + config.baseline_cost * baseline + config.entropy_cost * entropy
     num_steps = batch.weight.sum().clamp(min=1.0)
+    log_rho = found.log_prob.detach() - batch.behaviour_log_prob
     return total, {
         "loss/total": total.detach(),
         "loss/policy": policy.detach(),
         "loss/value": baseline.detach(),
         "policy/entropy": -entropy.detach() / num_steps,
+        # of actions that the behaviour policy drew: (rho - 1) - log rho, unbiased and never negative
+        "policy/kl": cleared(log_rho.exp() - 1 - log_rho, batch.weight).sum() / num_steps,
         "vtrace/rho": target.rho.sum() / num_steps,
         "value/mean": cleared(found.value[:-1].detach(), batch.weight).sum() / num_steps,
     }
@@ -145,6 +153,26 @@ def one_pass(
     return after, terms | {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)}
 
 
+def repeated(
+    config: ImpalaConfig, state: LearnerState, step: Callable[[LearnerState], tuple[LearnerState, dict[str, Tensor]]]
+) -> tuple[LearnerState, dict[str, Tensor]]:
+    """Take the passes over one batch: `config.passes` steps, or fewer when the policy has moved beyond `config.target_kl`.
+
+    The divergence is measured before a pass is made, from the policy that acted, so it includes the lag. The first pass is always made.
+
+    Returns:
+        The state after the last pass, and the means over the passes of the scalars to log.
+    """
+    watched: list[dict[str, Tensor]] = []
+    for _ in range(config.passes):
+        after, found = step(state)
+        if watched and config.target_kl is not None and float(found["policy/kl"]) > config.target_kl:
+            break
+        state = after
+        watched.append(found)
+    return state, means(watched) | {"impala/passes": torch.tensor(float(len(watched)))}
+
+
 def update(
     agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int
 ) -> tuple[LearnerState, dict[str, Tensor]]:
@@ -154,8 +182,5 @@ def update(
         The next state, and the means over the passes of the scalars to log, by metric name, still on the device.
     """
     rate = learning_rate(config, state.env_steps, total_env_steps)
-    watched = []
-    for _ in range(config.passes):
-        state, found = one_pass(agent, config, state, batch, rate)
-        watched.append(found)
-    return counted(state, batch), means(watched)
+    state, watched = repeated(config, state, lambda before: one_pass(agent, config, before, batch, rate))
+    return counted(state, batch), watched

@@ -1,6 +1,6 @@
 """A plain single-process PPO on EnvPool's C++ environments: seconds and steps of training to a return on HalfCheetah-v4.
 
-Run under a Python that has `envpool` (docs/results/peers.md says how to make one):
+Run under a Python that has `envpool` (docs/results/peers.md has the commands):
 
     python benchmarks/peers/envpool_ppo.py --stop-return 1500 --seed 0
 

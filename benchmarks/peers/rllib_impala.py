@@ -1,6 +1,6 @@
 """RLlib's IMPALA, end to end while it learns: action steps per second on HalfCheetah-v5 or Pong.
 
-Run under a Python that has `ray[rllib]==2.60.0` (docs/results/peers.md says how to make one):
+Run under a Python that has `ray[rllib]==2.60.0` (docs/results/peers.md has the commands):
 
     python benchmarks/peers/rllib_impala.py --env pong
 
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=16, help="environments per EnvRunner")
     parser.add_argument("--unroll", type=int, default=20)
     parser.add_argument("--batch", type=int, default=640)
-    parser.add_argument("--learners", type=int, default=0, help="0: the learner lives in the driver")
+    parser.add_argument("--learners", type=int, default=0, help="0: the learner runs in the driver")
     parser.add_argument("--warmup", type=float, default=10.0)
     parser.add_argument("--windows", type=int, default=5)
     parser.add_argument("--window-seconds", type=float, default=8.0)

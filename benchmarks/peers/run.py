@@ -28,7 +28,7 @@ JOBS = {
 
 
 def measure(python: str, arguments: list[str], timeout_s: float) -> dict[str, Any]:
-    """Run one peer and return its line; a peer that prints none ends the measurement with its last words."""
+    """Run one peer and return its line; a peer that prints none ends the measurement with the end of its output."""
     command = [python, str(HERE / arguments[0]), *arguments[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"peer"')]

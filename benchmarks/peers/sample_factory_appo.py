@@ -1,6 +1,6 @@
 """Sample Factory's APPO, asynchronous, end to end while it learns: action steps per second on Pong or HalfCheetah-v5.
 
-Run under a Python that has `sample-factory==2.1.1` (docs/results/peers.md says how to make one):
+Run under a Python that has `sample-factory==2.1.1` (docs/results/peers.md has the commands):
 
     python benchmarks/peers/sample_factory_appo.py --env pong --network shallow
 
@@ -57,7 +57,7 @@ def make_env(name: str, *_: Any, **__: Any) -> Any:
     return ENVIRONMENTS[name]()
 
 
-# at import, because the peer's processes are spawned: each imports this module anew before it unpickles its work
+# at import, because the peer's processes are spawned: each imports this module before it unpickles its work
 count_training()
 log.setLevel("ERROR")
 

@@ -1,6 +1,6 @@
 """stable-baselines3's PPO with rl-zoo3's settings on a MuJoCo task: return over steps, and action steps per second.
 
-Run under a Python that has `stable-baselines3` (docs/results/peers.md says how to make one):
+Run under a Python that has `stable-baselines3` (docs/results/peers.md has the commands):
 
     python benchmarks/peers/sb3_ppo.py --env HalfCheetah-v5 --steps 1000000 --seed 0
 

@@ -1,12 +1,12 @@
-"""The border between the loop and whoever does its work: threads and processes of this machine, or Ray.
+"""The interface between the loop and the workers: threads and processes of this machine, or Ray.
 
     loop --submit(work, actor, weights)--> actor    --> Collected | Failed | Lost
     loop --learn(call, experience)-------> learner  --> Learned | CallLost
     loop --resize(n)---------------------> more actors, or fewer: at once
 
-The loop (`cluster.run.loop`) hands out work and reads events in the order they happen. It never sees a trajectory or a parameter: it passes
-handles, which a backend makes and resolves (the object itself on one machine, an object reference on Ray). A backend replaces actors that
-die or hang (`cluster.backends.fleet`) and gives no work out again by itself: what is done when is the schedule's affair.
+The loop (`cluster.run.loop`) submits work and reads events in the order in which they happen. It never sees a trajectory or a parameter:
+it passes handles, which a backend makes and resolves (the object itself on one machine, an object reference on Ray). A backend replaces
+actors that die or hang (`cluster.backends.fleet`) and never retries work by itself: the schedule decides that.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Handle = Any
 
 @dataclass(frozen=True, kw_only=True)
 class LearnCall:
-    """What the learner is asked.
+    """A request to the learner.
 
     Attributes:
         part: learn from a round's experience, or keep the best after its evaluation.
-        progress: where the run stands.
+        progress: of the run.
         score: of the evaluation; None for an update.
     """
 
@@ -40,7 +40,7 @@ class LearnCall:
 
 @dataclass(frozen=True, kw_only=True)
 class LearnReport:
-    """What the learner says of one call, which may hold several updates.
+    """The report of one learner call, which may make several updates.
 
     Attributes:
         version: number of updates behind the weights after the call.
@@ -59,7 +59,7 @@ class LearnReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """A unit of work is done."""
+    """A unit of work is complete."""
 
     work: Work
     report: Report
@@ -68,12 +68,12 @@ class Collected:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """Our own code or an environment raised in a worker, which is well.
+    """Our own code or an environment raised in a worker; the worker itself goes on.
 
     Attributes:
-        work: what it was at; None while its collector was made.
-        error: what was raised, with the far side's traceback as a note.
-        worker: who, for a person.
+        work: of the worker; None while its collector was made.
+        error: what was raised, with the traceback of the worker as a note.
+        worker: which one, in words.
     """
 
     work: Work | None
@@ -83,13 +83,13 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """A worker died, hung past its deadline, or was taken away. Where it was lost a new one has its place already.
+    """A worker died, hung past its deadline, or was removed on request. A lost one has been replaced already.
 
     Attributes:
         actor: its index.
-        work: what it was at; None when nothing.
+        work: of the worker; None when it was idle.
         reason: one line for the log.
-        is_wanted: it was taken away by `resize`, so nothing is wrong with its work.
+        is_wanted: it was removed by `resize`, so its work did not fail.
     """
 
     actor: int
@@ -108,14 +108,14 @@ class Learned:
 
 @dataclass(frozen=True, kw_only=True)
 class CallLost:
-    """The oldest learner call made no update: a payload was lost with the machine that held it. The learner itself is well."""
+    """The oldest learner call made no update: a payload was lost with the machine that held it. The learner itself goes on."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """One line that a person should read, and that changes nothing for the loop."""
+    """One line for the user, without an effect on the loop."""
 
     line: str
 
@@ -124,49 +124,49 @@ Event = Collected | Failed | Lost | Learned | CallLost | Notice
 
 
 class Backend(Protocol):
-    """Actors and one learner, wherever they run. Its methods are called from the loop's own thread.
+    """Actors and one learner, wherever they run. Its methods are called from the thread of the loop.
 
     A learner that fails is no event: `wait` raises its error, and the run ends with it.
 
     Attributes:
-        num_actors: how many are wanted.
+        num_actors: how many were asked for.
     """
 
     num_actors: int
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
-        """Start the learner, from a checkpointed state if one is given, and actors, which may not answer yet; return its weights."""
+        """Start the learner, from a checkpointed state if one is given, and the actors, which need not be up yet; return its weights."""
 
     def put(self, snapshot: Snapshot) -> Handle:
-        """A handle for weights that the loop holds itself (those of a checkpoint)."""
+        """A handle for weights of a checkpoint."""
 
     def get(self, weights: Handle) -> Snapshot:
         """The weights behind a handle."""
 
     def free(self) -> list[int]:
-        """The actors that are up and have nothing to do, the one that waits longest first."""
+        """The actors that are up and idle, the one idle for longest first."""
 
     def submit(self, work: Work, actor: int, weights: Handle) -> None:
         """Give work to a free actor; returns at once."""
 
     def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        """Start a learner call on this experience, in this order; returns at once. Calls are worked off in order."""
+        """Start a learner call on this experience, in this order; returns at once. Calls run in order."""
 
     def wait(self, timeout_s: float) -> list[Event]:
-        """Block until something happened, at most `timeout_s`; return all that did, in the order in which it did."""
+        """Block until there is an event, at most `timeout_s`; return all events, in the order in which they happened."""
 
     def resize(self, num_actors: int) -> list[Event]:
-        """Have so many actors; return what those that go leave behind, as `Lost` that is wanted."""
+        """Change the number of actors; return the unfinished work of removed ones as `Lost` with `is_wanted`."""
 
     def learner_state(self) -> dict[str, Any]:
-        """The learner's whole state (`learners.state_dict`); asked for while no call is under way."""
+        """The learner's whole state (`learners.state_dict`); called while no learner call is running."""
 
     def num_alive(self) -> int:
-        """How many actors are up and answer."""
+        """How many actors are up."""
 
     @property
     def must_drain(self) -> bool:
-        """Whether work is under way that cannot be ended, so that a loop that stops waits for it a moment."""
+        """Whether work is running that cannot be interrupted, so that a loop that stops waits for it a moment."""
 
     def close(self) -> None:
         """Stop everything that this backend started."""

@@ -1,12 +1,11 @@
-"""The actors of a run, each watched: what it is at, whether it answers, and what takes its place when it does not.
+"""The actors of a run, each supervised: what it works on, whether it answers, and its replacement when it does not.
 
     pending --has a place--> building --collector made--> up --submit--> up ...
        ^                                                   |
        +------ a new worker, when the old one died or hung <
 
-A worker is a thread, a process or a Ray actor (`Worker`); what it says comes as signals, from whatever transport it lives on. The fleet is
-the same for all: deadlines, replacement, five losses in a row, growing and shrinking. No worker is restarted by its transport, which would
-do work again in another order.
+A worker is a thread, a process or a Ray actor (`Worker`) and sends signals over its transport. The fleet is the same for all: deadlines,
+replacement, five losses in a row, resizing. The transport never restarts a worker, because that would repeat work in another order.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from cluster.backends.base import Collected, Event, Failed, Handle, Lost
 log = logging.getLogger("metaray")
 
 MAX_LOST_IN_A_ROW = 5
-"""Workers that one place may lose with nothing finished in between; then it is no accident."""
+"""Workers that one actor may lose in a row without finishing anything; then the cause is not transient."""
 BUILD_DEADLINE_S = 300.0
-"""For making a worker's environments, beside other workers that do the same on the same cores."""
+"""Seconds for making the environments of a worker, while other workers do the same on the same cores."""
 
 
-class HopelessWorkerError(RuntimeError):
-    """The workers of one place are lost before they finish anything, time and again."""
+class RepeatedLossError(RuntimeError):
+    """The workers of one actor are lost repeatedly, before they finish anything."""
 
 
 class Worker(Protocol):
-    """Something that collects, one unit of work at a time; `str` says what and where it is, for a person.
+    """Collects one unit of work at a time; `str` says what and where it is.
 
     Attributes:
-        can_be_ended: in the middle of its work.
-        has_place: from the start; else it says `Placed` first, and may wait for that as long as it takes.
+        can_be_ended: its work can be interrupted.
+        has_place: it runs from the start; else it sends `Placed` first, and may wait for resources without limit.
     """
 
     can_be_ended: bool
@@ -47,12 +46,12 @@ class Worker(Protocol):
         """Begin a unit of work."""
 
     def end(self) -> None:
-        """End it, at once if that is possible."""
+        """End it, interrupting its work if possible."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """The worker's process runs, and makes its collector."""
+    """The process of the worker runs and makes its collector."""
 
     worker: Worker
 
@@ -66,7 +65,7 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """The unit of work is done."""
+    """The unit of work is complete."""
 
     worker: Worker
     report: Report
@@ -83,7 +82,7 @@ class Raised:
 
 @dataclass(frozen=True, kw_only=True)
 class Gone:
-    """The worker is no more."""
+    """The worker has ended."""
 
     worker: Worker
     reason: str
@@ -93,14 +92,14 @@ Signal = Placed | Ready | Answered | Raised | Gone
 
 
 class Supervisor:
-    """Watches the worker of one place.
+    """Supervises the worker of one actor.
 
     Attributes:
         index: of the actor.
-        stage: see the module's docstring.
-        work: what the worker is at; None when nothing.
-        since: when it was last heard of or given work, on the monotonic clock.
-        is_leaving: it gets nothing else to do, and goes when it is done.
+        state: see the module's docstring.
+        work: of the worker; None when it is idle.
+        since: time of its last signal or submission, on the monotonic clock.
+        is_leaving: it gets no more work, and ends after its present unit.
     """
 
     def __init__(self, index: int, spawn: Callable[[int], Worker]) -> None:
@@ -111,7 +110,7 @@ class Supervisor:
     def begin(self) -> None:
         """Start a worker."""
         self.worker = self._spawn(self.index)
-        self.stage: Literal["pending", "building", "up"] = "building" if self.worker.has_place else "pending"
+        self.state: Literal["pending", "building", "up"] = "building" if self.worker.has_place else "pending"
         self.work: Work | None = None
         self.since = time.monotonic()
 
@@ -120,22 +119,22 @@ class Supervisor:
 
     @property
     def is_free(self) -> bool:
-        """Whether it is up and has nothing to do."""
-        return self.stage == "up" and self.work is None and not self.is_leaving
+        """Whether it is up and idle."""
+        return self.state == "up" and self.work is None and not self.is_leaving
 
     def submit(self, work: Work, weights: Handle) -> None:
-        """Give its worker something to do."""
+        """Give work to its worker."""
         self.work, self.since = work, time.monotonic()
         self.worker.collect(work, weights)
 
-    def take_in(self, signal: Placed | Ready | Answered | Raised) -> Event | None:
-        """Take in what a worker says that is well."""
+    def handle(self, signal: Placed | Ready | Answered | Raised) -> Event | None:
+        """Handle a signal of a worker that is up or starting."""
         self.since = time.monotonic()
         if isinstance(signal, Placed):
-            self.stage = "building"
+            self.state = "building"
             return None
         if isinstance(signal, Ready):
-            self.stage = "up"
+            self.state = "up"
             log.info("%s is up", self)
             return None
         work, self.work = self.work, None
@@ -146,23 +145,23 @@ class Supervisor:
         return Collected(work=work, report=signal.report, payload=signal.payload)
 
     def overdue(self, now: float, deadline_s: float) -> str | None:
-        """Say that its worker does not answer in time; one that waits for a place has all the time there is."""
+        """The reason why its worker counts as hung, or None; a worker that waits for resources has no deadline."""
         limits = {"building": max(BUILD_DEADLINE_S, deadline_s), "up": deadline_s}
-        if self.stage == "pending" or (self.stage == "up" and self.work is None) or now - self.since <= limits[self.stage]:
+        if self.state == "pending" or (self.state == "up" and self.work is None) or now - self.since <= limits[self.state]:
             return None
         return f"hung: no answer for {now - self.since:.0f} s"
 
     def replace(self, reason: str, unit: str) -> Lost:
-        """Put a new worker into the place of one that is lost.
+        """Replace a lost worker.
 
         Raises:
-            HopelessWorkerError: it is of no use.
+            RepeatedLossError: too many were lost in a row.
         """
         who, work = str(self), self.work
         self._lost_in_a_row += 1
         if self._lost_in_a_row >= MAX_LOST_IN_A_ROW:
-            raise HopelessWorkerError(
-                f"{who}: {MAX_LOST_IN_A_ROW} workers in a row were lost without finishing {unit}; the last one {reason}"
+            raise RepeatedLossError(
+                f"{who}: {MAX_LOST_IN_A_ROW} workers in a row were lost without finishing a single {unit}; the last one {reason}"
             )
         self.worker.end()
         self.begin()
@@ -170,12 +169,12 @@ class Supervisor:
 
 
 class Fleet:
-    """All actors of a run.
+    """All actors of a run: the half of a backend that is the same wherever they work (`cluster.backends.base.Backend`).
 
     Args:
         spawn: starts the worker of an actor.
         num_actors: how many.
-        unit: what a worker is asked for, in words: `an unroll`.
+        unit: a unit of work, in words: `unroll`.
         deadline_s: seconds after which a worker that was given work counts as hung.
     """
 
@@ -186,7 +185,7 @@ class Fleet:
         self._leaving: list[Supervisor] = []
         self._by_worker: dict[Any, Supervisor] = {}
 
-    def start(self) -> None:
+    def start_workers(self) -> None:
         """Start every worker that is missing."""
         for index in range(self.num_actors):
             if index not in self.supervisors:
@@ -203,11 +202,11 @@ class Fleet:
         """See `cluster.backends.base.Backend`."""
         self.supervisors[actor].submit(work, weights)
 
-    def take_in(self, signal: Signal) -> Event | None:
-        """Take in what a worker says, or what is said of it; nothing comes of one that is replaced by now.
+    def handle(self, signal: Signal) -> Event | None:
+        """Handle a signal; those of workers that have been replaced are ignored.
 
         Raises:
-            HopelessWorkerError: see `Supervisor.replace`.
+            RepeatedLossError: see `Supervisor.replace`.
         """
         supervisor = self._by_worker.get(signal.worker)
         if supervisor is None:
@@ -216,10 +215,10 @@ class Fleet:
             self._forget(supervisor)
             if isinstance(signal, Gone):
                 return Lost(actor=supervisor.index, work=supervisor.work, reason=f"{supervisor} {signal.reason}", is_wanted=True)
-        return self._replace(supervisor, signal.reason) if isinstance(signal, Gone) else supervisor.take_in(signal)
+        return self._replace(supervisor, signal.reason) if isinstance(signal, Gone) else supervisor.handle(signal)
 
     def overdue(self) -> list[Event]:
-        """Replace every worker that does not answer in time; a second thread beside one that hangs would only take its core away."""
+        """Replace every hung worker, but no thread: a second one beside a hung thread would compete for its core."""
         now, ended = time.monotonic(), [one for one in self.supervisors.values() if one.worker.can_be_ended]
         late = [(one, why) for one in ended if (why := one.overdue(now, self._deadline_s)) is not None]
         return [self._replace(one, why) for one, why in late]
@@ -235,12 +234,16 @@ class Fleet:
         self._leaving.remove(supervisor)
         supervisor.worker.end()
 
-    def resize(self, num_actors: int, *, keeps: Callable[[Worker], bool] = lambda worker: True) -> list[Event]:
-        """See `cluster.backends.base.Backend`; of the workers that may stay, those go that `keeps` is false for."""
+    def stays(self, worker: Worker) -> bool:
+        """Whether a worker may stay after a resize."""
+        return True
+
+    def resize(self, num_actors: int) -> list[Event]:
+        """See `cluster.backends.base.Backend`."""
         self.num_actors = num_actors
-        going = [one for one in self.supervisors.values() if one.index >= num_actors or not keeps(one.worker)]
+        going = [one for one in self.supervisors.values() if one.index >= num_actors or not self.stays(one.worker)]
         events: list[Event] = [event for one in going if (event := self._take_away(one)) is not None]
-        self.start()
+        self.start_workers()
         return events
 
     def _take_away(self, supervisor: Supervisor) -> Lost | None:
@@ -255,16 +258,20 @@ class Fleet:
         return Lost(actor=supervisor.index, work=supervisor.work, reason=f"{supervisor} was taken away", is_wanted=True)
 
     def watched(self) -> list[Supervisor]:
-        """Every place with a worker, those that leave included."""
+        """Every supervisor, those of leaving workers included."""
         return [*self.supervisors.values(), *self._leaving]
 
-    def num(self, stage: str) -> int:
-        """How many actors are at a stage."""
-        return sum(one.stage == stage for one in self.supervisors.values())
+    def num(self, state: str) -> int:
+        """How many actors are in a state."""
+        return sum(one.state == state for one in self.supervisors.values())
+
+    def num_alive(self) -> int:
+        """See `cluster.backends.base.Backend`."""
+        return self.num("up")
 
     @property
     def is_busy(self) -> bool:
-        """Whether any work is under way."""
+        """Whether any work is running."""
         return any(one.work is not None for one in self.watched())
 
     @property

@@ -1,7 +1,7 @@
 """Workers of this machine without Ray: threads of this process, and processes of their own.
 
-Each has a queue or an executor to itself, so that it is known which work was the death of which process, and workers come and go one by
-one. A worker process ends with the driver, even when that is killed, and does not hear the Ctrl-C of its terminal: the driver decides.
+Each has a queue or an executor of its own, so that a lost process is matched with its work, and workers are added and removed one by one.
+A worker process ends with the driver, even when that is killed, and ignores the Ctrl-C of its terminal: the driver decides.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from cluster.backends.fleet import Answered, Gone, Raised, Ready, Signal
 from learners.trajectory import Snapshot
 
 MakeCollector = Callable[[int], Collector]
-"""Makes the collector of an actor, given its index; small and picklable, for it is called where the collector shall work."""
+"""Makes the collector of an actor, given its index; small and picklable, since it is called in the worker."""
 
 END_PATIENCE_S = 2.0
-"""A step of all environments takes milliseconds, and a collector looks after each whether it shall stop."""
+"""A step of all environments takes milliseconds, and a collector checks for a stop after each."""
 
 _BUILDING = threading.Lock()
-"""Collectors of threads are made one after the other: simulators load shared libraries, and networks draw from one generator."""
+"""Threads make their collectors one after the other: simulators load shared libraries, and networks draw from one generator."""
 
 
 class ThreadWorker:
-    """A daemon thread: it holds up no exit of the program. It is not ended from outside; its collector is asked to stop."""
+    """A daemon thread, so that the program can exit. It cannot be killed; its collector is asked to stop."""
 
     can_be_ended = False
     has_place = True
@@ -69,7 +69,7 @@ class ThreadWorker:
         self._inbox.put((work, weights))
 
     def end(self) -> None:
-        """Have the collector stop, and wait a moment for it; a thread that stays, in a simulator that hangs, ends with the program."""
+        """Ask the collector to stop, and wait a moment; a thread whose simulator hangs ends with the program."""
         self._inbox.put(None)
         if self._collector is not None:
             self._collector.stop()
@@ -96,22 +96,22 @@ class ProcessWorker:
         self._process: BaseProcess | None = next(
             (one for one in multiprocessing.active_children() if one.pid not in before), None
         )
-        future.add_done_callback(lambda done: self._say(done, lambda _: Ready(worker=self)))
+        future.add_done_callback(lambda done: self._send(done, lambda _: Ready(worker=self)))
 
     def collect(self, work: Work, weights: Snapshot) -> None:
         """See `cluster.backends.fleet.Worker`."""
         try:
             future = self._executor.submit(_collect, work, weights)
-        except BrokenExecutor:  # it died while it had nothing to do
+        except BrokenExecutor:  # it died while idle
             self._emit(Gone(worker=self, reason="died"))
             return
         future.add_done_callback(
-            lambda done: self._say(done, lambda result: Answered(worker=self, report=result[0], payload=result[1]))
+            lambda done: self._send(done, lambda result: Answered(worker=self, report=result[0], payload=result[1]))
         )
 
-    def _say(self, done: Future[Any], well: Callable[[Any], Signal]) -> None:
+    def _send(self, done: Future[Any], success: Callable[[Any], Signal]) -> None:
         try:
-            self._emit(well(done.result()))
+            self._emit(success(done.result()))
         except (BrokenExecutor, CancelledError):
             self._emit(Gone(worker=self, reason="died"))
         except Exception as error:
@@ -128,7 +128,7 @@ class ProcessWorker:
 
 
 _collector: Collector | None = None
-"""The collector of this process, where it is a worker's."""
+"""The collector of this process, in a worker."""
 
 
 def _build(make: MakeCollector, index: int) -> None:
@@ -143,13 +143,13 @@ def _collect(work: Work, weights: Snapshot) -> tuple[Report, Any]:
 
 
 def take_one_thread() -> None:
-    """One thread for tensors: beside busy simulators a second one spins and slows everything down. Without torch there are none."""
+    """Limit torch to one thread: beside busy simulators a second one spins and slows everything down. No effect without torch."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
 def leave_with_parent() -> None:
-    """End this process when the one that made it has ended: a driver that is killed could not tell it."""
+    """End this process when its parent has ended: a driver that is killed cannot do it."""
     parent = multiprocessing.parent_process()
 
     def leave() -> None:
@@ -162,9 +162,9 @@ def leave_with_parent() -> None:
 
 @contextlib.contextmanager
 def starting_process() -> Iterator[None]:
-    """Let a process that is spawned in the block inherit that SIGINT is blocked, and not import the driver's main program.
+    """Let a process spawned in the block inherit a blocked SIGINT, and not import the main program of the driver.
 
-    It needs nothing of that program, and would look for it by name: a folder `metaray` where the driver was started would be taken for it.
+    It needs nothing of that program, and would import it by name, so that a folder `metaray` in the working folder would be found instead.
     """
     before, main = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")

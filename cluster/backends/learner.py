@@ -1,4 +1,4 @@
-"""The learner where it lives: its device, its state, and one call after another. The same object in a thread and in a Ray actor."""
+"""The learner in its process: its device, its state, and one call after another. The same object in a thread and in a Ray actor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from learners.state_dict import state_from_arrays, state_to_arrays
 from learners.trajectory import Snapshot
 
 MUST_BE_FINITE = ("loss/", "gradient/")
-"""Scalars by the first part of their name; one that is not finite has spoiled the parameters."""
+"""Prefixes of scalars that must be finite: otherwise the parameters are not."""
 
 
 def device_of(wanted: str) -> torch.device:
@@ -43,10 +43,10 @@ class LearnerHost:
     """Holds the learner's state between calls.
 
     Args:
-        algorithm: the module of its functions.
+        algorithm: module of its functions.
         config: of the run.
-        spec: makes the spaces that it acts in.
-        total: what its schedules are laid over.
+        spec: makes the description of the spaces.
+        total: length that its schedules are laid over.
         has_digests: report the digest of the weights after each call.
     """
 
@@ -62,7 +62,7 @@ class LearnerHost:
         self._agent, self._state = algorithm.init(config, spec(), None, network, config.seed, device)
 
     def build(self, state: dict[str, Any] | None) -> tuple[LearnReport, Snapshot]:
-        """Get ready, from a checkpointed state if one is given; return a report of no update, and the weights.
+        """Prepare, from a checkpointed state if one is given; return a report without an update, and the weights.
 
         Raises:
             InvalidInputError: the state belongs to another network.
@@ -75,7 +75,7 @@ class LearnerHost:
         return LearnReport(version=snapshot.version, num_updates=0, busy_s=0.0, digest=self._digest(snapshot)), snapshot
 
     def learn(self, call: LearnCall, experience: Sequence[Any]) -> tuple[LearnReport, Snapshot]:
-        """Make the updates that this experience holds, or keep the best; return the weights after that.
+        """Update on this experience, or keep the best weights after an evaluation; return the weights.
 
         Raises:
             FloatingPointError: a loss or a gradient was not finite.
@@ -107,7 +107,7 @@ class LearnerHost:
                 )
 
     def snapshot(self) -> Snapshot:
-        """The weights now, as arrays of their own that nothing writes to."""
+        """The present weights, as copies that nothing writes to."""
         weights = self._algorithm.weights(self._config, self._state, self._progress)
         tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
         arrays = {name: np.array(value) for name, value in weights.items() if not isinstance(value, Tensor)}

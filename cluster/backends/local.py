@@ -1,8 +1,7 @@
 """The backend of one machine without Ray: the learner is a thread of this process, actors are threads or processes.
 
-Simulators and tensor kernels release the interpreter lock, so threads fill as many cores as there are, and what is sent is never copied.
-Collectors that compute in Python get processes (`Row.actors`), but for a single one, which is a thread beside the driver.
-This path imports no Ray.
+Simulators and tensor kernels release the interpreter lock, so threads fill as many cores as there are, and payloads are never copied.
+Collectors that compute in Python run in processes, except a single one, which is a thread. This module imports no Ray.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors.messages import Work
 from cluster.backends.base import Event, Handle, LearnCall, Learned, LearnReport
 from cluster.backends.fleet import Fleet, Signal, Worker
 from cluster.backends.hosts import MakeCollector, ProcessWorker, ThreadWorker, take_one_thread
@@ -31,31 +29,41 @@ class LearnerThread:
         publish: makes the handle of new weights.
 
     Attributes:
-        inbox: calls to make, in order.
+        num_calls: running and queued; the backend decrements it when a call ends.
     """
 
     def __init__(self, host: LearnerHost, emit: Callable[[Emitted], None], publish: Callable[[Snapshot], Handle]) -> None:
         self.host, self._emit, self._publish = host, emit, publish
-        self.inbox: queue.SimpleQueue[tuple[LearnCall, Sequence[Any]] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[LearnCall, Sequence[Any]] | None] = queue.SimpleQueue()
+        self.num_calls = 0
         self._thread = threading.Thread(target=self._serve, name="learner", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
-        while (asked := self.inbox.get()) is not None:
+        while (asked := self._inbox.get()) is not None:
             try:
                 report, snapshot = self.host.learn(*asked)
                 self._emit(Learned(report=report, weights=self._publish(snapshot)))
-            except BaseException as error:  # handed to the loop's thread, which raises it
+            except BaseException as error:  # raised in the thread of the loop
                 self._emit(error)
                 return
 
+    def learn(self, call: LearnCall, experience: Sequence[Any]) -> None:
+        """Start a call."""
+        self.num_calls += 1
+        self._inbox.put((call, experience))
+
+    def state(self) -> dict[str, Any]:
+        """The learner's whole state; called while no learner call is running."""
+        return self.host.state()
+
     def close(self) -> None:
         """End it, after the calls that were started."""
-        self.inbox.put(None)
+        self._inbox.put(None)
         self._thread.join(timeout=60.0)
 
 
-class LocalBackend:
+class LocalBackend(Fleet):
     """See `cluster.backends.base.Backend`.
 
     Args:
@@ -76,15 +84,14 @@ class LocalBackend:
         unit: str,
         deadline_s: float,
     ) -> None:
-        self.num_actors = num_actors
+        super().__init__(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
         self._make_learner, self._make_collector, self._in_threads = make_learner, make_collector, in_threads
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
-        self._fleet = Fleet(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
         self._learner: LearnerThread | None = None
 
     def _spawn(self, index: int) -> Worker:
-        kind = ThreadWorker if self._in_threads or self.num_actors == 1 else ProcessWorker
-        return kind(self._make_collector, index, self._emitted.put)
+        worker = ThreadWorker if self._in_threads or self.num_actors == 1 else ProcessWorker
+        return worker(self._make_collector, index, self._emitted.put)
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
         """See `cluster.backends.base.Backend`."""
@@ -92,7 +99,7 @@ class LocalBackend:
         host = self._make_learner()
         report, snapshot = host.build(learner_state)
         self._learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
-        self._fleet.start()
+        self.start_workers()
         return report, snapshot
 
     def put(self, snapshot: Snapshot) -> Handle:
@@ -104,18 +111,10 @@ class LocalBackend:
         assert isinstance(weights, Snapshot)
         return weights
 
-    def free(self) -> list[int]:
-        """See `cluster.backends.base.Backend`."""
-        return self._fleet.free()
-
-    def submit(self, work: Work, actor: int, weights: Handle) -> None:
-        """See `cluster.backends.base.Backend`."""
-        self._fleet.submit(work, actor, weights)
-
     def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
         """See `cluster.backends.base.Backend`."""
         assert self._learner is not None
-        self._learner.inbox.put((call, experience))
+        self._learner.learn(call, experience)
 
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`."""
@@ -125,34 +124,23 @@ class LocalBackend:
             while True:
                 if isinstance(emitted, BaseException):
                     raise emitted
-                events.append(emitted if isinstance(emitted, Learned) else self._fleet.take_in(emitted))
+                events.append(emitted if isinstance(emitted, Learned) else self.handle(emitted))
                 emitted = self._emitted.get_nowait()
         except queue.Empty:
             pass
-        return [event for event in (*events, *self._fleet.overdue()) if event is not None]
+        return [event for event in (*events, *self.overdue()) if event is not None]
 
-    def resize(self, num_actors: int) -> list[Event]:
-        """See `cluster.backends.base.Backend`; a thread beside processes would hold up the driver, and goes when its work is done."""
-        self.num_actors = num_actors
-        stays = self._in_threads or num_actors == 1
-        return self._fleet.resize(num_actors, keeps=lambda worker: stays or worker.can_be_ended)
+    def stays(self, worker: Worker) -> bool:
+        """See `cluster.backends.fleet.Fleet`: a thread beside processes would slow the driver down, so it is removed."""
+        return self._in_threads or self.num_actors == 1 or worker.can_be_ended
 
     def learner_state(self) -> dict[str, Any]:
         """See `cluster.backends.base.Backend`."""
         assert self._learner is not None
-        return self._learner.host.state()
-
-    def num_alive(self) -> int:
-        """See `cluster.backends.base.Backend`."""
-        return self._fleet.num("up")
-
-    @property
-    def must_drain(self) -> bool:
-        """See `cluster.backends.base.Backend`."""
-        return self._fleet.must_drain
+        return self._learner.state()
 
     def close(self) -> None:
         """See `cluster.backends.base.Backend`."""
         if self._learner is not None:
             self._learner.close()
-        self._fleet.close()
+        super().close()

@@ -1,4 +1,4 @@
-"""The command line as a whole: the table of commands, parsed by tyro."""
+"""The command line: the table of commands, parsed by tyro."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DESCRIPTION = """metaray: distributed actor-learner training over many sampled t
 
   metaray train impala --preset quickstart --local    train, in this process
   metaray train impala --preset quickstart            the same on Ray
-  metaray evaluate RUN                                play held-out tasks
+  metaray evaluate RUN                                run episodes of held-out tasks
   metaray train epg --preset point-goal --local       evolve a loss that agents learn from
 
 Exit codes: 0 done, 1 the run failed, 2 wrong input, 130 stopped by Ctrl-C after a checkpoint.
@@ -34,7 +34,7 @@ class Command(Protocol):
     """A parsed command."""
 
     def run(self, command: str) -> int:
-        """Do it and return the exit code; `command` is what was typed, for the record."""
+        """Do it and return the exit code; `command` is the command line, for the record."""
 
 
 Commands = (

@@ -6,45 +6,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from cluster import algorithms
-from cluster.commands.own_options import own_values, with_own_options
-from cluster.commands.train import check_where
+from cluster.commands.own_options import RunOptions, option, own_values, with_own_options
 from cluster.run import preflight
 from cluster.store import run_directory
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResumeBase:
+class ResumeBase(RunOptions):
     """What `metaray resume` has for every algorithm."""
 
-    run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
-    local: Annotated[bool, arg(help="in this process, without Ray", help_behavior_hint="")] = False
-    ray: Annotated[str, arg(metavar="ADDRESS", help="on this Ray cluster: host:port or auto", help_behavior_hint="")] = ""
-    insecure: Annotated[bool, arg(help="use Ray without its token authentication", help_behavior_hint="")] = False
-    no_progress: Annotated[bool, arg(help="print no progress", help_behavior_hint="")] = False
+    run_directory: Annotated[Positional[str], option("RUN", "run directory")]
 
     def run(self, command: str) -> int:
         """Check everything and train on."""
         directory = run_directory.open_run(Path(self.run_directory))
         algorithm = algorithms.find(directory.algorithm)
-        options = algorithms.check_options(algorithm, own_values(self, resumes=True), resumes=True)
-        local = self.local or (not self.ray and bool(directory.read_launch().get("local")))
-        where = check_where(local=local, ray=self.ray, insecure=self.insecure)
+        changes = algorithms.check_options(algorithm, own_values(self, resumes=True), resumes=True)
+        changes |= self.assignments
+        where = self.where(local=self.local or (not self.ray and bool(directory.read_launch().get("local"))))
         with directory.locked():
-            config = algorithm.assembly().extend(directory, algorithms.config_of_run(directory), options)
-            preflight.check_environment(config.family)
+            from cluster.run.resuming import resumed
             from cluster.run.trainer import Run, train
 
-            place, quiet = where(run_name=directory.path.name), self.no_progress
-            run = Run(row=algorithm, config=config, directory=directory, where=place, command=command, quiet=quiet)
+            config, lines = resumed(algorithm, directory, algorithms.config_of_run(directory), changes)
+            preflight.check_environment(config.family)
+            run = Run(
+                row=algorithm,
+                config=config,
+                directory=directory,
+                where=where(run_name=directory.path.name),
+                command=command,
+                quiet=self.no_progress,
+                changes=lines,
+            )
             return train(run, is_resumed=True)
 
 
 Resume = with_own_options(
     "Resume",
     ResumeBase,
-    "Go on with a run where it stopped, and on the machines where it ran before unless told otherwise.",
+    "Go on with a run where it stopped, and on the machines where it ran before unless told otherwise; --set changes what may change.",
     resumes=True,
 )

@@ -1,4 +1,4 @@
-"""`metaray scale`: how large a running outer loop is, and how large it shall be."""
+"""`metaray scale`: the size of a running outer loop: show it or change it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from cluster import algorithms
 from cluster.commands.journal import check_outer_loop
+from cluster.commands.own_options import option
 from cluster.run.display import speed
 from cluster.store import run_directory
 
@@ -22,29 +23,29 @@ if TYPE_CHECKING:
 class Scale:
     """Change the size of a run of epg while it runs: actors at once, W and V from the next epoch on. Without options, show it."""
 
-    run_directory: Annotated[Positional[str], arg(metavar="RUN", help="run directory", help_behavior_hint="")]
-    actors: Annotated[str, arg(metavar="N", help="processes that live", help_behavior_hint="")] = ""
-    workers: Annotated[str, arg(metavar="W", help="lives of an epoch", help_behavior_hint="")] = ""
-    vectors: Annotated[str, arg(metavar="V", help="perturbations of an epoch", help_behavior_hint="")] = ""
+    run_directory: Annotated[Positional[str], option("RUN", "run directory")]
+    actors: Annotated[str, option("N", "processes that train lifetimes")] = ""
+    workers: Annotated[str, option("W", "lifetimes of an epoch")] = ""
+    vectors: Annotated[str, option("V", "perturbations of an epoch")] = ""
 
     def run(self, command: str) -> int:
-        """Write down what is wanted, or print what is."""
+        """Store the size asked for, or print the present one."""
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
-        options = {name: value for name in ("actors", "workers", "vectors") if (value := getattr(self, name))}
-        if options:
-            self._ask(directory, options)
+        given = {name: value for name in ("actors", "workers", "vectors") if (value := getattr(self, name))}
+        if given:
+            self._ask(directory, given)
         else:
             _show(directory)
         return 0
 
-    def _ask(self, directory: RunDirectory, options: dict[str, str]) -> None:
-        from cluster.run.lifetimes import wanted
+    def _ask(self, directory: RunDirectory, given: dict[str, str]) -> None:
+        from cluster.run.resuming import wanted_sizes
         from cluster.store import scaling
 
-        config = algorithms.config_of_run(directory)
-        assert config.algorithm == "epg"
-        after = scaling.ask(directory, **wanted(directory, config, options))
+        row, config = algorithms.find(directory.algorithm), algorithms.config_of_run(directory)
+        sizes = algorithms.check_options(row, given, resumes=True)
+        after = scaling.ask(directory, **wanted_sizes(row, directory, config, sizes))
         follows = "the driver follows" if directory.is_locked() else "no process drives it now; `metaray resume` will follow"
         print(f"{directory.path}: {_sizes(after)} (revision {after.revision}); {follows}")
 

@@ -5,61 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional
 
 from cluster import algorithms, overrides
-from cluster.commands.own_options import own_values, with_own_options
+from cluster.commands.own_options import RunOptions, option, own_values, with_own_options
 from cluster.run import preflight
-from cluster.run.where import Where
 from cluster.store import run_directory
 from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
+from envs.registry import resolve
 
 ALGORITHM_HELP = "the algorithm: " + ", ".join(f"{row.name} ({row.shows})" for row in algorithms.ALGORITHMS.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainBase:
+class TrainBase(RunOptions):
     """What `metaray train` has for every algorithm; `Train` has the options of their rows besides."""
 
-    algorithm: Annotated[Positional[Literal[tuple(algorithms.ALGORITHMS)]], arg(help=ALGORITHM_HELP, help_behavior_hint="")]  # type: ignore[valid-type]
-    preset: Annotated[
-        str, arg(metavar="NAME", help="settings to start from; `metaray presets` lists them", help_behavior_hint="")
-    ] = ""
-    config: Annotated[
-        str, arg(metavar="FILE", help="start from the config.json of an earlier run instead of a preset", help_behavior_hint="")
-    ] = ""
-    family: Annotated[
-        str,
-        arg(metavar="FAMILY", help="task family: a name from `metaray tasks`, gym:<id> or module:object", help_behavior_hint=""),
-    ] = ""
-    seed: Annotated[str, arg(metavar="N", help="root of every random draw (default: 0)", help_behavior_hint="")] = ""
-    set: Annotated[
-        UseAppendAction[tuple[tuple[str, ...], ...]],
-        arg(
-            metavar="KEY=VALUE",
-            help="change any setting: --set learner.gamma=0.95 rollout.unroll_length=40; `metaray presets NAME` lists the keys",
-            help_behavior_hint="",
-        ),
-    ] = ()
-    local: Annotated[bool, arg(help="train in this process, without Ray", help_behavior_hint="")] = False
-    ray: Annotated[
-        str,
-        arg(
-            metavar="ADDRESS",
-            help="attach to this Ray cluster: host:port or auto (default: RAY_ADDRESS, else start one here)",
-            help_behavior_hint="",
-        ),
-    ] = ""
-    insecure: Annotated[bool, arg(help="use Ray without its token authentication", help_behavior_hint="")] = False
-    out: Annotated[
-        str, arg(metavar="DIR", help="run directory (default: runs/<preset>-s<seed>-<time>)", help_behavior_hint="")
-    ] = ""
-    no_progress: Annotated[bool, arg(help="print no progress", help_behavior_hint="")] = False
+    algorithm: Annotated[Positional[Literal[tuple(algorithms.ALGORITHMS)]], option(None, ALGORITHM_HELP)]  # type: ignore[valid-type]
+    preset: Annotated[str, option("NAME", "settings to start from; `metaray presets` lists them")] = ""
+    config: Annotated[str, option("FILE", "start from the config.json of an earlier run instead of a preset")] = ""
+    family: Annotated[str, option("FAMILY", "task family: a name from `metaray tasks`, gym:<id> or module:object")] = ""
+    seed: Annotated[str, option("N", "root of every random draw (default: 0)")] = ""
+    out: Annotated[str, option("DIR", "run directory (default: runs/<preset>-s<seed>-<time>)")] = ""
 
     def run(self, command: str) -> int:
         """Check everything, make the run directory and train."""
@@ -69,11 +40,10 @@ class TrainBase:
             raise InvalidInputError(f"give --preset NAME or --config FILE, one of the two (presets: {names})")
         self._check_paths()
         options = algorithms.check_options(algorithm, own_values(self, resumes=False), resumes=False)
-        where = check_where(local=self.local, ray=self.ray, insecure=self.insecure)
+        where = self.where(local=self.local)
         if self.family:
-            preflight.check_family(self.family)
-        settings = {option.name: option.setting for option in algorithm.options}
-        config = self.resolve({settings[name]: value for name, value in options.items()})
+            resolve(self.family)
+        config = self.resolve(options)
         preflight.check_environment(config.family)
         algorithm.assembly().preflight(config, self.local)
         launch = {
@@ -102,7 +72,7 @@ class TrainBase:
         return run_directory.default_path(config.preset, family, config.seed)
 
     def _check_paths(self) -> None:
-        """What can be told without reading the config, which loads torch."""
+        """Check what needs no config, since reading one loads torch."""
         if self.preset:
             algorithms.find_preset(self.preset, self.algorithm)
         elif not Path(self.config).is_file():
@@ -122,25 +92,10 @@ class TrainBase:
                     f"--config {self.config} is of {base.algorithm}: `metaray train {base.algorithm} --config {self.config}`"
                 )
         common = {key: value for key, value in (("family", self.family), ("seed", self.seed)) if value}
-        assignments = overrides.parse_assignments(text for group in self.set for text in group)
-        config: Any = algorithm.check(overrides.apply(base, common | dict(options) | assignments))
+        config: Any = algorithm.check(overrides.apply(base, common | dict(options) | self.assignments))
         return config
 
 
 Train = with_own_options(
     "Train", TrainBase, "Train; Ctrl-C saves everything and stops, a second one stops at once.", resumes=False
 )
-
-
-def check_where(*, local: bool, ray: str, insecure: bool) -> partial[Where]:
-    """Check `--local`, `--ray` and `--insecure` against each other and against what answers; return what makes a run's place.
-
-    Raises:
-        InvalidInputError: they contradict each other, Ray is not installed, or nothing answers at the address.
-    """
-    if local and (ray or insecure):
-        raise InvalidInputError(f"--local and {'--ray' if ray else '--insecure'} contradict each other: give one of them")
-    address = None if local else preflight.ray_address(ray)
-    if not local:
-        preflight.check_ray(address)
-    return partial(Where, is_local=local, address=address, is_insecure=insecure)

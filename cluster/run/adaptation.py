@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,32 +17,26 @@ import numpy as np
 from actors.adaptation import AdaptationCollector, AdaptationSpec
 from actors.messages import Collector, Part, Report, Work
 from cluster.algorithms import find
-from cluster.backends.base import Handle
 from cluster.backends.memory import keep_freed_memory
 from cluster.run import unrolls
 from cluster.run.assembly import Assembly, Payload
 from cluster.run.keeper import Keeper
-from cluster.run.loop import MakeSchedule
 from cluster.run.plan import RoundPlan
-from cluster.run.rounds import Rounds
-from cluster.run.schedule import Schedule
-from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.algorithm import Progress
 from learners.networks import stacked_agent
-from learners.trajectory import Snapshot
 
 
 class Adaptation(Keeper):
     """Plan (`cluster.run.plan.Plan`) and keeper of a run whose actors adapt; a line of metrics for each round."""
 
     logs_rounds = True
-    is_journalled = False
     max_failures = 3
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(checkpoint_every_s=config.checkpoint_every_s)
+    def __init__(self, config: Any, payload: Payload | None = None) -> None:
+        first_round = 0 if payload is None else int(payload["first_round"])
+        super().__init__(first_round=first_round, checkpoint_every_s=config.checkpoint_every_s)
         self._config = config
 
     def train(self, number: int) -> RoundPlan:
@@ -104,7 +98,6 @@ def check_adaptation(config: Any, is_local: bool) -> None:
 
 
 def _make_collector(config: Any, actor: int) -> Collector:
-
     keep_freed_memory()
     algorithm: Any = find(config.algorithm).learner()
     spec = AdaptationSpec(
@@ -118,25 +111,6 @@ def _make_collector(config: Any, actor: int) -> Collector:
     return AdaptationCollector(resolve(config.family), config.network, spec, algorithm.adapt, config)
 
 
-def _make_schedule(
-    plan: Adaptation,
-    first_round: int,
-    version: int,
-    weights: Handle,
-    put: Callable[[Snapshot], Handle],
-    is_ending: Callable[[], bool],
-) -> Schedule:
-    return Rounds(
-        plan, lag=0, version=version, weights={first_round: (version, weights)}, first_round=first_round, is_ending=is_ending
-    )
-
-
-@contextlib.contextmanager
-def _parts(directory: RunDirectory, config: Any, payload: Payload | None) -> Iterator[tuple[MakeSchedule, Keeper]]:
-    keeper = Adaptation(config)
-    yield partial(_make_schedule, keeper, 0 if payload is None else int(payload["first_round"])), keeper
-
-
 def store_bytes(config: Any) -> int:
     """Bytes of shared memory for the trajectories of a round: those of unrolls, if every unit had an actor of its own."""
     units = config.tasks_per_round // tasks_per_unit(config)
@@ -147,9 +121,10 @@ def store_bytes(config: Any) -> int:
 ASSEMBLY: Assembly = replace(
     unrolls.ASSEMBLY,
     in_threads=False,
-    unit="a unit of tasks",
+    unit="task group",
     preflight=check_adaptation,
     collector=lambda config: partial(_make_collector, config),
     store_bytes=store_bytes,
-    parts=_parts,
+    keeper=lambda directory, config, payload: contextlib.nullcontext(Adaptation(config, payload)),
+    may_change=lambda config: (*unrolls.may_change(config), "num_actors"),
 )

@@ -5,7 +5,7 @@ An assembly knows no algorithm: learner and headline come from the row, the rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,6 @@ from cluster.backends.base import Backend
 from cluster.backends.hosts import MakeCollector
 from cluster.backends.learner import LearnerHost
 from cluster.run.keeper import Keeper
-from cluster.run.loop import MakeSchedule
 from cluster.run.where import Where
 from cluster.store.run_directory import RunDirectory
 from learners.networks.spaces import SpaceSpec
@@ -23,6 +22,8 @@ from learners.networks.spaces import SpaceSpec
 if TYPE_CHECKING:
     from cluster.algorithms import Row
 
+ALWAYS = ("max_train_seconds", "keep_checkpoints", "log_every_s")
+"""Settings that may change in every run that goes on."""
 Payload = dict[str, Any]
 """Of a checkpoint: `learner`, `statistics`, and what the schedule needs."""
 
@@ -32,25 +33,29 @@ class Assembly:
     """What the runs of one kind of collecting are made of.
 
     Attributes:
-        counts_env_steps: schedules are laid over environment steps, and not over rounds.
+        length, length_unit: the setting of how long a run is, and what it counts, in words.
+        schedule: the setting of the length that schedules are laid over; null for that of the run.
         in_threads: on one machine its actors are threads; else more than one are processes.
         learner_on_driver: its learner takes so little that on Ray it is a thread of the driver.
-        unit: what an actor is asked for, in words: `an unroll`.
+        unit: what an actor is asked for, in words: `unroll`.
         stopping, stopped: what a stop does and did, in words.
         preflight: (config, is local) -> nothing: checks the config against the family and the machine, before any process starts.
         collector: config -> what makes the collectors.
         spaces: config -> the spaces that the learner acts in.
-        total: config -> what schedules are laid over.
         deadline_s: config -> seconds after which an actor counts as hung.
         num_cpus: config -> logical CPUs of an actor.
         store_bytes: config -> bytes of shared memory for what travels on Ray.
         restore: (directory, config, is resumed) -> where the run goes on; None at its beginning.
-        parts: (directory, config, payload) -> the schedule's maker and the keeper, open for as long as the run goes.
-        extend: (directory, config, options) -> the config of a run that is resumed with these options; refuses one with nothing left to do.
+        keeper: (directory, config, payload) -> what the run keeps, open for as long as it goes.
+        length_done: directory -> how much of its length a run has behind it.
+        may_change: config -> the settings that may change when a run goes on (`cluster.run.resuming`).
+        sizes: those among them that a driver follows while it runs (`cluster.store.scaling`).
         schedule_line: (config, how far it is) -> what becomes of its schedules in a run that is longer or shorter than they are.
     """
 
-    counts_env_steps: bool
+    length: str
+    length_unit: str
+    schedule: str
     in_threads: bool
     learner_on_driver: bool
     unit: str
@@ -59,21 +64,27 @@ class Assembly:
     preflight: Callable[[Any, bool], None]
     collector: Callable[[Any], MakeCollector]
     spaces: Callable[[Any], SpaceSpec]
-    total: Callable[[Any], int]
     deadline_s: Callable[[Any], float]
     num_cpus: Callable[[Any], int]
     store_bytes: Callable[[Any], int]
     restore: Callable[[RunDirectory, Any, bool], Payload | None]
-    parts: Callable[[RunDirectory, Any, Payload | None], AbstractContextManager[tuple[MakeSchedule, Keeper]]]
-    extend: Callable[[RunDirectory, Any, Mapping[str, str]], Any]
+    keeper: Callable[[RunDirectory, Any, Payload | None], AbstractContextManager[Keeper]]
+    length_done: Callable[[RunDirectory], int]
+    may_change: Callable[[Any], tuple[str, ...]]
     schedule_line: Callable[[Any, int], str | None]
+    sizes: tuple[str, ...] = ()
+
+    def scheduled(self, config: Any) -> int:
+        """The length that schedules are laid over."""
+        length = getattr(config, self.schedule)
+        return int(getattr(config, self.length) if length is None else length)
 
 
 def make_learner(row: Row, config: Any) -> LearnerHost:
     """The learner of a run; called where it shall live."""
     assembly = row.assembly()
     spaces = partial(assembly.spaces, config)
-    return LearnerHost(row.learner(), config, spaces, total=assembly.total(config), has_digests=assembly.learner_on_driver)
+    return LearnerHost(row.learner(), config, spaces, total=assembly.scheduled(config), has_digests=assembly.learner_on_driver)
 
 
 def backend_of(row: Row, assembly: Assembly, config: Any, where: Where) -> Backend:

@@ -1,9 +1,9 @@
-"""Whose time goes where.
+"""How wall time divides into work, transport and waiting.
 
-    actor's time = at work (collecting) + transport (an answer or the next work is on its way) + driver (nothing is given out: an update,
-                   the journal) + waiting for the last units of a round
+    actor's time = collecting + transport (a result or the next work is in transit) + driver (no work is in progress: an update, the
+                   journal) + waiting for the last units of a round
 
-What is under way counts as work while it is, and not only once it is done: a unit may take longer than the interval that is looked at.
+Work in progress is counted while it runs, and not when it ends: a unit may take longer than an interval.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cluster.run.observer import WallShares
 
 
 class Clocks:
-    """The times of one interval, or of a whole run; `restarted` begins the next interval with what is under way now."""
+    """The times of one interval, or of a whole run; `restarted` starts the next interval with the work in progress."""
 
     def __init__(self) -> None:
         self.started = self._ticked = self._nothing_since = time.perf_counter()
@@ -23,7 +23,7 @@ class Clocks:
         self._under_way: dict[object, list[float]] = {}
 
     def restarted(self) -> Clocks:
-        """Return the clocks of the interval that begins now."""
+        """Return the clocks of an interval that starts now."""
         after = Clocks()
         after._alive = self._alive
         after._under_way = {key: [after.started] * len(since) for key, since in self._under_way.items()}
@@ -31,24 +31,24 @@ class Clocks:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the interval began."""
+        """Seconds since the interval started."""
         return time.perf_counter() - self.started
 
     def tick(self, alive: int) -> None:
-        """Time passed with so many actors."""
+        """Add the time since the last tick, with this many actors from now on."""
         now = time.perf_counter()
         self._actor_s += (now - self._ticked) * self._alive
         self._alive, self._ticked = alive, now
 
     def submitted(self, key: object) -> None:
-        """A unit was given out; a straggler's copy has the same key."""
+        """A unit was started; the copy of a straggler has the same key."""
         now = time.perf_counter()
         if not self._under_way:
             self._driver_s += (now - self._nothing_since) * self._alive
         self._under_way.setdefault(key, []).append(now)
 
     def returned(self, key: object, busy_s: float) -> None:
-        """A unit is not under way any more, after so many seconds of work (0 where nothing came of it)."""
+        """A unit ended, after this many seconds of work (0 without a result)."""
         now, since = time.perf_counter(), self._under_way.get(key, [])
         took = now - since.pop(0) if since else 0.0
         if not since:
@@ -59,11 +59,11 @@ class Clocks:
             self._nothing_since = now
 
     def learned(self, busy_s: float) -> None:
-        """The learner was at work for so long."""
+        """The learner was busy for this long."""
         self._learner_s += busy_s
 
     def shares(self) -> WallShares:
-        """Whose time went where so far."""
+        """The shares so far."""
         now = time.perf_counter()
         actor_s = max(self._actor_s + (now - self._ticked) * self._alive, 1e-9)
         at_work = self._busy_s + sum(now - since for copies in self._under_way.values() for since in copies)

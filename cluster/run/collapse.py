@@ -1,11 +1,11 @@
-"""Whether a policy has collapsed: it acted better once, has been at the bottom of what it ever did for long, and will hardly come back.
+"""Whether a policy has collapsed: its return was higher before, and has stayed near its minimum for long.
 
     floor      the mean return is within 5 % of the way from the lowest mean so far to the best
-    gone       entropy under 5 % of what it was at first; for continuous actions, standard deviations of about 0.02 and less
-    fallen     the best mean is far above the returns of today, by more than three of their standard deviations
+    gone       entropy below 5 % of its first value; for continuous actions, standard deviations of about 0.02 and less
+    fallen     the best mean is above the present returns by more than three of their standard deviations
     collapse   at the floor, and gone or fallen, for a fifth of all steps and for 100 updates
 
-A run that has not begun to learn is at its floor as well; it has its entropy and nothing to fall from, so nothing is said of it.
+A run that has not learned yet is at its floor too, but keeps its entropy and has no higher best, so there is no warning.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ REMEDIES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Where a run stands.
+    """Input of the check.
 
     Attributes:
         env_steps, updates: so far.
-        mean_return: of the last 100 episodes, once it may be judged.
+        mean_return: of the last 100 episodes, over settled episodes.
         best_return: the highest such mean so far.
         spread: standard deviation of those returns.
         entropy: of the policy, in nats, mean over the newest updates; None where no update was made since the last reading.
@@ -46,7 +46,7 @@ class Reading:
 
 
 class CollapseWatch:
-    """Reads the course of a run and says once, in one line, when its policy has collapsed; again only after it came back."""
+    """Follows a run and warns once when its policy has collapsed; again only after it has recovered."""
 
     def __init__(self) -> None:
         self._lowest: float | None = None
@@ -56,7 +56,7 @@ class CollapseWatch:
         self._is_said = False
 
     def look(self, reading: Reading) -> str | None:
-        """Take in a reading; return the line to say, or None."""
+        """Add a reading; return a warning, or None."""
         if reading.entropy is not None:
             self._entropy = reading.entropy
             self._first_entropy = reading.entropy if self._first_entropy is None else self._first_entropy

@@ -1,6 +1,6 @@
-"""What a person sees of a run while it trains: a live panel on a terminal, plain lines in a pipe, or nothing.
+"""The progress display of a run: a live panel on a terminal, plain lines in a pipe, or events only.
 
-    terminal   a panel redrawn in place: bar, speed, return with its recent course, lag, and who waits for whom
+    terminal   a panel redrawn in place: bar, speed, return with its recent curve, lag, and which side waits
     pipe       a line every few seconds, so that a log file stays readable
     quiet      events only
 
@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -37,47 +37,39 @@ PLAIN_EVERY_S = 5.0
 PIPED_TABLE_WIDTH = 240
 
 SPARK_WIDTH = 28
+COUNTED = {"lives": "lifetimes"}
+"""What the stored name of a count stands for, where that is another word."""
 LABEL_STYLE = "dim"
 
 
 class Terminal(Console):
-    """Standard output, whose reader may go away (`| head -1`): that ends no run, and from then on nothing is printed."""
+    """Standard output, whose reader may close it (`| head -1`): the run goes on, and nothing more is printed."""
 
     def on_broken_pipe(self) -> None:
-        """Go on without it; rich itself would end the program."""
-        log.warning("whoever read the output has gone; the run goes on without telling")
+        """Print nothing more; rich itself would end the program."""
+        log.warning("the reader of standard output has closed it; the run continues without progress")
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit would fail again
 
 
-class Progress(Protocol):
-    """Shows a run as it goes."""
-
-    def update(self, status: Status) -> None:
-        """Show where the run stands."""
-
-    def event(self, line: str) -> None:
-        """Show one line that stays."""
-
-    def close(self) -> None:
-        """Leave the terminal as a program should: cursor shown, the last state above it."""
-
-
-def make_progress(row: Row, title: str, run: str, place: str, *, quiet: bool, console: Console | None = None) -> Progress:
+def make_progress(
+    row: Row, title: str, run: str, place: str, *, unit: str, quiet: bool, console: Console | None = None
+) -> Progress:
     """Return the progress display that suits where the output goes.
 
     Args:
-        row: the algorithm, which says what of its figures is shown.
-        title: what is trained, for the panel's head.
-        run: path of the run directory, for its foot.
-        place: where it runs, for the first line: starting may take a while.
+        row: of the algorithm; names the figures that are shown.
+        title: what is trained, for the title.
+        run: path of the run directory.
+        place: where it runs, for the first line, since a start may take a while.
+        unit: a unit of work, in words: `chunk`.
         quiet: show events only.
-        console: where to; the process's standard output when None.
+        console: where to print; standard output when None.
     """
     console = console or Terminal(highlight=False)
-    drawing = Drawing(row, title, run)
+    drawing = Drawing(row, title, run, unit)
     if quiet:
-        return Quiet(console)
+        return Progress(console)
     if console.is_terminal and not console.is_dumb_terminal:
         return LivePanel(console, f"{title}: starting {place} ...", drawing)
     lines = PlainLines(console, drawing)
@@ -93,24 +85,24 @@ def table_console() -> Console:
     return console
 
 
-class Quiet:
-    """Events only."""
+class Progress:
+    """Shows a run as it goes; this one shows events only."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def update(self, status: Status) -> None:
-        """Show nothing."""
+        """Show the status."""
 
     def event(self, line: str) -> None:
-        """Print it."""
+        """Show a line that stays on the screen."""
         self._console.print(escape(line), soft_wrap=True)
 
     def close(self) -> None:
-        """Nothing to put back."""
+        """Show the cursor again, with the last state above it."""
 
 
-class PlainLines(Quiet):
+class PlainLines(Progress):
     """A line every few seconds, and always one at the end."""
 
     def __init__(self, console: Console, drawing: Drawing) -> None:
@@ -133,10 +125,11 @@ class PlainLines(Quiet):
             self._unprinted = None
 
 
-class LivePanel:
+class LivePanel(Progress):
     """A panel that is redrawn in place."""
 
     def __init__(self, console: Console, first: str, drawing: Drawing) -> None:
+        super().__init__(console)
         self._drawing = drawing
         self._live = Live(Text(first), console=console, auto_refresh=False, transient=False)
         self._live.start(refresh=True)
@@ -147,7 +140,7 @@ class LivePanel:
 
     def event(self, line: str) -> None:
         """Print it above the panel."""
-        self._live.console.print(Text(line, style="yellow"))
+        self._console.print(Text(line, style="yellow"))
 
     def close(self) -> None:
         """Stop redrawing; the panel stays."""
@@ -155,16 +148,17 @@ class LivePanel:
 
 
 class Drawing:
-    """How the status of a run looks, as a line and as a panel; keeps the course of its headline.
+    """Draws the status of a run as a line or a panel; keeps the curve of its headline figure.
 
     Args:
         row: the algorithm.
         title: what is trained.
         run: path of the run directory.
+        unit: a unit of work, in words.
     """
 
-    def __init__(self, row: Row, title: str, run: str) -> None:
-        self._row, self._title, self._run = row, title, run
+    def __init__(self, row: Row, title: str, run: str, unit: str) -> None:
+        self._row, self._title, self._run, self._unit = row, title, run, unit
         self._course: list[float] = []
 
     def line(self, status: Status) -> str:
@@ -180,10 +174,14 @@ class Drawing:
         if not self._row.round_name:
             return f"{status.env_steps:>12,} steps {status.share:4.0%}"
         rounds = f"{self._row.round_name} {status.rounds:>5}/{status.total_rounds} {status.share:4.0%}"
-        return rounds + (f"  {PARTS[status.part]} {status.done}/{status.total}" if status.part else "")
+        return rounds + (f"  {self._units(status)} {status.done}/{status.total}" if status.part else "")
+
+    def _units(self, status: Status) -> str:
+        """The name of the units in progress: of a round, or of its evaluation."""
+        return f"evaluation {self._unit}s" if status.part == "evaluate" else f"{self._unit}s"
 
     def panel(self, status: Status) -> Panel:
-        """A panel of a status, with the course of its first headline."""
+        """A panel of a status, with the curve of its first headline figure."""
         row, figures = self._row, status.figures
         if row.headline[0].figure in figures:
             self._course.append(figures[row.headline[0].figure])
@@ -195,7 +193,7 @@ class Drawing:
         rows.add_row("speed", speed(figures), "time", clock(status.elapsed_s) + left)
         course = Text(sparkline(self._course, SPARK_WIDTH), style="green")
         first, *others = (*row.headline, *row.shown)
-        rows.add_row(first.label, f"[bold green]{escape(first.text(figures))}[/]", "course", course)
+        rows.add_row(first.label, f"[bold green]{escape(first.text(figures))}[/]", "curve", course)
         for one, other in zip(others[::2], [*others[1::2], None], strict=False):
             second = ("", "") if other is None else (other.label, other.text(figures))
             rows.add_row(one.label, one.text(figures), *second)
@@ -203,21 +201,18 @@ class Drawing:
         lost = f", {status.lost_actors} lost and replaced" if status.lost_actors else ""
         at_work = f"actors {status.waiting.actors:.0%}, learner {status.waiting.learner:.0%}"
         rows.add_row("actors", f"{missing}{status.actors_alive} of {status.num_actors}{lost}", "at work", at_work)
-        units = f"{PARTS[status.part]} {status.done} of {status.total}" if status.part else ""
+        units = f"{self._units(status)} {status.done} of {status.total}" if status.part else ""
         rows.add_row("waiting", status.waiting.in_words(), "under way" if units else "", units)
         if tuned := tuned_in_words(figures):
             rows.add_row("tuned", tuned)
         return framed(head, rows, status.last_event, self._title, f"{self._run} - Ctrl-C saves and stops")
 
 
-PARTS = {"train": "units", "evaluate": "evaluation", "": ""}
-
-
 def speed(figures: Mapping[str, float]) -> str:
-    """What is done a second: `3.2 lives/s, 28,968 steps/s`."""
+    """Rates: `3.2 lifetimes/s, 28,968 steps/s`."""
     rates = {name[11:-6]: value for name, value in figures.items() if name.startswith("throughput/") and name.endswith("_per_s")}
     steps = f"{rates.pop('env_steps', 0.0):,.0f} steps/s"
-    return ", ".join([*(f"{value:,.2f} {name}/s" for name, value in rates.items()), steps])
+    return ", ".join([*(f"{value:,.2f} {COUNTED.get(name, name)}/s" for name, value in rates.items()), steps])
 
 
 def tuned_in_words(figures: Mapping[str, float]) -> str:
@@ -259,7 +254,7 @@ def framed(head: Table, rows: Table, last_event: str, title: str, foot: str) -> 
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Draw the course of `values` in at most `width` characters, from their smallest to their largest."""
+    """Draw `values` in at most `width` characters, from their smallest to their largest."""
     if not values:
         return ""
     groups = min(width, len(values))
@@ -274,7 +269,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Write a time as people read it: `0:41`, `12:05`, `1:02:03`."""
+    """Write a time: `0:41`, `12:05`, `1:02:03`."""
     minutes, second = divmod(int(max(0.0, seconds)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,7 +1,7 @@
-"""The rounds of an evolution: epochs of lifetimes in chunks, journalled, of a size that may change, judged every so often.
+"""The rounds of EPG: epochs of lifetimes in chunks, journalled, of a size that may change while it runs, with evaluations in between.
 
-An epoch is the perturbed lifetimes that move phi; after every so many of them phi itself is evaluated. What was collected is in the journal
-before anything depends on it, so a stop or a kill costs the chunks under way and nothing else (`cluster.run.replay`).
+An epoch is the lifetimes under perturbed losses that one update of phi is made of; every `evaluate_every` epochs phi itself is evaluated.
+Results are journalled before they are used, so a stop or a kill loses only the chunks in progress (`cluster.run.replay`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from actors.messages import Part, Report, Work
 from cluster.algorithms import find
 from cluster.config import EpgRunConfig
 from cluster.run.keeper import Keeper
-from cluster.run.life_checks import LifeChecks
+from cluster.run.lifetime_checks import LifetimeChecks
 from cluster.run.observer import Status
 from cluster.run.plan import RoundPlan
 from cluster.run.schedule import RoundOver
@@ -34,12 +34,13 @@ class Evolution(Keeper):
     """Plan (`cluster.run.plan.Plan`) and keeper of a run of EPG.
 
     Args:
-        config: the run.
-        journal: where everything that was collected is kept; its `run` record is in it.
-        done: what the journal holds of the epoch to begin with, by kind and index.
-        record: how that epoch began; None where it has not.
-        scale: what size is wanted.
-        keep_losses: is given the learner's state whenever its losses should be kept for others.
+        config: of the run.
+        journal: of all results; its `run` record is written already.
+        first_round: the epoch to begin with.
+        done: results of the first epoch that the journal holds already, by kind and index.
+        record: of that epoch; None where it has not begun.
+        scale: the size that was asked for.
+        keep_losses: called with the learner's state whenever its losses should be written to files.
     """
 
     logs_rounds = True
@@ -51,19 +52,20 @@ class Evolution(Keeper):
         journal: Journal,
         scale: Scale,
         *,
+        first_round: int,
         record: EpochRecord | None = None,
         done: Mapping[tuple[Kind, int], ChunkResult] | None = None,
         keep_losses: LossFiles | Callable[[dict[str, Any]], None] = lambda state: None,
     ) -> None:
-        super().__init__(checkpoint_every_rounds=config.checkpoint_every_epochs)
+        super().__init__(first_round=first_round, checkpoint_every_rounds=config.checkpoint_every_epochs)
         self.max_failures = config.max_chunk_failures
         self._config, self._journal, self._scale, self._keep_losses = config, journal, scale, keep_losses
         self._record, self._done = record, dict(done or {})
         self._problem: str | None = None
-        self._checks = LifeChecks(config.family, config.life.max_episode_steps)
+        self._checks = LifetimeChecks(config.family, config.life.max_episode_steps)
 
     def train(self, number: int) -> RoundPlan:
-        """The next epoch, of the size that is wanted by now."""
+        """The next epoch, of the size that was asked for."""
         record = self._record if self._record is not None and self._record.epoch == number else self._begin(number)
         self._record = record
         chunks = chunks_of("perturbed", number, record.num_workers, record.num_vectors, record.lives_per_chunk, record.alpha)
@@ -73,8 +75,8 @@ class Evolution(Keeper):
         sizes = self._config
         try:
             sizes = find(self._config.algorithm).check(self._scale.desired.upon(self._config))
-        except InvalidInputError as error:  # somebody wrote it by hand
-            self._problem = f"what is wanted is not possible, so the size stays: {error}"
+        except InvalidInputError as error:  # edited by hand
+            self._problem = f"the size that was asked for is not possible, so it stays: {error}"
         record = EpochRecord(
             epoch=epoch,
             num_workers=sizes.num_workers,
@@ -88,7 +90,7 @@ class Evolution(Keeper):
         return record
 
     def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
-        """Lifetimes with phi as it is and without guidance, as it will be used."""
+        """Lifetimes with the unperturbed phi and without guidance."""
         config = self._config
         if not (is_last or number % config.evaluate_every == 0 or number >= config.num_epochs):
             return None
@@ -117,8 +119,8 @@ class Evolution(Keeper):
     def describe(self, work: Work) -> str:
         """See `cluster.run.keeper.Keeper`."""
         chunk: Chunk = work.request
-        lives = f"lives {chunk.first} to {chunk.first + chunk.count - 1}"
-        return f"chunk {chunk.index} of epoch {chunk.epoch} ({chunk.kind}, {lives})"
+        lifetimes = f"lifetimes {chunk.first} to {chunk.first + chunk.count - 1}"
+        return f"chunk {chunk.index} of epoch {chunk.epoch} ({chunk.kind}, {lifetimes})"
 
     def sized(self, config: EpgRunConfig) -> EpgRunConfig:
         """See `cluster.run.keeper.Keeper`."""
@@ -135,7 +137,7 @@ class Evolution(Keeper):
         self._journal.append([report for report in reports if isinstance(report, ChunkResult)])
 
     def complete(self, part: Part, works: Sequence[Work], reports: Sequence[Report]) -> list[str]:
-        """Say what is odd about the lifetimes of a round.
+        """Warn about lifetimes that are not finite and episodes that were cut.
 
         Raises:
             NotFiniteError: most of them were NaN or infinite.

@@ -1,13 +1,13 @@
-"""The main loop: actors collect, the learner learns, and everything that a run does happens between two events.
+"""The main loop: actors collect, the learner learns, and the loop handles one event after another.
 
              +---------------------- weights ----------------------+
              v                                                     |
     actors: collect  --experience-->  schedule: ready  --call-->  learner: update
              ^                            |
-             +---------- work ------------+          loop: submit -> wait -> take in -> report -> checkpoint
+             +---------- work ------------+          loop: submit -> wait -> handle events -> report -> checkpoint
 
-The loop holds handles, never data, and is the same for every algorithm, for threads, processes and Ray (`cluster.backends.base`). What may
-start when is the schedule's to say (`cluster.run.schedule`); who sees what of it is the observer's (`cluster.run.observer`).
+The loop holds handles, never data, and is the same for every algorithm, for threads, processes and Ray (`cluster.backends.base`). The
+schedule decides what may start (`cluster.run.schedule`); the observer shows and writes (`cluster.run.observer`).
 """
 
 from __future__ import annotations
@@ -24,36 +24,31 @@ from cluster.backends.base import Backend, CallLost, Collected, Event, Failed, H
 from cluster.run.collapse import CollapseWatch
 from cluster.run.keeper import Keeper
 from cluster.run.observer import LoopResult, RunObserver, StopReason
-from cluster.run.schedule import Call, RoundOver, Schedule
+from cluster.run.schedule import Call, RoundOver
 from cluster.run.statistics import Statistics
 from envs.errors import EnvFaultError, InvalidInputError, described
-from learners.trajectory import Snapshot
 
 log = logging.getLogger("metaray")
 
 WAIT_S = 0.25
-"""Longest wait for an event before the clocks (status, checkpoint, wishes, Ctrl-C) are looked at again."""
+"""Longest wait for an event before the clocks (status, checkpoint, size, Ctrl-C) are checked again."""
 ACTOR_GRACE_S = 10.0
-"""How long training waits for all actors to be up, so that its clock does not count their start; for one of them it waits for ever."""
+"""Seconds that training waits for all actors, so that its clock does not include their start; for the first one it waits without limit."""
 STOP_PATIENCE_S = 20.0
-"""A stop waits so long for the last actors of a round where some have no place in the cluster."""
+"""Seconds that a stop waits for the end of a round where some actors have no place in the cluster."""
 DRAIN_PATIENCE_S = 2.0
-"""A stop that throws nothing away gives work that cannot be ended so long to finish; a chunk of long lifetimes takes minutes."""
-
-MakeSchedule = Callable[[int, Handle, Callable[[Snapshot], Handle], Callable[[], bool]], Schedule]
-"""(version, weights, put, whether a goal is reached) -> the schedule of the run."""
+"""Seconds that a journalled run gives work that cannot be interrupted to finish; a chunk of long lifetimes takes minutes."""
 
 
 class Loop:
-    """One run of training, or what is left of one.
+    """One run of training, from its start or a checkpoint.
 
     Args:
-        config: the run; the fields that every algorithm has.
-        backend: where the work goes; the loop starts and closes it.
-        observer: who watches.
-        make_schedule: see `MakeSchedule`.
-        keeper: what is kept between events: journal, size, best weights.
-        checkpoint: what `on_checkpoint` was given, to go on from there.
+        config: of the run; only fields that every algorithm has are read.
+        backend: runs the work; the loop starts and closes it.
+        observer: shows and writes.
+        keeper: schedule, journal, size, best weights.
+        checkpoint: a payload that `on_checkpoint` was given, to continue from.
     """
 
     def __init__(
@@ -61,12 +56,11 @@ class Loop:
         config: Any,
         backend: Backend,
         observer: RunObserver,
-        make_schedule: MakeSchedule,
         keeper: Keeper,
         checkpoint: Mapping[str, Any] | None = None,
     ) -> None:
         self._config, self._backend, self._observer = config, backend, observer
-        self._make_schedule, self._keeper, self._checkpoint = make_schedule, keeper, checkpoint
+        self._keeper, self._checkpoint = keeper, checkpoint
         self._calls: deque[Call] = deque()
         self._saved_rounds = 0 if checkpoint is None else int(checkpoint.get("first_round", 0))
         self._next_checkpoint = self._next_status = self._stop_by = math.inf
@@ -76,20 +70,20 @@ class Loop:
         self._collapse = CollapseWatch()
 
     def run(self) -> LoopResult:
-        """Train until a goal of the config is reached or a stop is asked for; checkpoint, and return how it went.
+        """Train until a goal of the config is reached or a stop is requested; checkpoint, and return the result.
 
         Raises:
             InvalidInputError: an environment failed before training began.
             EnvFaultError: one failed later; the learner is saved.
-            KeyboardInterrupt: a stop was asked for, and no checkpoint can be made for want of actors that have no place.
+            KeyboardInterrupt: a stop was requested, and no checkpoint can be made because actors have no place in the cluster.
         """
         try:
             self._begin()
             while (reason := self._reached_end()) is None:
-                self._follow_wishes()
+                self._resize_if_asked()
                 self._submit()
-                self._take_in(self._backend.wait(WAIT_S))
-                self._end_if_failed()
+                self._handle(self._backend.wait(WAIT_S))
+                self._raise_failure()
                 if time.perf_counter() >= self._next_status:
                     self._report()
             # the last row agrees with the summary; shares of wall time over a fraction of an interval would say little
@@ -100,11 +94,11 @@ class Loop:
             self._backend.close()
 
     def _begin(self) -> None:
-        """Start everything; the clocks of training run from here on."""
+        """Start everything; the clock of training starts here."""
         report, self._weights = self._start()
         saved = None if self._checkpoint is None else self._checkpoint["statistics"]
         self._statistics = Statistics(self._config, saved, version=report.version)
-        self._schedule = self._make_schedule(
+        self._schedule = self._keeper.schedule(
             report.version, self._weights, self._backend.put, lambda: self._statistics.goal_reached() is not None
         )
         self._next_status = time.perf_counter() + self._config.log_every_s
@@ -120,13 +114,13 @@ class Loop:
                     if isinstance(event, Failed):
                         raise event.error
                     if isinstance(event, Lost | Notice):
-                        self._say(event.reason if isinstance(event, Lost) else event.line)
+                        self._report_event(event.reason if isinstance(event, Lost) else event.line)
             return started
         except EnvFaultError as error:
             raise InvalidInputError(str(error)) from error
 
     def _reached_end(self) -> StopReason | None:
-        """Checkpoint where that is due and may be done; return why the run ends, once everything is saved."""
+        """Checkpoint if that is due and possible; return why the run ends, once everything is saved."""
         reason = self._reason_to_stop()
         if reason == "stopped by signal" and self._schedule.stops_at_once:
             self._drain()
@@ -138,15 +132,17 @@ class Loop:
             self._schedule.hold(reason is not None)
             return reason
         if time.perf_counter() >= self._stop_by and self._backend.num_alive() < self._backend.num_actors:
-            self._say("the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint")
+            self._report_event(
+                "the round's last actors have no place, so it cannot be finished: stopping without a new checkpoint"
+            )
             raise KeyboardInterrupt
         return None
 
-    def _end_if_failed(self) -> None:
-        """Raise what an actor failed with, the learner saved first."""
+    def _raise_failure(self) -> None:
+        """Save the learner and raise the error of an actor, if there is one."""
         if self._failure is not None:
-            if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else it never began
-                self._save_what_there_is()
+            if self._statistics.env_steps or not isinstance(self._failure, InvalidInputError):  # else nothing was trained
+                self._save_before_failing()
             raise self._failure
 
     def _reason_to_stop(self) -> StopReason | None:
@@ -162,14 +158,14 @@ class Loop:
             return time.perf_counter() >= self._next_checkpoint
         return self._schedule.rounds_begun >= self._saved_rounds + self._keeper.checkpoint_every_rounds
 
-    def _follow_wishes(self) -> None:
-        """Grow or shrink where a person wants another number of actors."""
+    def _resize_if_asked(self) -> None:
+        """Change the number of actors if another one was asked for."""
         wanted, problem = self._keeper.wanted_actors(self._backend.num_actors)
         if problem:
-            self._say(problem)
+            self._report_event(problem)
         if wanted != self._backend.num_actors:
-            self._say(f"{wanted} actors from now on, {self._backend.num_actors} before")
-            self._take_in(self._backend.resize(wanted))
+            self._report_event(f"{wanted} actors from now on, {self._backend.num_actors} before")
+            self._handle(self._backend.resize(wanted))
         self._statistics.tick(self._backend.num_alive())
 
     def _submit(self) -> None:
@@ -179,18 +175,18 @@ class Loop:
             self._calls.append(call)
             part = call.done[0].work.part
             for line in self._keeper.complete(part, [one.work for one in call.done], [one.report for one in call.done]):
-                self._say(line)
+                self._report_event(line)
             self._backend.learn(
                 LearnCall(part=part, progress=call.progress, score=call.score), [one.experience for one in call.done]
             )
-            # looked at after each call, so that where a run stops does not depend on which call the clock found it at
+            # checked after each call, so that where a run stops does not depend on timing
             self._schedule.hold(self._stopped or self._statistics.goal_reached() is not None or self._checkpoint_due())
         while (assignment := self._schedule.next_work(self._backend.free())) is not None:
             self._statistics.submitted(assignment.work)
             self._backend.submit(assignment.work, assignment.actor, assignment.weights)
 
-    def _take_in(self, events: Sequence[Event]) -> None:
-        """Take in what happened: first what was collected, which is journalled before anything depends on it."""
+    def _handle(self, events: Sequence[Event]) -> None:
+        """Handle events: results first, which are journalled before anything uses them."""
         counted: list[Report] = []
         for event in events:
             if isinstance(event, Collected):
@@ -200,9 +196,9 @@ class Loop:
                     counted.append(event.report)
         self._keeper.collected(counted)
         for event in events:
-            self._take_in_one(event)
+            self._handle_one(event)
 
-    def _take_in_one(self, event: Event) -> None:
+    def _handle_one(self, event: Event) -> None:
         match event:
             case Learned(report=report, weights=weights):
                 self._calls.popleft()
@@ -213,20 +209,20 @@ class Loop:
                     self._end_round(over)
             case Lost(actor=actor, work=work, reason=reason, is_wanted=is_wanted):
                 self._statistics.lost(work, is_wanted=is_wanted)
-                self._say(reason)
+                self._report_event(reason)
                 self._guarded(lambda: self._schedule.lost(actor, work, None if is_wanted else reason))
             case Failed(work=work, error=error, worker=worker):
                 self._failed(work, error, worker)
             case CallLost(reason=reason):
-                self._say(reason)
+                self._report_event(reason)
                 call = self._calls.popleft()
                 self._schedule.call_lost(call)
                 self._statistics.call_lost(call)
             case Notice(line=line):
-                self._say(line)
+                self._report_event(line)
 
     def _failed(self, work: Any, error: Exception, worker: str) -> None:
-        if work is None:  # its collector cannot be made
+        if work is None:  # its collector could not be made
             self._failure = self._failure or error
             return
         self._statistics.returned(work, None)
@@ -234,10 +230,10 @@ class Loop:
             log.warning("work failed", exc_info=error)
         self._guarded(lambda: self._schedule.failed(work, error))
         if self._failure is None:
-            self._say(f"{worker}: {self._keeper.describe(work)} failed: {type(error).__name__}: {error}")
+            self._report_event(f"{worker}: {self._keeper.describe(work)} failed: {type(error).__name__}: {error}")
 
     def _guarded(self, decide: Callable[[], None]) -> None:
-        """Let the schedule take work back; what it raises ends the run, after the learner is saved."""
+        """Let the schedule queue work again; what it raises ends the run, after the learner is saved."""
         try:
             decide()
         except Exception as error:
@@ -249,7 +245,7 @@ class Loop:
         if self._keeper.logs_rounds:
             self._log()
 
-    def _say(self, line: str) -> None:
+    def _report_event(self, line: str) -> None:
         self._last_event = line
         self._observer.on_event(line)
 
@@ -268,22 +264,22 @@ class Loop:
         self._keeper.seen(status)
         reading = self._statistics.reading()
         if reading is not None and (line := self._collapse.look(reading)) is not None:
-            self._say(line)
+            self._report_event(line)
 
     def _drain(self) -> None:
-        """Give work that cannot be ended a moment; what comes of it is kept."""
+        """Wait a moment for work that cannot be interrupted; its results are journalled."""
         until = time.monotonic() + DRAIN_PATIENCE_S
         while self._backend.must_drain and time.monotonic() < until:
-            self._take_in(self._backend.wait(WAIT_S))
+            self._handle(self._backend.wait(WAIT_S))
 
-    def _save_what_there_is(self) -> None:
-        """Save the learner of a run that fails, once its calls are over; what fails in here as well is not why the run does."""
+    def _save_before_failing(self) -> None:
+        """Save the learner of a run that fails, after its calls; a second failure in here is only reported."""
         try:
             while self._calls:
-                self._take_in(self._backend.wait(WAIT_S))
+                self._handle(self._backend.wait(WAIT_S))
             self._save()
         except Exception as error:
-            self._say(f"the learner could not be saved: {described(error)}")
+            self._report_event(f"the learner could not be saved: {described(error)}")
 
     def _save(self) -> None:
         payload: dict[str, Any] = {"learner": self._backend.learner_state(), "statistics": self._statistics.state()}

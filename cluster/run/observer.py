@@ -1,6 +1,6 @@
-"""The border between the main loop and everything that a person sees of it: progress, metrics, events, checkpoints, Ctrl-C.
+"""The interface between the main loop and what shows or stores it: progress, metrics, events, checkpoints, Ctrl-C.
 
-The loop (`cluster.run.loop`) computes and tells; an observer shows and writes, and is asked one thing, `stop_requested`.
+The loop (`cluster.run.loop`) calls the observer, which shows and writes; `stop_requested` is the only answer that it gives.
 
     loop --status, metrics, events, checkpoints--> observer --> terminal, metrics.jsonl, TensorBoard, log.txt, checkpoints/
 """
@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 StopReason = Literal["total steps", "total epochs", "return reached", "time limit", "stopped by signal"]
-"""Why a run ended. After `stopped by signal` there is something left to resume; the others are goals that the run reached."""
+"""Why a run ended. After `stopped by signal` it can be resumed; the others are goals of the config."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WallShares:
-    """Who was at work, as shares of wall time since the last status, each in [0, 1].
+    """Shares of wall time since the last status, each in [0, 1].
 
     Attributes:
         actors: mean over actors of the share spent collecting.
         learner: share spent in updates.
-        transport: mean over actors of the share in which work or its answer was on its way.
-        driver: mean over actors of the share in which nothing was given out.
+        transport: mean over actors of the share in which work or its result was in transit.
+        driver: mean over actors of the share in which no work was in progress.
     """
 
     actors: float = 0.0
@@ -34,7 +34,7 @@ class WallShares:
     driver: float = 0.0
 
     def in_words(self) -> str:
-        """Say who waits for whom: the side that is less at work waits for the other, or both for transport."""
+        """Which side waits: the one that is less busy waits for the other, or both wait for transport."""
         actors_idle, learner_idle = 1 - self.actors, 1 - self.learner
         if self.transport >= 0.5 and self.transport >= max(self.actors, self.learner):
             return f"both wait for transport {self.transport:.0%}"
@@ -45,20 +45,20 @@ class WallShares:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where a run stands.
+    """The status of a run.
 
     Attributes:
         env_steps: environment steps learned from, those before a resume included.
-        share: how much of the run is done, in [0, 1], by whichever of its limits ends it first.
-        rounds, total_rounds: finished and asked for; 0 where a run does not count them.
-        part, done, total: part of the round under way, its units done and in all.
+        share: share of the run that is done, in [0, 1], by the limit that ends it first.
+        rounds, total_rounds: finished and in all; 0 where a run does not count them.
+        part, done, total: part of the current round, its units done and in all.
         figures: the newest value of every metric, by name.
-        actors_alive, num_actors: actors that answer, and those wanted.
+        actors_alive, num_actors: actors that are up, and those asked for.
         lost_actors: actors that died or hung and were replaced.
-        waiting: who was at work since the last status.
+        waiting: shares of wall time since the last status.
         elapsed_s: wall time of training in this process.
-        eta_s: seconds to the end at the present rate; None while it is not known.
-        last_event: newest line given to `on_event`, empty before the first.
+        eta_s: seconds to the end at the present rate; None while unknown.
+        last_event: newest line of `on_event`; empty before the first.
     """
 
     env_steps: int
@@ -85,12 +85,12 @@ class LoopResult:
     Attributes:
         reason: why the run ended.
         env_steps, learner_updates, rounds, num_episodes: over the whole run, those before a resume included.
-        counts: what was added up over the whole run, by metric name.
-        train_s: seconds of training over the whole run, start-up left out.
-        shares: who was at work, over this process's training.
+        counts: sums over the whole run, by metric name.
+        train_s: seconds of training over the whole run, without start-up.
+        shares: shares of wall time, over the training of this process.
         mean_lag, max_lag: age of the experience learned from, in learner updates.
         final_return: mean over the last 100 episodes; None when none ended.
-        dropped, reissued: units that were never learned from; copies of stragglers that were given out.
+        dropped, reissued: units that were discarded; copies of stragglers that were started.
         lost_actors: actors that died or hung and were replaced.
         figures: the newest value of every metric, by name.
         parameters: the final weights by name.
@@ -114,11 +114,11 @@ class LoopResult:
     parameters: dict[str, np.ndarray]
 
 
-class RunObserver(Protocol):
-    """Whoever watches a run. Every method returns soon and is called from the loop's own thread."""
+class RunObserver:
+    """Base: does nothing. Every method returns soon and is called from the thread of the loop."""
 
     def on_status(self, status: Status) -> None:
-        """Show where the run stands; called about every `log_every_s` seconds."""
+        """Show the status; called about every `log_every_s` seconds."""
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
         """Record metrics at `env_steps`.
@@ -130,35 +130,16 @@ class RunObserver(Protocol):
         """
 
     def on_event(self, line: str) -> None:
-        """Log one line that a person should read, such as the loss of an actor with its id."""
+        """Log one line for the user, such as the loss of an actor."""
 
     def on_checkpoint(self, step: int, payload: dict[str, Any]) -> None:
         """Write a checkpoint and return when it is safe on disk.
 
         Args:
-            step: environment steps at the checkpoint; names it and orders it among its kind.
+            step: environment steps at the checkpoint; its name, and its order among checkpoints.
             payload: nested dicts, lists and tuples of arrays and plain values (see `cluster.store.checkpoint.save`).
         """
 
     def stop_requested(self) -> bool:
-        """Whether a person or the system asked for an end; the loop then checkpoints and returns."""
-
-
-class SilentObserver:
-    """Shows and writes nothing, and never stops a run: for benchmarks and for tests of the loop."""
-
-    def on_status(self, status: Status) -> None:
-        """Ignore it."""
-
-    def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
-        """Ignore them."""
-
-    def on_event(self, line: str) -> None:
-        """Ignore it."""
-
-    def on_checkpoint(self, step: int, payload: dict[str, Any]) -> None:
-        """Ignore it."""
-
-    def stop_requested(self) -> bool:
-        """Never."""
+        """Whether the user or the system asked for a stop; the loop then checkpoints and returns."""
         return False

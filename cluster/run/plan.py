@@ -1,4 +1,4 @@
-"""What the rounds of a synchronous run are made of: the border between the schedule and what an algorithm collects."""
+"""The units of a round: the interface between the synchronous schedule and what an algorithm collects."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class RoundPlan:
 
     Attributes:
         works: its units, by index.
-        progress: what its update is told.
-        units_per_call: units of a learner call; all of them where 0.
-        done: reports that are there already, by index (of a run that was resumed from a journal).
+        progress: an argument of its update.
+        units_per_call: units of one learner call; 0 for all.
+        done: reports that exist already, by index (from the journal of a resumed run).
     """
 
     works: tuple[Work, ...]
@@ -28,10 +28,10 @@ class RoundPlan:
 
 
 class Plan(Protocol):
-    """What the rounds of a run are made of.
+    """Makes the rounds of a run.
 
     Attributes:
-        is_journalled: what was collected is kept by the plan, so that a stop need not wait for a round's end.
+        is_journalled: results are journalled, so that a stop need not wait for the end of a round.
         max_failures: a unit that fails so often, by an exception or its worker's death, ends the run.
     """
 
@@ -39,13 +39,13 @@ class Plan(Protocol):
     max_failures: int
 
     def train(self, number: int) -> RoundPlan:
-        """The round that is to begin."""
+        """The round with this number."""
 
     def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
-        """The evaluation of the weights after so many rounds; None where none is due."""
+        """The evaluation after this many rounds; None where none is due."""
 
     def score(self, reports: Sequence[Report]) -> float:
-        """What an evaluation says of the weights."""
+        """The score of an evaluation."""
 
     def describe(self, work: Work) -> str:
-        """A unit of work in words, for a person."""
+        """A unit of work in words."""

@@ -14,6 +14,11 @@ from envs.registry import module_of, resolve
 CONNECT_TIMEOUT_S = 3.0
 """A head in the same network answers in milliseconds; ray.init would try for a minute."""
 
+RAY_SOCKET_BYTES = len("/session_2026-01-02_03-04-05_123456_1234567/sockets/plasma_store")
+"""What Ray appends to its folder for the longest path of a socket."""
+SOCKET_PATH_BYTES = 107
+"""Of `sockaddr_un.sun_path` on Linux, less the zero at its end."""
+
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})")
 
 
@@ -29,7 +34,7 @@ def check_ray(address: str | None) -> None:
     if importlib.util.find_spec("ray") is None:
         raise InvalidInputError("Ray is not installed: add --local to train in this process, or `pip install 'metaray[ray]'`")
     if address is None or address == "local":
-        return
+        return _check_ray_folder()
     if address.startswith("ray://"):
         raise InvalidInputError(
             f"{address} is the address of Ray Client, which hands every object through a proxy: run metaray on a node of the cluster "
@@ -51,14 +56,26 @@ def check_ray(address: str | None) -> None:
         ) from None
 
 
+def _check_ray_folder() -> None:
+    """Make sure that the sockets of a cluster on this machine have paths that the system takes."""
+    folder = _ray_folder()
+    length, limit = len(os.fsencode(folder)) + RAY_SOCKET_BYTES, SOCKET_PATH_BYTES
+    if length > limit:
+        raise InvalidInputError(
+            f"Ray cannot start below {folder.parent} (RAY_TMPDIR or TMPDIR): the paths of its sockets would have {length} bytes and the "
+            f"system takes {limit}: set RAY_TMPDIR to a folder with a path of at most {limit - RAY_SOCKET_BYTES - len('/ray')} bytes, "
+            "such as /tmp"
+        )
+
+
+def _ray_folder() -> Path:
+    """Where Ray keeps its sessions: see `ray._common.utils.get_default_system_temp_dir`."""
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
+
+
 def ray_address(typed: str | None) -> str | None:
     """The address to attach to: that of `--ray`, else of RAY_ADDRESS; None to start a cluster for the run."""
     return typed or os.environ.get("RAY_ADDRESS") or None
-
-
-def check_family(name: str) -> None:
-    """Make sure that a task family `name` exists; InvalidInputError with the nearest names when not."""
-    resolve(name)
 
 
 def check_environment(name: str) -> None:
@@ -77,10 +94,8 @@ def check_environment(name: str) -> None:
 
 def cluster_on_this_machine() -> str:
     """Address of the cluster that `ray start` began on this machine, which `auto` means; InvalidInputError when there is none."""
-    # where `ray start` notes it, in the words of ray._common.utils.get_ray_address_file
-    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
-        return (Path(folder) / "ray" / "ray_current_cluster").read_text().strip()
+        return (_ray_folder() / "ray_current_cluster").read_text().strip()  # see ray._common.utils.get_ray_address_file
     except OSError:
         raise InvalidInputError(
             "Ray address 'auto': no Ray cluster runs on this machine; start one with `ray start --head`, or leave out --ray"

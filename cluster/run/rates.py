@@ -1,4 +1,4 @@
-"""What is done a second: environment steps, and what else is counted in whole units, such as lives."""
+"""Rates per second: of environment steps, and of other counts, such as lifetimes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections import Counter, deque
 from actors.messages import Report
 
 WINDOW_S = 20.0
-"""Rates are over so many seconds at least, or over the whole run while it is shorter: units of work come in bursts."""
+"""Seconds that rates are taken over at least (the whole run while it is shorter): results come in bursts."""
 NO_TIME = 1e-9
 
 
 class Rates:
-    """Counts what is collected, whether it is learned from already or not.
+    """Counts what is collected, learned from or not.
 
     Args:
         counts: sums so far, by metric name.
@@ -25,12 +25,12 @@ class Rates:
         self._seen = deque([(time.perf_counter(), Counter(self._collected))])
 
     def add(self, report: Report) -> None:
-        """A unit of work counts."""
+        """Add the counts of a result."""
         self._collected.update(report.counts)
         self._collected["env_steps"] += report.env_steps
 
     def per_second(self) -> dict[str, float]:
-        """The rates of the last seconds, by metric name."""
+        """The present rates, by metric name."""
         now = time.perf_counter()
         self._seen.append((now, Counter(self._collected)))
         while len(self._seen) > 2 and now - self._seen[1][0] > WINDOW_S:

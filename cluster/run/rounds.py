@@ -1,13 +1,13 @@
-"""The synchronous schedule: a round's units in a fixed order, gathered by index, then an update; the same bits for any number of workers.
+"""The synchronous schedule: the units of a round are gathered by index, then learned from; bit-identical for any number of workers.
 
-    round:    opened --> [ unit 0 .. n-1 done ] --> learner calls, in order --> [ evaluation, where one is due ] --> over
-    unit:     waiting --next--> under way --done------> done
+    round:    started --> [ unit 0 .. n-1 done ] --> learner calls, in order --> [ evaluation, where one is due ] --> complete
+    unit:     waiting --next--> running --------result--> done
                  ^                  |
                  +-- failed, lost --+                   `max_failures` times: the run ends with it
 
-Round r is opened once the weights of round r - lag are there, and acts with them. A unit that names an actor goes on from that actor's last
-accepted state. One that names nobody is a pure function of its request and the weights, so it may be done twice: where nothing waits, a
-straggler is given to a free worker as well, and the first answer counts. What makes up a round is the plan's to say (`Plan`).
+Round r starts once the weights of round r - lag exist, and acts with them. A unit with an actor continues from that actor's last accepted
+state. A unit without one is a pure function of its request and the weights, so it may run twice: where nothing is waiting, a straggler is
+also given to a free worker, and the first result counts. `cluster.run.plan.Plan` makes the rounds.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from typing import Any
 from actors.messages import Work
 from cluster.backends.base import Collected, Handle, LearnReport
 from cluster.run.plan import Plan
+from cluster.run.round_units import Pace, RoundUnits
 from cluster.run.schedule import Assignment, Call, Done, RoundOver
-from cluster.run.stage import Pace, Stage
 
 
 class WorkLostError(RuntimeError):
-    """A unit of work was lost time and again, with its worker each time."""
+    """A unit of work was lost repeatedly, each time with its worker."""
 
 
 class Rounds:
     """See the module's docstring and `cluster.run.schedule.Schedule`.
 
     Args:
-        plan: what rounds are made of.
+        plan: makes the rounds.
         lag: rounds by which acting runs ahead of learning.
-        updates_per_call: updates that a learner call makes.
+        updates_per_call: updates per learner call.
         version: of the learner's weights.
-        weights: by round r, version and weights after r rounds were learned; holds `first_round - lag .. first_round` at the start.
-        first_round: the round to begin with (after a resume, the one after the checkpoint's).
-        first_unit: units of that round before it have been learned from already.
-        states: by actor, its state after the last unit that was learned from; for actors that have one.
+        weights: version and weights after r learned rounds, by r; for `first_round - lag .. first_round` at the start.
+        first_round: the round to start with (after a resume, the one after the checkpoint).
+        first_unit: its units before this one have been learned from already.
+        states: state of each actor after its last unit that was learned from; empty for actors without one.
         is_ending: whether a goal of the run is reached, so that its last evaluation is due.
     """
 
@@ -62,8 +62,8 @@ class Rounds:
         self.dropped = self.reissued = 0
         self.stops_at_once = plan.is_journalled
         self._pace = Pace()
-        self._stages: dict[int, Stage] = {}
-        self._evaluation: Stage | None = None
+        self._open_rounds: dict[int, RoundUnits] = {}
+        self._evaluation: RoundUnits | None = None
         self._is_evaluation_handed = False
         self._next_round, self._first_unit = first_round, first_unit
         self._take = self._learned = (first_round, first_unit)
@@ -87,30 +87,30 @@ class Rounds:
         if not free:
             return None
         self._open()
-        stages = [self._evaluation] if self._evaluation is not None else []
-        stages += [stage for _, stage in sorted(self._stages.items())]
-        for stage in stages:
-            if (taken := stage.take(free)) is not None:
+        open_units = [self._evaluation] if self._evaluation is not None else []
+        open_units += [units for _, units in sorted(self._open_rounds.items())]
+        for units in open_units:
+            if (taken := units.take(free)) is not None:
                 work, actor = taken
-                return Assignment(work=self._stateful(work), actor=actor, weights=stage.weights)
-        for stage in stages:
-            if (late := stage.straggler(self._pace)) is not None:
+                return Assignment(work=self._stateful(work), actor=actor, weights=units.weights)
+        for units in open_units:
+            if (late := units.straggler(self._pace)) is not None:
                 self.reissued += 1
-                return Assignment(work=late, actor=free[0], weights=stage.weights)
+                return Assignment(work=late, actor=free[0], weights=units.weights)
         return None
 
     def _open(self) -> None:
-        """Begin every round whose weights are there."""
+        """Start every round whose weights exist."""
         while not self._held and self._evaluation is None and self._next_round - self._lag <= self.rounds_learned:
             round_ = self._next_round
             version, weights = self._weights[max(0, round_ - self._lag)]
-            stage = Stage(self._plan.train(round_), version, weights)
-            if round_ == self._take[0]:  # of a round that was learned from in part
-                stage.waiting = deque(work for work in stage.waiting if work.index >= self._first_unit)
-            self._stages[round_], self._next_round = stage, round_ + 1
+            units = RoundUnits(self._plan.train(round_), version, weights)
+            if round_ == self._take[0]:  # the rest was learned from before the resume
+                units.waiting = deque(work for work in units.waiting if work.index >= self._first_unit)
+            self._open_rounds[round_], self._next_round = units, round_ + 1
 
     def _stateful(self, work: Work) -> Work:
-        """The work with the state that its actor goes on from, where that is not at hand over there."""
+        """The work, with the state that its actor continues from where the worker does not have it."""
         if work.actor is None:
             return work
         if work.actor not in self._restoring:
@@ -121,42 +121,42 @@ class Rounds:
 
     def next_call(self) -> Call | None:
         if self._evaluation is not None:
-            return self._judging(self._evaluation)
+            return self._evaluation_call(self._evaluation)
         round_, unit = self._take
-        stage = self._stages.get(round_)
-        if stage is None or (self._held and unit == 0 and not self._plan.is_journalled):
+        units = self._open_rounds.get(round_)
+        if units is None or (self._held and unit == 0 and not self._plan.is_journalled):
             return None
-        done = stage.in_order(unit, self._plan_call(stage))
+        done = units.in_order(unit, self._plan_call(units))
         if done is None:
             return None
-        call = Call(done=done, lags=tuple(self._scheduled - one.version for one in done), progress=stage.plan.progress)
+        call = Call(done=done, lags=tuple(self._scheduled - one.version for one in done), progress=units.plan.progress)
         self._scheduled += self._updates_per_call
-        self._take = self._after(self._take, stage)
+        self._take = self._after(self._take, units)
         return call
 
-    def _judging(self, stage: Stage) -> Call | None:
-        done = stage.in_order()
+    def _evaluation_call(self, units: RoundUnits) -> Call | None:
+        done = units.in_order()
         if done is None or self._is_evaluation_handed:
             return None
         self._is_evaluation_handed = True
         score = self._plan.score([one.report for one in done])
-        return Call(done=done, lags=(0,) * len(done), progress=stage.plan.progress, score=score)
+        return Call(done=done, lags=(0,) * len(done), progress=units.plan.progress, score=score)
 
     @staticmethod
-    def _plan_call(stage: Stage) -> int:
-        return stage.plan.units_per_call or len(stage.plan.works)
+    def _plan_call(units: RoundUnits) -> int:
+        return units.plan.units_per_call or len(units.plan.works)
 
-    def _after(self, at: tuple[int, int], stage: Stage) -> tuple[int, int]:
-        round_, unit = at[0], at[1] + self._plan_call(stage)
-        return (round_ + 1, 0) if unit >= len(stage.plan.works) else (round_, unit)
+    def _after(self, at: tuple[int, int], units: RoundUnits) -> tuple[int, int]:
+        round_, unit = at[0], at[1] + self._plan_call(units)
+        return (round_ + 1, 0) if unit >= len(units.plan.works) else (round_, unit)
 
     def collected(self, event: Collected) -> bool:
         work = event.work
-        stage = self._stage_of(work)
-        if stage is None:
+        units = self._units_of(work)
+        if units is None:
             return False
-        done = Done(work=work, version=stage.version, report=event.report, payload=event.payload)
-        if not stage.take_in(done, self._pace):
+        done = Done(work=work, version=units.version, report=event.report, payload=event.payload)
+        if not units.add(done, self._pace):
             return False
         if work.actor is not None:
             states = self._states.setdefault(work.actor, {})
@@ -165,18 +165,18 @@ class Rounds:
                 del states[old]
         return True
 
-    def _stage_of(self, work: Work) -> Stage | None:
-        stage = self._evaluation if work.part == "evaluate" else self._stages.get(work.round)
-        return stage if stage is not None and stage.plan.works[0].round == work.round else None
+    def _units_of(self, work: Work) -> RoundUnits | None:
+        units = self._evaluation if work.part == "evaluate" else self._open_rounds.get(work.round)
+        return units if units is not None and units.plan.works[0].round == work.round else None
 
     def learned(self, report: LearnReport, weights: Handle) -> RoundOver | None:
         if self._evaluation is not None:
             return self._over(report, weights, self._evaluation)
         before = self._learned[0]
-        self._learned = self._after(self._learned, self._stages[before])
+        self._learned = self._after(self._learned, self._open_rounds[before])
         if self._learned[0] == before:
             return None
-        del self._stages[before]
+        del self._open_rounds[before]
         self._last_report, self._first_unit = report, 0
         self._weights[before + 1] = (report.version, weights)
         for old in [kept for kept in self._weights if kept < before + 1 - self._lag]:
@@ -184,10 +184,10 @@ class Rounds:
         plan = self._plan.evaluation(before + 1, is_last=self._is_ending())
         if plan is None:
             return RoundOver(round=before + 1, report=report)
-        self._evaluation, self._is_evaluation_handed = Stage(plan, report.version, weights), False
+        self._evaluation, self._is_evaluation_handed = RoundUnits(plan, report.version, weights), False
         return None
 
-    def _over(self, report: LearnReport, weights: Handle, evaluation: Stage) -> RoundOver:
+    def _over(self, report: LearnReport, weights: Handle, evaluation: RoundUnits) -> RoundOver:
         assert self._last_report is not None
         self._evaluation = None
         self._weights[self.rounds_learned] = (report.version, weights)
@@ -195,45 +195,45 @@ class Rounds:
         return RoundOver(round=self.rounds_learned, report=self._last_report, score=score)
 
     def failed(self, work: Work, error: Exception) -> None:
-        stage, times = self._counted(work)
-        if stage is None:
+        units, times = self._counted(work)
+        if units is None:
             return
         if times >= self._plan.max_failures:
             if self._plan.max_failures > 1:
                 error.add_note(f"{self._plan.describe(work)} failed {_times(times)}")
             raise error
-        self._give_back(stage, work)
+        self._give_back(units, work)
 
     def lost(self, actor: int, work: Work | None, reason: str | None) -> None:
         self._restoring.add(actor)
         if work is None:
             return
         if reason is None:
-            stage = self._stage_of(work)
+            units = self._units_of(work)
         else:
-            stage, times = self._counted(work)
-            if stage is not None and times >= self._plan.max_failures > 1:
+            units, times = self._counted(work)
+            if units is not None and times >= self._plan.max_failures > 1:
                 what = self._plan.describe(work)
                 raise WorkLostError(f"{what} failed {_times(times)}, the last time because {reason}")
-        if stage is not None:
-            self._give_back(stage, work)
+        if units is not None:
+            self._give_back(units, work)
 
-    def _counted(self, work: Work) -> tuple[Stage | None, int]:
-        """The stage of work that failed, unless it is done by now, and how often it has failed."""
-        stage = self._stage_of(work)
-        if stage is None or work.index in stage.done:
+    def _counted(self, work: Work) -> tuple[RoundUnits | None, int]:
+        """The units of work that failed, unless it is done by now, and how often it has failed."""
+        units = self._units_of(work)
+        if units is None or work.index in units.done:
             return None, 0
-        stage.failures[work.index] += 1
-        return stage, stage.failures[work.index]
+        units.failures[work.index] += 1
+        return units, units.failures[work.index]
 
-    def _give_back(self, stage: Stage, work: Work) -> None:
-        if work.index not in stage.done:
-            stage.give_back(work)
+    def _give_back(self, units: RoundUnits, work: Work) -> None:
+        if work.index not in units.done:
+            units.give_back(work)
         if work.actor is not None:
             self._restoring.add(work.actor)
 
     def call_lost(self, call: Call) -> None:
-        """Give up: the calls behind it may have been worked off already, on other weights than the seed's run had.
+        """Raise: calls queued behind it may have run already, on other weights than they should have.
 
         Raises:
             RuntimeError: says how to go on.
@@ -249,21 +249,21 @@ class Rounds:
 
     @property
     def may_checkpoint(self) -> bool:
-        """At the end of a round, with nothing of the next one learned: the states and weights kept here belong to it.
+        """At the end of a round, with nothing of the next one learned: the states and weights stored here are of that point.
 
-        What is journalled already of a round that has begun is not thrown away: it is finished first.
+        A journalled round that has started is finished first, so that its results are not lost.
         """
         is_border = self._take == self._learned and self._take[1] == 0 and self._evaluation is None
-        return is_border and not (self._plan.is_journalled and self._stages)
+        return is_border and not (self._plan.is_journalled and self._open_rounds)
 
-    def stage(self) -> tuple[str, int, int]:
-        stage = self._evaluation or self._stages.get(self.rounds_learned)
-        if stage is None:
+    def round_progress(self) -> tuple[str, int, int]:
+        units = self._evaluation or self._open_rounds.get(self.rounds_learned)
+        if units is None:
             return "train", 0, 0
-        return stage.plan.works[0].part, len(stage.done), len(stage.plan.works)
+        return units.plan.works[0].part, len(units.done), len(units.plan.works)
 
     def checkpoint(self) -> dict[str, Any]:
-        """With no call under way it may also be asked for in the middle of a round: a run that fails there is saved as far as it came."""
+        """Also possible in the middle of a round while no call is running: a run that fails there is saved as far as it got."""
         round_, unit = self._learned
         count = max(self._states, default=-1) + 1
         actors = [dict(self._states.get(actor, {}).get(round_ - 1 + (actor < unit), {})) for actor in range(count)]

@@ -1,9 +1,9 @@
-"""Who does what next: state machines between actors and learner, without processes or transport (`Stream`, `cluster.run.rounds.Rounds`).
+"""Which work starts next: state machines between actors and learner, without processes (`Stream`, `cluster.run.rounds.Rounds`).
 
-    stream   an idle actor starts with the newest weights as soon as fewer than (1 + `lag`) units an actor are between acting and learned;
-             results are learned in finish order; what is older than `max_lag` updates when its turn comes is dropped.
-    rounds   unit i of round r is done with the weights that rounds 0 .. r-1-lag made, however fast anything runs, and rounds are learned
-             in order. The same seed makes the same run.
+    stream   an idle actor starts with the newest weights as soon as fewer than (1 + `lag`) units per actor are collected and not yet
+             learned from; results are learned in finish order; those older than `max_lag` updates by then are dropped.
+    rounds   unit i of round r acts with the weights after rounds 0 .. r-1-lag, whatever finishes first, and rounds are learned in order:
+             the same seed makes the same run.
 
 Lag of a trajectory: learner updates between the weights that acted and the weights that its first update starts from.
 """
@@ -11,7 +11,7 @@ Lag of a trajectory: learner updates between the weights that acted and the weig
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,12 +20,12 @@ from cluster.backends.base import Collected, Handle, LearnReport
 from learners.algorithm import Progress
 
 MAX_CALLS = 2
-"""Learner calls under way: one at work, and one behind it so that it need not wait for the loop."""
+"""Learner calls in progress: one running, and one queued so that the learner need not wait for the loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """Work for an actor to start now, and what it acts with."""
+    """Work for an actor to start now, and the weights it acts with."""
 
     work: Work
     actor: int
@@ -34,7 +34,7 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A finished unit of work that waits for its turn at the learner, or is handed over.
+    """A finished unit of work, queued for the learner or given to it.
 
     Attributes:
         version: of the weights that acted.
@@ -47,13 +47,13 @@ class Done:
 
     @property
     def experience(self) -> Handle:
-        """What is learned from: the payload, or the report where there is none."""
+        """What the learner gets: the payload, or the report where there is none."""
         return self.report if self.payload is None else self.payload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A learner call to make: what it learns from, in order, and the lag of each in updates; `score` where it is an evaluation's."""
+    """A learner call to make: its experience, in order, with the lag of each unit in updates; `score` after an evaluation."""
 
     done: tuple[Done, ...]
     lags: tuple[int, ...]
@@ -63,7 +63,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundOver:
-    """A round whose updates are made and, where one was due, whose evaluation is over.
+    """A round whose updates are made and whose evaluation, if one was due, is complete.
 
     Attributes:
         round: rounds finished with it.
@@ -76,28 +76,13 @@ class RoundOver:
     score: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """How units of work make up learner calls.
-
-    Attributes:
-        num_actors: actors, one unit under way each.
-        units_per_call: units that a learner call joins (1 where a trajectory is as large as a batch, or larger).
-        updates_per_call: updates that it makes.
-    """
-
-    num_actors: int
-    units_per_call: int
-    updates_per_call: int
-
-
 class Schedule(Protocol):
-    """Decides; the loop carries out.
+    """Decides what starts when; the loop starts it.
 
     Attributes:
-        dropped: units of work that were never learned from.
-        reissued: copies of stragglers that were given out.
-        stops_at_once: what is done is kept elsewhere, so a stop need not wait for a point to resume from.
+        dropped: units of work that were discarded.
+        reissued: copies of stragglers that were started.
+        stops_at_once: results are journalled, so a stop need not wait for a point to resume from.
     """
 
     dropped: int
@@ -111,53 +96,57 @@ class Schedule(Protocol):
         """A learner call to start now, or None."""
 
     def collected(self, event: Collected) -> bool:
-        """Take in finished work; whether it counts (and is not the second of its unit)."""
+        """Finished work arrived; return whether it is used (a unit's second result is not)."""
 
     def learned(self, report: LearnReport, weights: Handle) -> RoundOver | None:
-        """Take in the oldest call's new weights; return the round that ended with it, if one did."""
+        """The oldest call is complete; return the round that ended with it, if one did."""
 
     def failed(self, work: Work, error: Exception) -> None:
-        """Take back work that raised, to be done again; raises `error` where that is of no use."""
+        """Work raised: queue it again, or raise `error` where a retry cannot help."""
 
     def lost(self, actor: int, work: Work | None, reason: str | None) -> None:
-        """Take back what an actor was at, to be done again; `reason` is None where it was taken away and nothing is wrong."""
+        """An actor was lost: queue its work again. `reason` is None where it was removed on request."""
 
     def call_lost(self, call: Call) -> None:
-        """Take back the oldest learner call, which made no update because its experience is lost."""
+        """The oldest learner call made no update, because its experience was lost."""
 
     def hold(self, on: bool) -> None:
-        """Begin nothing that lies beyond the next point at which a checkpoint may be taken, or go on."""
+        """While on, start nothing beyond the next point at which a checkpoint may be taken."""
 
     @property
     def may_checkpoint(self) -> bool:
-        """Whether what the learner holds now is a point to resume from."""
+        """Whether the learner's present state is a point to resume from."""
 
     @property
     def rounds_begun(self) -> int:
-        """Rounds whose learner calls have all been handed out; of a stream, 0."""
+        """Rounds whose learner calls have all been started; 0 for a stream."""
 
-    def stage(self) -> tuple[str, int, int]:
-        """Part of the round under way, units done and units in all; of a stream, nothing."""
+    def round_progress(self) -> tuple[str, int, int]:
+        """Part of the current round, units done and units in all; empty for a stream."""
 
     def checkpoint(self) -> dict[str, Any]:
-        """What a resume needs of it; weights are handles."""
+        """The state that a resume needs; weights are handles."""
 
 
 @dataclass(kw_only=True)
 class Stream:
     """As fast as possible, with bounded lag. See the module's docstring.
 
-    Lag is bounded where it arises, before an unroll starts: old experience costs more learning than the idle moment that avoids it
-    (docs/results/impala.md). With two actors or more, `lag` = 0 keeps both sides at work all the same: one acts while the other's unroll is
-    learned from.
+    Lag is bounded before an unroll starts: stale experience costs more learning than a short idle time does (docs/results/impala.md). With
+    two actors or more, `lag` = 0 keeps actors and learner busy too: one acts while the other's unroll is learned from.
 
     Attributes:
-        lag: units an actor, beside the one under way, that may be finished and not yet learned from.
-        max_lag: in updates; what is older is dropped.
-        rounds: units that each actor began.
+        num_actors: actors, each with one unit in progress.
+        units_per_call: units that a learner call joins (1 where a trajectory is as large as a batch, or larger).
+        updates_per_call: updates that it makes.
+        lag: units per actor, besides the one in progress, that may be finished and not yet learned from.
+        max_lag: in updates; older experience is dropped.
+        rounds: units that each actor has started.
     """
 
-    shape: Shape
+    num_actors: int
+    units_per_call: int
+    updates_per_call: int
     lag: int
     max_lag: int
     version: int
@@ -176,15 +165,15 @@ class Stream:
 
     def __post_init__(self) -> None:
         self._scheduled = self.version
-        self.rounds = self.rounds or [0] * self.shape.num_actors
+        self.rounds = self.rounds + [0] * (self.num_actors - len(self.rounds))  # there may be more actors than before a resume
 
     @property
     def _max_unlearned(self) -> int:
-        """How many units may be between their start and their last update; enough for a call, or none would ever be made."""
-        return max((1 + self.lag) * self.shape.num_actors, self.shape.units_per_call)
+        """How many units may be started and not yet learned from; at least those of one call, or none would ever be made."""
+        return max((1 + self.lag) * self.num_actors, self.units_per_call)
 
     def next_work(self, free: Sequence[int]) -> Assignment | None:
-        unlearned = len(self._versions) + len(self._done) + self._calls * self.shape.units_per_call
+        unlearned = len(self._versions) + len(self._done) + self._calls * self.units_per_call
         if not free or unlearned >= self._max_unlearned:
             return None
         actor = free[0]
@@ -199,12 +188,12 @@ class Stream:
         fresh = deque(done for done in self._done if self._lag(done) <= self.max_lag)
         self.dropped += len(self._done) - len(fresh)
         self._done = fresh
-        if len(fresh) < self.shape.units_per_call:
+        if len(fresh) < self.units_per_call:
             return None
-        done = tuple(fresh.popleft() for _ in range(self.shape.units_per_call))
+        done = tuple(fresh.popleft() for _ in range(self.units_per_call))
         call = Call(done=done, lags=tuple(self._lag(one) for one in done), progress=self.progress)
         self._calls += 1
-        self._scheduled += self.shape.updates_per_call
+        self._scheduled += self.updates_per_call
         return call
 
     def _lag(self, done: Done) -> int:
@@ -221,18 +210,18 @@ class Stream:
         return None
 
     def failed(self, work: Work, error: Exception) -> None:
-        """Give up: an environment that raised cannot be gone on with."""
+        """Raise: an environment that raised cannot be used again."""
         raise error
 
     def lost(self, actor: int, work: Work | None, reason: str | None) -> None:
-        """Only count it off: the actor's next unroll is as good as the lost one."""
+        """Forget it: the actor's next unroll replaces the lost one."""
         if work is not None:
             del self._versions[actor]
 
     def call_lost(self, call: Call) -> None:
-        """Go on without these trajectories."""
+        """Drop these trajectories."""
         self._calls -= 1
-        self._scheduled -= self.shape.updates_per_call
+        self._scheduled -= self.updates_per_call
         self.dropped += len(call.done)
 
     def hold(self, on: bool) -> None:
@@ -240,16 +229,11 @@ class Stream:
 
     @property
     def may_checkpoint(self) -> bool:
-        """At any time: environments start anew after a resume."""
+        """Always: environments are reset after a resume."""
         return True
 
-    def stage(self) -> tuple[str, int, int]:
+    def round_progress(self) -> tuple[str, int, int]:
         return "", 0, 0
 
     def checkpoint(self) -> dict[str, Any]:
         return {"rounds": list(self.rounds)}
-
-
-def resumed_rounds(checkpoint: Mapping[str, Any] | None) -> list[int]:
-    """The units that each actor of a stream began before a checkpoint; empty for a new run."""
-    return [] if checkpoint is None else [int(count) for count in checkpoint["rounds"]]

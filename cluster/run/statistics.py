@@ -1,7 +1,7 @@
-"""What a run counts, and the figures made of it: one mapping by metric name, which metrics, display, summary, plot and Prometheus share.
+"""The counters of a run and its figures: one mapping by metric name, shared by metrics, display, summary, plot and Prometheus.
 
-Steps, episodes and lags are counted where the learner takes experience in, once each: the same numbers for a seed in a synchronous run,
-whatever finished first.
+Steps, episodes and lags are counted when the learner gets the experience, so that a synchronous run has the same numbers for a seed,
+whatever finishes first.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Statistics:
     """The counters of a run.
 
     Args:
-        config: the run; its `goals` say when it ends.
-        saved: what a checkpoint kept of them.
+        config: of the run; its `goals` say when it ends.
+        saved: the counters of a checkpoint.
         version: of the learner's weights.
 
     Attributes:
-        env_steps: environment steps that the learner has taken in, before a resume included.
-        rounds: that are over.
+        env_steps: environment steps learned from, those before a resume included.
+        rounds: complete ones.
         counts: sums over all reports, by metric name.
     """
 
@@ -67,7 +67,7 @@ class Statistics:
         self._shares = WallShares()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """The counters, for a checkpoint."""
         return {
             "env_steps": self.env_steps,
             "rounds": self.rounds,
@@ -86,12 +86,12 @@ class Statistics:
 
     @property
     def train_s(self) -> float:
-        """Seconds of training: from each process's first unit of work to its last learner call."""
+        """Seconds of training: from the first unit of work of each process to its last learner call."""
         return self._train_s_before + self._last_call - self._whole.started
 
     @property
     def interval_s(self) -> float:
-        """Seconds since the last interval was closed."""
+        """Seconds since the last interval ended."""
         return self._interval.elapsed_s
 
     @property
@@ -101,10 +101,9 @@ class Statistics:
 
     @property
     def judged_return(self) -> float | None:
-        """What a goal is held against: the mean return, or that of the last 100 settled episodes where it is lower.
+        """The return that goals are compared with: the mean return, or that of the last 100 settled episodes if it is lower.
 
-        The first episodes to end are the short ones, whose mean may be far from the policy's (see `actors.episodes`). None before 100
-        are settled.
+        The first episodes that end are the short ones, and their mean is biased (see `actors.episodes`). None before 100 are settled.
         """
         if len(self._settled) < WINDOW or self.mean_return is None:
             return None
@@ -124,34 +123,34 @@ class Statistics:
         return None
 
     def tick(self, alive: int) -> None:
-        """Time passed with so many actors."""
+        """Add the time since the last tick, with this many actors from now on."""
         for clocks in (self._whole, self._interval):
             clocks.tick(alive)
 
     def submitted(self, work: Work) -> None:
-        """A unit of work was given out."""
+        """A unit of work was started."""
         for clocks in (self._whole, self._interval):
             clocks.submitted(work.key)
 
     def returned(self, work: Work, report: Report | None) -> None:
-        """A unit of work came back; nothing came of it where there is no report."""
+        """A unit of work ended; without a result where there is no report."""
         for clocks in (self._whole, self._interval):
             clocks.returned(work.key, 0.0 if report is None else report.busy_s)
 
     def lost(self, work: Work | None, *, is_wanted: bool) -> None:
-        """An actor was lost, or taken away."""
+        """An actor was lost, or removed on request."""
         self._lost_actors += not is_wanted
         if work is not None:
             self.returned(work, None)
 
     def collected(self, report: Report) -> None:
-        """A unit of work counts; what is learned from it is counted later, this is for rates only."""
+        """Add a result to the rates; steps and episodes are counted when it is learned from."""
         self._rates.add(report)
         if report.figures:
             self._reported.append(report.figures)
 
     def called(self, call: Call) -> None:
-        """Count what the learner takes in with this call."""
+        """Count the experience of a learner call."""
         for done, lag in zip(call.done, call.lags, strict=True):
             report = done.report
             self.env_steps += report.env_steps
@@ -170,11 +169,11 @@ class Statistics:
             self._best = judged if self._best is None else max(self._best, judged)
 
     def call_lost(self, call: Call) -> None:
-        """Take back the steps of a call that made no update. Its episodes were finished, and stay."""
+        """Subtract the steps of a call that made no update. Its episodes ended all the same and stay counted."""
         self.env_steps -= sum(done.report.env_steps for done in call.done)
 
     def learned(self, report: LearnReport) -> None:
-        """Count a learner call's time, and keep what it says."""
+        """Count the time of a learner call, and keep its scalars."""
         self._updates, self._last_call = report.version, time.perf_counter()
         for clocks in (self._whole, self._interval):
             clocks.learned(report.busy_s)
@@ -182,7 +181,7 @@ class Statistics:
             self._scalars.append(report.scalars)
 
     def round_over(self, over: RoundOver) -> None:
-        """Count a round, and keep what its evaluation says."""
+        """Count a round, and keep the score of its evaluation."""
         self.rounds = over.round
         if over.score is not None:
             self._scalars.append({"evaluation/score": over.score})
@@ -192,7 +191,7 @@ class Statistics:
     def interval(
         self, schedule: Schedule, *, alive: int, has_shares: bool = True
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Close the interval: its metrics by name, and its histograms; without shares of wall time where it is too short for them."""
+        """End the interval; return its metrics and its histograms by name, without shares of wall time where it is too short for them."""
         self.tick(alive)
         clocks, lags = self._interval, np.array(self._lags)
         self._interval = clocks.restarted()
@@ -235,7 +234,7 @@ class Statistics:
         return scalars, histograms
 
     def reading(self) -> Reading | None:
-        """What tells whether the policy has collapsed, of the newest interval; None while the return cannot be judged."""
+        """Input of the collapse check, from the newest interval; None before 100 episodes are settled."""
         mean_return = self.judged_return
         if mean_return is None or self._best is None:
             return None
@@ -249,8 +248,8 @@ class Statistics:
         )
 
     def status(self, schedule: Schedule, backend: Backend, *, last_event: str) -> Status:
-        """Where the run stands."""
-        part, done, total = schedule.stage()
+        """The status of the run."""
+        part, done, total = schedule.round_progress()
         share, left = self._share_and_seconds_left(done / total if total and part == "train" else 0.0)
         return Status(
             env_steps=self.env_steps,
@@ -271,7 +270,7 @@ class Statistics:
         )
 
     def _share_and_seconds_left(self, of_round: float) -> tuple[float, float | None]:
-        """How much of the run is done, and how long the rest takes at the present rate; the limit that ends it first counts."""
+        """Share of the run that is done, and seconds left at the present rate, by the limit that ends it first."""
         goals, seconds = self._goals, self._train_s_before + self._whole.elapsed_s
         done: list[tuple[float, float]] = []
         rate = self._rates.per_second()["throughput/env_steps_per_s"]
@@ -311,6 +310,6 @@ class Statistics:
 
 
 def _means(reported: list[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of every figure over what reported it."""
+    """The mean of every figure over the reports that have it."""
     names = dict.fromkeys(name for one in reported for name in one)
     return {name: float(np.mean([one[name] for one in reported if name in one])) for name in names}

@@ -1,8 +1,8 @@
-"""A run from its config to its summary and exit code, whatever it trains.
+"""A run from its config to its summary and exit code, for every algorithm.
 
-    train:  log.txt on --> restore --> loop, under StopFlag and Recorder --> summary.json --> picture and last lines
+    train:  log.txt --> restore --> loop, with StopFlag and Recorder --> summary.json --> picture and printed summary
 
-What is an algorithm's own comes from its row (`cluster.algorithms`) and from how its experience is collected (`cluster.run.assembly`).
+What differs between algorithms comes from the row (`cluster.algorithms`) and from how experience is collected (`cluster.run.assembly`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cluster.backends.fleet import HopelessWorkerError
+from cluster.backends.fleet import RepeatedLossError
 from cluster.run.assembly import Assembly, backend_of
 from cluster.run.display import make_progress
-from cluster.run.last_lines import print_last_lines
-from cluster.run.life_checks import NotFiniteError
+from cluster.run.lifetime_checks import NotFiniteError
 from cluster.run.loop import Loop
 from cluster.run.observer import RunObserver
+from cluster.run.printed_summary import print_summary
 from cluster.run.recorder import Recorder, logging_to
 from cluster.run.stop_flag import StopFlag
 from cluster.run.where import Where
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("metaray")
 
-NO_TRACEBACK = (FloatingPointError, EnvFaultError, HopelessWorkerError)
-"""What is not finite, not in our code, or another process's end: where in the program it was seen helps nobody."""
+NO_TRACEBACK = (FloatingPointError, EnvFaultError, RepeatedLossError)
+"""Errors whose traceback in this process does not help: numbers that are not finite, faults of an environment, workers that were lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,12 @@ class Run:
 
     Attributes:
         row: its algorithm.
-        config: what it was asked to do.
+        config: of the run.
         directory: its folder, made already, and locked by the caller.
-        where: on this machine alone or on Ray.
-        command: what was typed, for log and summary.
+        where: on this machine or on Ray.
+        command: the command line, for log and summary.
         quiet: show no progress.
+        changes: a line for each setting that has changed since the last start.
     """
 
     row: Row
@@ -59,27 +60,28 @@ class Run:
     where: Where
     command: str
     quiet: bool = False
+    changes: Sequence[str] = ()
 
 
 def train(run: Run, *, is_resumed: bool) -> int:
-    """Train until a goal or a signal, and leave everything that the run directory promises.
+    """Train until a goal is reached or a signal arrives, and write every file of the run directory.
 
     Args:
-        run: what to do.
-        is_resumed: go on with it.
+        run: the run.
+        is_resumed: continue it.
 
     Returns:
         The exit code: 0, 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, or 1 when the run failed.
 
     Raises:
-        InvalidInputError: there is nothing to go on from, or what the run needs cannot be had (a wrong token, say).
+        InvalidInputError: there is nothing to continue from, or something that the run needs is missing (such as the token).
     """
     directory, assembly = run.directory, run.row.assembly()
     with logging_to(directory.log_file):
         log.info("%s: %s", "resume" if is_resumed else "start", run.command)
         payload = assembly.restore(directory, run.config, is_resumed)
         said = read_summary(directory)
-        directory.summary_file.unlink(missing_ok=True)  # what it said is about to become untrue
+        directory.summary_file.unlink(missing_ok=True)  # it is out of date from here on
         resumed_at = None if payload is None or not is_resumed else int(payload["statistics"]["env_steps"])
         metrics = MetricsLog(directory.metrics_file, directory.tensorboard, resumed_at=resumed_at)
         stop = StopFlag()
@@ -87,7 +89,7 @@ def train(run: Run, *, is_resumed: bool) -> int:
             with contextlib.closing(metrics), _assembled(run, assembly, metrics, stop, payload) as loop:
                 result = loop.run()
             summary = write_summary(directory, run.config, result, metrics.wall_s, run.command)
-        except InvalidInputError:  # it did not begin, so what was said of it holds
+        except InvalidInputError:  # training did not start, so the old summary holds
             if said is not None:
                 write_json(directory.summary_file, said)
             raise
@@ -98,7 +100,7 @@ def train(run: Run, *, is_resumed: bool) -> int:
         except Exception as error:
             return _failed(directory, error)
         log.info("end: %s, %d environment steps", summary["reason"], summary["env_steps"])
-        print_last_lines(run.row, directory, summary, is_local=run.where.is_local)
+        print_summary(run.row, directory, summary, is_local=run.where.is_local)
         return stop.exit_code
 
 
@@ -106,25 +108,25 @@ def train(run: Run, *, is_resumed: bool) -> int:
 def _assembled(
     run: Run, assembly: Assembly, metrics: MetricsLog, stop: StopFlag, payload: dict[str, Any] | None
 ) -> Iterator[Loop]:
-    """The loop of a run, under a progress display that is closed however it ends."""
+    """The loop of a run, with a progress display that is always closed."""
     config, directory = run.config, run.directory
     title = " - ".join(dict.fromkeys((config.algorithm, config.preset, config.family, f"seed {config.seed}")))
     place = run.where.in_words if assembly.in_threads else run.where.with_actors(config.num_actors)
-    progress = make_progress(run.row, title, str(directory.path), place, quiet=run.quiet)
+    progress = make_progress(run.row, title, str(directory.path), place, unit=assembly.unit, quiet=run.quiet)
     try:
-        with stop.installed(), assembly.parts(directory, config, payload) as (make_schedule, keeper):
-            recorder: RunObserver = Recorder(
-                directory, progress, metrics, stop, keep_checkpoints=config.keep_checkpoints, stopping=assembly.stopping
-            )
+        with stop.installed(), assembly.keeper(directory, config, payload) as keeper:
+            exporter = RunObserver()
             if not run.where.is_local:
                 from cluster.backends.ray.metrics import RayMetricsObserver
 
-                recorder = RayMetricsObserver(recorder, run.where.run_name, run.row)
-            steps, rounds = (int(payload["statistics"].get(name, 0)) if payload else 0 for name in ("env_steps", "rounds"))
-            if (line := assembly.schedule_line(config, steps if assembly.counts_env_steps else rounds)) is not None:
-                recorder.on_event(line)
+                exporter = RayMetricsObserver(run.where.run_name, run.row)
+            kept, stopping = config.keep_checkpoints, assembly.stopping
+            recorder = Recorder(directory, progress, metrics, stop, keep_checkpoints=kept, stopping=stopping, exporter=exporter)
+            line = assembly.schedule_line(config, assembly.length_done(directory))
+            for one in (*run.changes, *([] if line is None else [line])):
+                recorder.on_event(one)
             backend = backend_of(run.row, assembly, keeper.sized(config), run.where)
-            yield Loop(config, backend, recorder, make_schedule, keeper, payload)
+            yield Loop(config, backend, recorder, keeper, payload)
     finally:
         progress.close()
 
@@ -134,7 +136,7 @@ def _failed(directory: RunDirectory, error: Exception) -> int:
     if not isinstance(error, NO_TRACEBACK):
         traceback.print_exception(error)
     line = str(error) if isinstance(error, EnvFaultError) else f"the run failed: {type(error).__name__}: {error}"
-    hint = "" if isinstance(error, NotFiniteError) else _resume_hint(directory)  # the journal has what it ended with
+    hint = "" if isinstance(error, NotFiniteError) else _resume_hint(directory)  # a resume would end in the same way
     print(f"metaray: {line} (details in {directory.log_file}){hint}", file=sys.stderr)
     return 1
 

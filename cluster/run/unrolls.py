@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from actors.messages import Collector, Report, Work
+from actors.messages import Collector, Work
 from actors.rollout import RolloutActor, RolloutSpec
 from cluster import overrides
 from cluster.backends.base import Handle
 from cluster.backends.learner import device_of
 from cluster.backends.memory import keep_freed_memory
 from cluster.config import UnrollConfig
-from cluster.run.assembly import Assembly, Payload
+from cluster.run.assembly import ALWAYS, Assembly, Payload
 from cluster.run.keeper import Keeper
-from cluster.run.loop import MakeSchedule
 from cluster.run.plan import RoundPlan
 from cluster.run.recorder import warn
 from cluster.run.rounds import Rounds
-from cluster.run.schedule import Schedule, Shape, Stream, resumed_rounds
+from cluster.run.schedule import Schedule, Stream
 from cluster.store import checkpoint as checkpoints
 from cluster.store.run_directory import RunDirectory
-from cluster.store.summary import read_summary
-from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.actor_critic import learning_rate
 from learners.algorithm import Progress
@@ -39,8 +35,24 @@ from learners.seeds import Stream as Draws
 from learners.seeds import generator
 from learners.trajectory import Snapshot
 
-LIFTED: dict[str, dict[str, Any]] = {"time limit": {"max_train_seconds": None}, "return reached": {"stop_return": None}}
-"""By the reason that a run ended for: the limit that goes when more is asked of it, and would end it again at once."""
+CHANGEABLE = (
+    "total_env_steps",
+    "schedule_env_steps",
+    "stop_return",
+    "checkpoint_every_s",
+    "checkpoint_every_rounds",
+    "actor_deadline_s",
+    "learner_device",
+    "learner_compile",
+    "rollout.env_threads",
+    "evaluate_every",
+    "evaluation_tasks",
+    "learner.anneal",
+    "learner.passes",
+)
+"""What neither experience nor the learner's state depends on."""
+STREAM = ("num_actors", "lag", "max_lag")
+"""What a stream may change besides: in rounds, these say what a round is."""
 
 
 def check_learner(config: UnrollConfig, is_local: bool) -> None:
@@ -55,77 +67,66 @@ def check_learner(config: UnrollConfig, is_local: bool) -> None:
         device_of(config.learner_device)
 
 
-class UnrollPlan:
-    """Rounds of one unroll an actor. See `cluster.run.plan.Plan`."""
+class Unrolls(Keeper):
+    """Keeps nothing: a stream, or rounds of one unroll an actor.
 
-    is_journalled = False
-    max_failures = 1
+    Args:
+        config: the run.
+        payload: of the checkpoint to go on from.
+    """
 
-    def __init__(self, config: UnrollConfig) -> None:
-        self._config = config
+    def __init__(self, config: Any, payload: Payload | None) -> None:
+        super().__init__(checkpoint_every_s=config.checkpoint_every_s, checkpoint_every_rounds=config.checkpoint_rounds)
+        self._config, self._payload = config, payload
+
+    def schedule(
+        self, version: int, weights: Handle, put: Callable[[Snapshot], Handle], is_ending: Callable[[], bool]
+    ) -> Schedule:
+        """See `cluster.run.keeper.Keeper`; at a lag, rounds go on with the weights of earlier ones."""
+        config, payload = self._config, self._payload
+        if config.is_stream:
+            return Stream(
+                num_actors=config.num_actors,
+                units_per_call=config.units_per_call,
+                updates_per_call=config.updates_per_call,
+                lag=config.lag,
+                max_lag=config.max_lag,
+                version=version,
+                weights=weights,
+                progress=_progress(config, 0),
+                rounds=[] if payload is None else [int(count) for count in payload["rounds"]],
+            )
+        saved = payload or {"weights": {}, "actors": ()}
+        first_round = int(saved.get("first_round", 0))
+        kept = {
+            int(round_): (int(one["version"]), put(Snapshot(version=int(one["version"]), arrays=one["arrays"])))
+            for round_, one in saved["weights"].items()
+        }
+        return Rounds(
+            self,
+            lag=config.lag,
+            updates_per_call=config.updates_per_call,
+            version=version,
+            weights={first_round: (version, weights)} | kept,
+            first_round=first_round,
+            first_unit=int(saved.get("first_actor", 0)),
+            states=saved["actors"],
+            is_ending=is_ending,
+        )
 
     def train(self, number: int) -> RoundPlan:
-        works = tuple(Work(round=number, index=actor, actor=actor) for actor in range(self._config.num_actors))
-        return RoundPlan(works=works, progress=_progress(self._config, number), units_per_call=self._config.units_per_call)
-
-    def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
-        return None
-
-    def score(self, reports: Sequence[Report]) -> float:
-        return math.nan
+        """See `cluster.run.plan.Plan`."""
+        config = self._config
+        works = tuple(Work(round=number, index=actor, actor=actor) for actor in range(config.num_actors))
+        return RoundPlan(works=works, progress=_progress(config, number), units_per_call=config.units_per_call)
 
     def describe(self, work: Work) -> str:
+        """See `cluster.run.plan.Plan`."""
         return f"actor {work.index} round {work.round}"
 
 
 def _progress(config: UnrollConfig, round_: int) -> Progress:
     return Progress(round=round_, total=config.scheduled_env_steps, run_seed=config.seed)
-
-
-def _make_schedule(
-    config: Any,
-    payload: Payload | None,
-    version: int,
-    weights: Handle,
-    put: Callable[[Snapshot], Handle],
-    is_ending: Callable[[], bool],
-) -> Schedule:
-    if config.is_stream:
-        shape = Shape(
-            num_actors=config.num_actors, units_per_call=config.units_per_call, updates_per_call=config.updates_per_call
-        )
-        return Stream(
-            shape=shape,
-            lag=config.lag,
-            max_lag=config.max_lag,
-            version=version,
-            weights=weights,
-            progress=_progress(config, 0),
-            rounds=resumed_rounds(payload),
-        )
-    plan, saved = UnrollPlan(config), payload or {"weights": {}, "actors": ()}
-    first_round = int(saved.get("first_round", 0))
-    kept = {
-        int(round_): (int(one["version"]), put(Snapshot(version=int(one["version"]), arrays=one["arrays"])))
-        for round_, one in saved["weights"].items()
-    }
-    return Rounds(
-        plan,
-        lag=config.lag,
-        updates_per_call=config.updates_per_call,
-        version=version,
-        weights={first_round: (version, weights)} | kept,
-        first_round=first_round,
-        first_unit=int(saved.get("first_actor", 0)),
-        states=saved["actors"],
-        is_ending=is_ending,
-    )
-
-
-@contextlib.contextmanager
-def _parts(directory: RunDirectory, config: UnrollConfig, payload: Payload | None) -> Iterator[tuple[MakeSchedule, Keeper]]:
-    keeper = Keeper(checkpoint_every_s=config.checkpoint_every_s, checkpoint_every_rounds=config.checkpoint_rounds)
-    yield partial(_make_schedule, config, payload), keeper
 
 
 def _make_collector(config: UnrollConfig, actor: int) -> Collector:
@@ -170,29 +171,21 @@ def _restore(directory: RunDirectory, config: UnrollConfig, is_resumed: bool) ->
     return payload
 
 
-def extend(directory: RunDirectory, config: UnrollConfig, options: Mapping[str, str]) -> UnrollConfig:
-    """The run's config, with more steps if asked for (`steps`); refuses a run that is finished where none are.
+def may_change(config: UnrollConfig) -> tuple[str, ...]:
+    """The settings that may change in a run that goes on.
 
-    The learning rate stays annealed over the steps that the run was begun with: laid anew over more, it would rise again in the middle.
+    Coefficients of the learner are read at each update, so a checkpoint fits whatever they are; but what eta tunes is in the state.
     """
-    summary, steps = read_summary(directory), options.get("steps", "")
-    if steps:
-        begun = config.scheduled_env_steps
-        config = overrides.apply(config, {"total_env_steps": steps})
-        config = replace(config, schedule_env_steps=begun if config.total_env_steps != begun else config.schedule_env_steps)
-    taken = checkpoints.newest_step(directory.checkpoints)
-    if steps and config.total_env_steps <= taken:
-        raise InvalidInputError(f"--steps {steps}: the run {directory.path} has {taken:,} environment steps already; give more")
-    if summary is not None and summary["finished"]:
-        if not steps:
-            raise InvalidInputError(
-                f"the run {directory.path} is finished ({summary['reason']}, {summary['env_steps']:,} environment steps): "
-                f"`metaray resume {directory.path} --steps N` trains it for longer"
-            )
-        config = replace(config, **LIFTED.get(summary["reason"], {}))
-    if steps:
-        directory.write_config(config)
-    return config
+    config_type: type = type(config)
+    keys = overrides.keys(config_type)
+    tuned = {f"learner.{name}" for name in getattr(config, "eta", ())}
+    floats = (name for name, key in keys.items() if name.startswith(("learner.", "meta.")) and key.hint_is(float))
+    return (
+        *ALWAYS,
+        *(name for name in CHANGEABLE if name in keys),
+        *(STREAM if config.is_stream else ()),
+        *(name for name in floats if name.rstrip("_") not in tuned),
+    )
 
 
 def schedule_line(config: Any, taken: int) -> str | None:
@@ -217,21 +210,23 @@ def schedule_line(config: Any, taken: int) -> str | None:
 
 
 ASSEMBLY = Assembly(
-    counts_env_steps=True,
+    length="total_env_steps",
+    schedule="schedule_env_steps",
+    length_unit="environment steps",
     in_threads=True,
     learner_on_driver=False,
-    unit="an unroll",
+    unit="unroll",
     stopping="saving a checkpoint and stopping",
     stopped="with a checkpoint",
     preflight=check_learner,
     collector=lambda config: partial(_make_collector, config),
     spaces=first_env_spec,
-    total=lambda config: int(config.scheduled_env_steps),
     deadline_s=lambda config: float(config.actor_deadline_s),
     num_cpus=lambda config: int(config.rollout.env_threads),
     store_bytes=store_bytes,
     restore=_restore,
-    parts=_parts,
-    extend=extend,
+    keeper=lambda directory, config, payload: contextlib.nullcontext(Unrolls(config, payload)),
+    may_change=may_change,
+    length_done=lambda directory: checkpoints.newest_step(directory.checkpoints),
     schedule_line=schedule_line,
 )

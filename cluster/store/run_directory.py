@@ -2,7 +2,7 @@
 
 runs/quickstart-s0-20260102-030405/
     config.json          the whole config; `metaray train impala --config FILE` runs it again
-    launch.json          the command, and whether it ran in this process or on Ray
+    launch.json          the command, whether it ran in this process or on Ray, and the config of the last start
     checkpoints/         see `cluster.store.checkpoint`
     journal.jsonl        of EPG: see `cluster.store.journal`, and `cluster.store.scaling` for two small files beside it
     metrics.jsonl, tb/   see `cluster.store.metrics`
@@ -101,15 +101,16 @@ class RunDirectory:
         """Whether there is anything to resume from."""
         return bool(saved(self.checkpoints)) or (self.journal_file.exists() and self.has_something())
 
-    def write_config(self, config: object) -> None:
-        """Write the whole config."""
-        write_json(self.config_file, to_tree(config))
+    def write_config(self, config: object, launch: dict[str, Any] | None = None) -> None:
+        """Write the whole config, and into `launch.json` what the run starts with, so that a config changed by hand is noticed."""
+        tree = to_tree(config)
+        write_json(self.launch_file, (self.read_launch() if launch is None else launch) | {"config": tree})
+        write_json(self.config_file, tree)  # last: a folder with a config is a run
 
     def begin(self, config: object, launch: dict[str, Any]) -> None:
         """Write the first files of a new run."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_json(self.launch_file, launch)
-        self.write_config(config)  # last: a directory with a config is a run
+        self.write_config(config, launch)
 
     def read_launch(self) -> dict[str, Any]:
         """Return the content of `launch.json`; empty when there is none."""

@@ -28,7 +28,7 @@ NUM_CONSOLE_ACTIONS = 18
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
+class EmulatorStep:
     """One step of n emulators.
 
     Attributes:
@@ -99,13 +99,13 @@ class Emulators:
         self.num_actions = len(self._index)
         self._restarts = np.zeros(num_envs, np.bool_)
 
-    def reset(self, seeds: np.ndarray) -> Played:
+    def reset(self, seeds: np.ndarray) -> EmulatorStep:
         """Start a game in every emulator, all its randomness from `seeds` [n]."""
         obs, info = self._ale.reset(seed=seeds)
         obs, lives = self._redraw_noops(obs, info["lives"], info["episode_frame_number"], np.ones(len(obs), np.bool_))
         nothing = np.zeros(len(obs), np.bool_)
         self._restarts = nothing
-        return Played(obs=obs, reward=np.zeros(len(obs)), is_over=nothing, is_capped=nothing, lives=lives)
+        return EmulatorStep(obs=obs, reward=np.zeros(len(obs)), is_over=nothing, is_capped=nothing, lives=lives)
 
     def send(self, actions: np.ndarray) -> None:
         """Start one step with the integers `actions` [n]; `recv` waits for it.
@@ -117,14 +117,14 @@ class Emulators:
             raise ValueError(f"actions must lie in [0, {self.num_actions - 1}], got [{actions.min()}, {actions.max()}]")
         self._ale.send(self._index[actions])
 
-    def recv(self) -> Played:
+    def recv(self) -> EmulatorStep:
         """Wait for the step that `send` started; games that were over have been restarted by it."""
         obs, reward, is_over, is_capped, info = self._ale.recv()
         lives = info["lives"]
         if self._restarts.any():
             obs, lives = self._redraw_noops(obs, lives, info["episode_frame_number"], self._restarts)
         self._restarts = is_over | is_capped
-        return Played(obs=obs, reward=reward.astype(np.float64), is_over=is_over, is_capped=is_capped, lives=lives)
+        return EmulatorStep(obs=obs, reward=reward.astype(np.float64), is_over=is_over, is_capped=is_capped, lives=lives)
 
     def _redraw_noops(
         self, obs: np.ndarray, lives: np.ndarray, num_noops: np.ndarray, is_new: np.ndarray

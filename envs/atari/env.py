@@ -24,7 +24,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
 
-from envs.atari.engine import FRAME_SIZE, NUM_STACKED, Emulators, Played
+from envs.atari.engine import FRAME_SIZE, NUM_STACKED, Emulators, EmulatorStep
 from envs.atari.protocols import MAX_FRAMES, MAX_NOOPS
 from envs.batched import BatchedEnv
 from envs.task import Task
@@ -94,7 +94,7 @@ class AtariEnv(BatchedEnv):
         for slot in list(self._pending):
             self._take_up_task(slot)
         seeds = np.split(self._draw_seeds(self.num_envs), len(self._engines))
-        played = _joined([engine.reset(of_engine) for engine, of_engine in zip(self._engines, seeds, strict=True)])
+        played = _concatenated([engine.reset(of_engine) for engine, of_engine in zip(self._engines, seeds, strict=True)])
         self._lives = played.lives
         self._age[:] = 0
         self._restarts = np.zeros(self.num_envs, np.bool_)
@@ -104,7 +104,7 @@ class AtariEnv(BatchedEnv):
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance every slot by one action, four frames; see the module and `BatchedEnv.step`."""
         is_first, is_new_game = self._restarts, self._is_final
-        played = self._play(np.where(is_first, _NOOP, actions), is_new_game)
+        played = self._step_engines(np.where(is_first, _NOOP, actions), is_new_game)
 
         lost_life = (played.lives < self._lives) & (played.lives > 0)
         is_final = played.is_over | played.is_capped
@@ -120,7 +120,7 @@ class AtariEnv(BatchedEnv):
             played.obs[self._age < older, NUM_STACKED - 1 - older] = 0
         return played.obs, played.reward, terminated, truncated, {"is_first": is_first, "is_final": is_final}
 
-    def _play(self, actions: np.ndarray, is_new_game: np.ndarray) -> Played:
+    def _step_engines(self, actions: np.ndarray, is_new_game: np.ndarray) -> EmulatorStep:
         """Step every engine, at most `num_threads` of them at a time."""
         due = [slot for slot in self._pending if is_new_game[slot]]
         fresh = {slot: self._engines[slot].reset(self._draw_seeds(1)) for slot in due if self._take_up_task(slot)}
@@ -134,7 +134,7 @@ class AtariEnv(BatchedEnv):
             fresh[slot] = self._engines[slot].recv()
             for following in running[index + self._num_threads : index + self._num_threads + 1]:
                 self._engines[following].send(actions[following : following + 1])
-        return _joined([fresh[slot] for slot in range(self.num_envs)])
+        return _concatenated([fresh[slot] for slot in range(self.num_envs)])
 
     def _take_up_task(self, slot: int) -> bool:
         """Make the assigned task of `slot` its current one; true where that took another engine, which must be reset."""
@@ -158,9 +158,9 @@ class AtariEnv(BatchedEnv):
         self._engines = []
 
 
-def _joined(played: list[Played]) -> Played:
+def _concatenated(played: list[EmulatorStep]) -> EmulatorStep:
     """The steps of several engines as one, in order."""
     if len(played) == 1:
         return played[0]
-    names = [field.name for field in fields(Played)]
-    return Played(**{name: np.concatenate([getattr(one, name) for one in played]) for name in names})
+    names = [field.name for field in fields(EmulatorStep)]
+    return EmulatorStep(**{name: np.concatenate([getattr(one, name) for one in played]) for name in names})

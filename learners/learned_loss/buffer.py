@@ -44,14 +44,14 @@ class Steps:
     next_obs: Float[Tensor, "L M O"]
 
     @classmethod
-    def empty(cls, num_lives: int, num_steps: int, obs_size: int, action_size: int, dtype: torch.dtype) -> Steps:
+    def empty(cls, num_lifetimes: int, num_steps: int, obs_size: int, action_size: int, dtype: torch.dtype) -> Steps:
         """Return arrays of zeros for steps, to be written into."""
-        flags = torch.zeros((num_lives, num_steps), dtype=torch.bool)
-        obs = torch.zeros((num_lives, num_steps, obs_size), dtype=dtype)
+        flags = torch.zeros((num_lifetimes, num_steps), dtype=torch.bool)
+        obs = torch.zeros((num_lifetimes, num_steps, obs_size), dtype=dtype)
         return cls(
             obs=obs,
-            action=torch.zeros((num_lives, num_steps, action_size), dtype=dtype),
-            reward=torch.zeros((num_lives, num_steps), dtype=dtype),
+            action=torch.zeros((num_lifetimes, num_steps, action_size), dtype=dtype),
+            reward=torch.zeros((num_lifetimes, num_steps), dtype=dtype),
             is_terminated=flags,
             is_truncated=flags.clone(),
             next_obs=obs.clone(),
@@ -73,10 +73,10 @@ class Moments:
         mean, inverse_std: current values, in the dtype of the rows.
     """
 
-    def __init__(self, num_lives: int, size: int, dtype: torch.dtype) -> None:
+    def __init__(self, num_lifetimes: int, size: int, dtype: torch.dtype) -> None:
         self._count = PRIOR_COUNT
-        self._sum = torch.zeros((num_lives, size), dtype=torch.float64)
-        self._squares = torch.full((num_lives, size), PRIOR_COUNT, dtype=torch.float64)
+        self._sum = torch.zeros((num_lifetimes, size), dtype=torch.float64)
+        self._squares = torch.full((num_lifetimes, size), PRIOR_COUNT, dtype=torch.float64)
         self._dtype = dtype
         self._settle()
 
@@ -105,10 +105,10 @@ class Buffer:
         num_filled: number of rows that hold a step; they are the newest ones.
     """
 
-    def __init__(self, num_lives: int, num_rows: int, obs_size: int, action_size: int, dtype: torch.dtype) -> None:
+    def __init__(self, num_lifetimes: int, num_rows: int, obs_size: int, action_size: int, dtype: torch.dtype) -> None:
         self.num_filled = 0
-        self._rows = torch.zeros((num_lives, num_rows, obs_size + action_size), dtype=dtype)
-        self._ends = torch.zeros((num_lives, num_rows, 2), dtype=dtype)
+        self._rows = torch.zeros((num_lifetimes, num_rows, obs_size + action_size), dtype=dtype)
+        self._ends = torch.zeros((num_lifetimes, num_rows, 2), dtype=dtype)
 
     def append(self, steps: Steps) -> None:
         """Append the newest steps and drop as many of the oldest rows."""

@@ -44,7 +44,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
-class LifeConfig:
+class LifetimeConfig:
     """One inner lifetime."""
 
     num_updates: Annotated[
@@ -81,7 +81,7 @@ class LifeConfig:
         return self.num_updates * self.update_every
 
 
-def layout_of(config: LifeConfig, spec: SpaceSpec, *, has_value: bool) -> Layout:
+def layout_of(config: LifetimeConfig, spec: SpaceSpec, *, has_value: bool) -> Layout:
     """Return the layout of a lifetime's trained parameters in its row."""
     obs_size, num_outputs = spec.obs_shape[0], spec.num_actions or spec.action_size
     shapes = mlp_shapes("policy", (obs_size, *config.hidden_sizes, num_outputs))
@@ -94,7 +94,7 @@ def layout_of(config: LifeConfig, spec: SpaceSpec, *, has_value: bool) -> Layout
     return Layout(shapes)
 
 
-def draw_start(config: LifeConfig, spec: SpaceSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def draw_start(config: LifetimeConfig, spec: SpaceSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draw the initial parameters of a lifetime, by name, float64.
 
     The released code keeps a weight as [outputs, inputs] and normalises its columns, one for each input: the 11 observations of a hopper
@@ -188,7 +188,7 @@ class Policies:
         return mlp(obs, parameters, "value", self.num_layers).squeeze(-1)
 
 
-class Lives:
+class Lifetimes:
     """L lifetimes in lockstep.
 
     Args:
@@ -201,24 +201,24 @@ class Lives:
 
     def __init__(
         self,
-        config: LifeConfig,
+        config: LifetimeConfig,
         spec: SpaceSpec,
         objective: Objective,
         starts: Sequence[Mapping[str, np.ndarray]],
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.config, self.spec, self.num_lives = config, spec, len(starts)
+        self.config, self.spec, self.num_lifetimes = config, spec, len(starts)
         self._objective, self.dtype = objective, dtype
         self._layout = layout_of(config, spec, has_value=objective.has_value)
         self._policies = Policies(num_layers=len(config.hidden_sizes) + 1, is_discrete=spec.is_discrete)
         self._rows = torch.from_numpy(np.stack([self._layout.row(start) for start in starts])).to(dtype)
         self._first, self._second, self._num_adam_steps = torch.zeros_like(self._rows), torch.zeros_like(self._rows), 0
-        self._num_broken = torch.zeros(self.num_lives, dtype=torch.int64)
+        self._num_broken = torch.zeros(self.num_lifetimes, dtype=torch.int64)
         weight, bias = (torch.from_numpy(np.stack([start[f"memory.{part}"] for start in starts])) for part in ("weight", "bias"))
         self._memory = memory_output({"memory.weight": weight, "memory.bias": bias}).to(dtype)
         obs_size, action_size = spec.obs_shape[0], spec.num_actions or spec.action_size
-        self._buffer = Buffer(self.num_lives, config.buffer_rows, obs_size, action_size, dtype)
-        self._moments = Moments(self.num_lives, obs_size + action_size, dtype)
+        self._buffer = Buffer(self.num_lifetimes, config.buffer_rows, obs_size, action_size, dtype)
+        self._moments = Moments(self.num_lifetimes, obs_size + action_size, dtype)
         self._prepare_acting()
 
     def _prepare_acting(self) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.ppo_loss import PpoConfig
 
 
@@ -34,7 +34,7 @@ class BaselineConfig:
     ppo: PpoConfig = field(default_factory=lambda: PpoConfig(kl_cost=0.0, reward_scale=0.1))
 
 
-def baseline_life(life: LifeConfig, baseline: BaselineConfig) -> LifeConfig:
+def baseline_life(life: LifetimeConfig, baseline: BaselineConfig) -> LifetimeConfig:
     """Return the inner loop of the PPO baseline: the steps and updates of `life`, with PPO's own hyper-parameters."""
     return replace(
         life,

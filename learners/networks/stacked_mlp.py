@@ -67,12 +67,12 @@ class _BlockedMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *layers: Tensor) -> Tensor:
         """Keep every layer's outputs for the backward pass."""
-        num_lives, num_rows, _ = x.shape
-        hidden = [x.new_empty(num_lives, num_rows, weight.shape[2]) for weight in layers[:-2:2]]
-        result = x.new_empty(num_lives, num_rows, layers[-2].shape[2])
+        num_lifetimes, num_rows, _ = x.shape
+        hidden = [x.new_empty(num_lifetimes, num_rows, weight.shape[2]) for weight in layers[:-2:2]]
+        result = x.new_empty(num_lifetimes, num_rows, layers[-2].shape[2])
         widest = max((outputs.shape[2] for outputs in hidden), default=1)
         block = max(1, BLOCK_BYTES // (num_rows * widest * x.element_size()))
-        for start in range(0, num_lives, block):
+        for start in range(0, num_lifetimes, block):
             part, inputs = slice(start, start + block), x[start : start + block]
             for outputs, weight, bias in zip((*hidden, result), layers[0::2], layers[1::2], strict=True):
                 out = torch.bmm(inputs, weight[part], out=outputs[part]).add_(bias[part].unsqueeze(1))

@@ -11,11 +11,11 @@ from actors.lifetimes import LifetimeEnvs
 from envs.errors import InvalidInputError
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.network import LossConfig
 from tests.envs import windy
 
-LIFE = LifeConfig(num_updates=2, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.05, fitness_episodes=2)
+LIFE = LifetimeConfig(num_updates=2, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.05, fitness_episodes=2)
 SETUP = LifetimeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LossConfig(), evolution=EvolutionConfig(sigma=0.5))
 HOPPERS, WINDY = replace(SETUP, family="hopper-dynamics"), replace(SETUP, family=windy.NAME)
 

@@ -18,12 +18,12 @@ from envs.classic.point_goal import PointGoal
 from envs.errors import EnvFaultError
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig
-from learners.learned_loss.inner_loop import LifeConfig, Lives
+from learners.learned_loss.inner_loop import LifetimeConfig, Lifetimes
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 
-LIFE = LifeConfig(num_updates=6, update_every=16, buffer_rows=48, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
+LIFE = LifetimeConfig(num_updates=6, update_every=16, buffer_rows=48, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
 LOSS = LossConfig()
-NUM_LIVES, SPOILED = 4, 1
+NUM_LIFETIMES, SPOILED = 4, 1
 
 
 class Spoilt:
@@ -57,16 +57,16 @@ class Spoilt:
         return obs, reward, terminated, truncated, info
 
 
-def lived(family_name: str, alpha: float, config: LifeConfig = LIFE, **fault: Any) -> tuple[LifetimesResult, Lives]:
+def lived(family_name: str, alpha: float, config: LifetimeConfig = LIFE, **fault: Any) -> tuple[LifetimesResult, Lifetimes]:
     family = resolve(family_name)
-    envs, last = LifetimeEnvs(family, NUM_LIVES, config.fitness_episodes), []
+    envs, last = LifetimeEnvs(family, NUM_LIFETIMES, config.fitness_episodes), []
     if fault:
         part = fault.pop("part", "training")
         setattr(envs, part, Spoilt(getattr(envs, part), **fault))
     shape = LossShape.of(LOSS, envs.spec)
-    phis = np.stack([3 * draw_phi(shape, np.random.default_rng(seed)) for seed in range(NUM_LIVES)])
+    phis = np.stack([3 * draw_phi(shape, np.random.default_rng(seed)) for seed in range(NUM_LIFETIMES)])
     setup = LifetimeSetup(family=family_name, run_seed=0, life=config, loss=LOSS, evolution=EvolutionConfig())
-    seeds = [LifetimeSeed(np.random.SeedSequence(5, spawn_key=(number,))) for number in range(NUM_LIVES)]
+    seeds = [LifetimeSeed(np.random.SeedSequence(5, spawn_key=(number,))) for number in range(NUM_LIFETIMES)]
     aim = objective(setup, envs.spec, phis, alpha)
     record = run_lifetimes(envs, config, aim, seeds, on_update=lambda _, lives: last.append(lives))
     envs.close()
@@ -90,8 +90,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str | None]] = {
 def test_what_is_not_finite_is_named_and_no_other_life_differs_by_a_bit(family: str, fault: str, alpha: float) -> None:
     changes, name = FAULTS[fault]
     (clean, as_it_was), (spoilt, lives) = (lived(family, alpha, **options) for options in ({}, {"slot": SPOILED, **changes}))
-    assert clean.not_finite == (None,) * NUM_LIVES
-    is_bad = np.arange(NUM_LIVES) == SPOILED
+    assert clean.not_finite == (None,) * NUM_LIFETIMES
+    is_bad = np.arange(NUM_LIFETIMES) == SPOILED
     if family == "cartpole" and changes.get("part") == "final" and "obs" in changes:
         name = None  # its policy names an action all the same, and the pole does not know
     assert spoilt.not_finite == tuple(name if bad else None for bad in is_bad)
@@ -168,7 +168,7 @@ def test_an_episode_of_the_fitness_is_cut_at_the_limit_and_only_there(limit: int
     free, _ = lived("pendulum", 0.0)
     record, _ = lived("pendulum", 0.0, replace(LIFE, max_episode_steps=limit))
     assert record.cut_episodes == num_cut
-    assert record.env_steps == NUM_LIVES * (LIFE.num_steps + 2 * min(limit, 200))
+    assert record.env_steps == NUM_LIFETIMES * (LIFE.num_steps + 2 * min(limit, 200))
     np.testing.assert_array_equal(record.fitness == free.fitness, num_cut == 0)
     assert (record.fitness >= free.fitness).all()  # each step costs
 
@@ -176,7 +176,7 @@ def test_an_episode_of_the_fitness_is_cut_at_the_limit_and_only_there(limit: int
 @pytest.mark.parametrize(
     "config", [replace(LIFE, num_updates=100_000), replace(LIFE, max_episode_steps=10**9)], ids=["life", "fitness"]
 )
-def test_a_chunk_under_way_is_stopped_within_a_moment(config: LifeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_under_way_is_stopped_within_a_moment(config: LifetimeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(self: Spoilt, actions: np.ndarray) -> Any:
         obs, reward, terminated, truncated, info = self._env.step(actions)
         return obs, reward, np.zeros_like(terminated), np.zeros_like(truncated), info

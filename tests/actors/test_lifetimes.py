@@ -1,4 +1,4 @@
-"""Lives in lockstep are what they would be alone: the stacked code against the plain one, over whole short lives."""
+"""Lifetimes in lockstep equal the same lifetimes run alone: the stacked code against the plain oracle, over whole short lifetimes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from actors.chunks import LifetimeSetup, objective
 from actors.lifetimes import LifetimeEnvs, LifetimeSeed, LifetimesResult, run_lifetimes
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig
-from learners.learned_loss.inner_loop import LifeConfig, Lives
+from learners.learned_loss.inner_loop import LifetimeConfig, Lifetimes
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 
-SHORT = LifeConfig(num_updates=5, update_every=16, buffer_rows=40, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
+SHORT = LifetimeConfig(num_updates=5, update_every=16, buffer_rows=40, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
 """A life whose buffer is padded at first, overflows later, and whose episodes end within updates and across them."""
 
 RELEASE, PAPER = LossConfig(), LossConfig(architecture="paper")
@@ -40,8 +40,8 @@ def seeds_of(count: int) -> list[LifetimeSeed]:
 
 
 def lived_together(
-    family_name: str, config: LifeConfig, loss: LossConfig, alpha: float, phis: np.ndarray, dtype: torch.dtype
-) -> tuple[LifetimesResult, Lives]:
+    family_name: str, config: LifetimeConfig, loss: LossConfig, alpha: float, phis: np.ndarray, dtype: torch.dtype
+) -> tuple[LifetimesResult, Lifetimes]:
     family = resolve(family_name)
     envs = LifetimeEnvs(family, len(phis), config.fitness_episodes)
     setup = LifetimeSetup(family=family_name, run_seed=0, life=config, loss=loss, evolution=EvolutionConfig())

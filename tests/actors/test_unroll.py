@@ -75,11 +75,11 @@ def test_unrolls_of_any_length_are_the_steps_of_one_loop(family: TaskFamily, len
 def test_the_caller_chooses_the_next_tasks_and_episodes_are_under_their_own(lengths: tuple[int, ...]) -> None:
     """Each step pays 1, and an episode of a task of length n takes n steps and one for its reset."""
     policy, loop = made(TERMINATING)
-    wanted, taken_up = list(loop.env.tasks), list[int]()
+    wanted, ended = list(loop.env.tasks), list[tuple[int, list[int]]]()
     parts: list[Trajectory] = []
 
     def on_end(t: int, slots: np.ndarray) -> None:
-        taken_up.append(t)
+        ended.append((t, slots.tolist()))
         for slot in slots.tolist():
             loop.env.assign(slot, task(2 + len(wanted) % 5))
             wanted.append(task(2 + len(wanted) % 5))
@@ -92,5 +92,4 @@ def test_the_caller_chooses_the_next_tasks_and_episodes_are_under_their_own(leng
     assert {episode.task for episode in episodes} <= set(wanted) and len({episode.task for episode in episodes}) > B
     assert len(settled) > 10 and set(settled) <= {episode.episode_return for episode in episodes}
     assert loop.episodes.take() == ((), ())
-    ends = [t for part in parts for t in range(part.reward.shape[0]) if part.terminated[t].any()]
-    assert taken_up == ends
+    assert ended == [(t, np.flatnonzero(row).tolist()) for part in parts for t, row in enumerate(part.terminated) if row.any()]

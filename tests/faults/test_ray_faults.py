@@ -13,7 +13,7 @@ import pytest
 
 from cluster.backends.ray.backend import RayBackend
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.observer import SilentObserver, Status
+from cluster.run.observer import RunObserver, Status
 from learners.impala import ImpalaConfig
 from learners.networks.agent import NetworkConfig
 from tests.cluster.run.running import digest, on_ray, run
@@ -33,7 +33,7 @@ CONFIG = RunConfig(
 )
 
 
-class Saboteur(SilentObserver):
+class Saboteur(RunObserver):
     """Does `deed` once, when the run has made `at` steps, and keeps the events that follow."""
 
     def __init__(self, deed: Callable[[], None], at: int) -> None:
@@ -157,7 +157,7 @@ def wait_for(backend: RayBackend, seconds: float) -> None:
 def test_workers_that_never_come_to_anything_end_the_run(ray_local: Any) -> None:
     """A deadline that no unroll can meet must not replace workers for ever."""
     config = replace(CONFIG, num_actors=1, actor_deadline_s=1e-6)
-    with pytest.raises(RuntimeError, match="5 workers in a row were lost without finishing an unroll; the last one hung"):
+    with pytest.raises(RuntimeError, match="5 workers in a row were lost without finishing a single unroll; the last one hung"):
         run(config, backend=on_ray(config, "never"))
 
 

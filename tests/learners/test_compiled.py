@@ -34,6 +34,7 @@ DISCRETE = (
 )
 INDICES = (SpaceSpec((), "int64", num_actions=3, index_sizes=(6,)), NetworkConfig(hidden_sizes=(8,), separate_value=True), CONFIG)
 PASSES = (*CONTINUOUS[:2], replace(CONTINUOUS[2], passes=3, learning_rate=0.01))
+STOPPED = (*CONTINUOUS[:2], replace(CONTINUOUS[2], passes=4, learning_rate=0.01, target_kl=0.5))
 TABULAR = (SpaceSpec((2,), "int64", num_actions=3, index_sizes=(6, 2)), NetworkConfig(hidden_sizes=()), CONFIG)
 needs_compiler = pytest.mark.skipif(
     not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler"
@@ -43,8 +44,8 @@ needs_compiler = pytest.mark.skipif(
 @needs_compiler
 @pytest.mark.parametrize(
     ("spec", "network", "config"),
-    [CONTINUOUS, DISCRETE, INDICES, TABULAR, PASSES],
-    ids=["continuous", "discrete", "indices", "tabular", "passes"],
+    [CONTINUOUS, DISCRETE, INDICES, TABULAR, PASSES, STOPPED],
+    ids=["continuous", "discrete", "indices", "tabular", "passes", "stopped"],
 )
 def test_equals_the_eager_update_on_batches_other_than_the_traced_one(
     spec: SpaceSpec, network: NetworkConfig, config: ImpalaConfig, monkeypatch: pytest.MonkeyPatch
@@ -60,6 +61,7 @@ def test_equals_the_eager_update_on_batches_other_than_the_traced_one(
         again, _ = update(state, batch, 200)
         assert (got.version, got.env_steps, got.optimiser.step) == (want.version, want.env_steps, want.optimiser.step)
         assert list(scalars) == list(want_scalars)
+        assert (config.target_kl is None) == (float(scalars["impala/passes"]) == config.passes)
         torch.testing.assert_close(scalars, want_scalars, rtol=1e-4, atol=1e-5, check_dtype=False)
         torch.testing.assert_close(tensors(got), tensors(want), rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(tensors(again), tensors(got), rtol=0, atol=0)

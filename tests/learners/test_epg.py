@@ -12,7 +12,7 @@ from envs.errors import InvalidInputError
 from learners import epg, evolution
 from learners.algorithm import Progress
 from learners.evolution import EvolutionConfig
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.state_dict import state_from_arrays, state_to_arrays
 
@@ -75,13 +75,13 @@ def test_the_best_phi_is_kept() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (epg.Config(evolution=EvolutionConfig(antithetic=False)), "common_random_numbers = true is for pairs"),
+        (epg.Config(evolution=EvolutionConfig(antithetic=False)), "common_random_numbers = true needs pairs"),
         (
             epg.Config(evolution=EvolutionConfig(antithetic=False, common_random_numbers=False, ranks="pairwise")),
             "compares pairs",
         ),
-        (epg.Config(life=LifeConfig(buffer_rows=20, update_every=16, minibatch_rows=16)), "shorter than the convolutions"),
-        (epg.Config(life=LifeConfig(update_every=64, minibatch_rows=30)), "must divide life.update_every = 64: try 32"),
+        (epg.Config(life=LifetimeConfig(buffer_rows=20, update_every=16, minibatch_rows=16)), "shorter than the convolutions"),
+        (epg.Config(life=LifetimeConfig(update_every=64, minibatch_rows=30)), "must divide life.update_every = 64: try 32"),
     ],
 )
 def test_wrong_input_is_refused_in_one_line(config: epg.Config, message: str) -> None:

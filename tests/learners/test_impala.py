@@ -237,6 +237,28 @@ def test_passes_are_steps_on_one_batch_with_ratios_taken_anew(learner: tuple[Age
     assert torch.equal(got.moments.m2, once.moments.m2)
 
 
+def test_passes_end_before_the_first_that_starts_too_far_from_the_behaviour_policy(learner: tuple[Agent, LearnerState]) -> None:
+    """The divergence by hand, step by step; a limit between two passes makes the earlier ones alone."""
+    agent, state = learner
+    config = replace(CONFIG, passes=5, learning_rate=0.02)
+    batch = batch_of([trajectory()], slice(None), CPU)
+    after, found = state, list[float]()
+    for _ in range(5):
+        out = actor_critic.outputs(agent, actor_critic.network_arrays(replace(after, moments=state.moments)), batch, "fp32")
+        log_rho = (out.log_prob - batch.behaviour_log_prob).detach().numpy()[batch.weight.bool().numpy()]
+        found.append(float(np.mean([math.exp(x) - 1 - x for x in log_rho.tolist()])))
+        after, terms = vtrace_loss.one_pass(agent, config, after, batch, config.learning_rate)
+        assert float(terms["policy/kl"]) == pytest.approx(found[-1], rel=1e-4)
+    stop = next(number for number in range(2, 5) if found[number] > max(found[1:number]))  # passes before a new maximum
+    limit = (found[stop] + max(found[1:stop])) / 2
+    got, scalars = vtrace_loss.update(agent, replace(config, target_kl=limit), state, batch, 1000)
+    want, _ = vtrace_loss.update(agent, replace(config, passes=stop), state, batch, 1000)
+    assert float(scalars["impala/passes"]) == stop == got.optimiser.step
+    assert all(torch.equal(got.params[name], want.params[name]) for name in want.params)
+    once, scalars = vtrace_loss.update(agent, replace(config, target_kl=1e-9), state, batch, 1000)
+    assert float(scalars["impala/passes"]) == once.optimiser.step == 1, "lag alone stops no learning"
+
+
 def run_of(config: impala.Config, length: int = 2) -> list[Any]:
     """The states of a short run by the protocol."""
     agent, state = impala.init(config, SPEC, None, NETWORK, 5, CPU)
@@ -274,3 +296,5 @@ def test_passes_and_eta_do_not_meet() -> None:
     with pytest.raises(InvalidInputError, match=r"learner.passes = 4 is allowed without eta only"):
         impala.check(config)
     impala.check(replace(config, eta=()))
+    with pytest.raises(InvalidInputError, match=r"learner.target_kl = 0.02 needs learner.passes above 1"):
+        impala.check(impala.Config(learner=replace(CONFIG, target_kl=0.02)))

@@ -20,7 +20,7 @@ from learners import actor_critic, ppo
 from learners.algorithm import Progress
 from learners.batch import batch_of
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
-from learners.on_policy import Rows, judged, values
+from learners.on_policy import Rows, rows_of, values
 from learners.ops import optimisers
 from learners.ppo import LearnerConfig, State
 from learners.seeds import Stream, generator
@@ -139,7 +139,7 @@ def test_the_gradient_is_that_of_central_differences(network: str) -> None:
     agent, state, unrolls = made(LEARNER, NETWORKS[network], CONTINUOUS)
     batch = double(batch_of(unrolls[:1], slice(None), CPU))
     agent, state = in_double(agent, state)
-    rows, _ = judged(agent, LEARNER, state.learner, None, batch)
+    rows, _ = rows_of(agent, LEARNER, state.learner, None, batch)
     arrays = weights(state)
     name = "policy_head.weight"
 
@@ -153,7 +153,7 @@ def test_minibatches_are_the_rows_in_order_and_each_once() -> None:
     for network in ("feed-forward", "lstm"):
         agent, state, unrolls = made(LEARNER, NETWORKS[network], DISCRETE)
         batch = batch_of(unrolls[:1], slice(None), CPU)
-        rows, _ = judged(agent, LEARNER, state.learner, None, batch)
+        rows, _ = rows_of(agent, LEARNER, state.learner, None, batch)
         assert rows.size == (5 if network == "lstm" else 9 * 5)
         order = torch.from_numpy(np.random.default_rng(0).permutation(rows.size))
         parts = list(rows.minibatches(order, 4))
@@ -185,7 +185,7 @@ def test_the_kl_stop_ends_the_passes_after_the_first_whose_mean_went_too_far() -
     def run(learner: LearnerConfig) -> tuple[State, dict[str, Any]]:
         return ppo.update(agent, ppo.Config(learner=learner), state, unrolls[:2], progress(seed=seed))
 
-    rows, _ = judged(agent, learner, state.learner, state.rewards, batch_of(unrolls[:2], slice(None), CPU))
+    rows, _ = rows_of(agent, learner, state.learner, state.rewards, batch_of(unrolls[:2], slice(None), CPU))
     for seed in range(20):  # until a pass's mean is the first above what its last minibatch is not above
         order = generator(seed, Stream.MINIBATCHES, 0)
         _, watched = ppo.passes(agent, ppo.Config(learner=learner), state.learner, rows, 0.01, order, most=6)
@@ -222,7 +222,7 @@ def test_a_truncated_step_bootstraps_from_its_final_observation_and_a_terminated
     agent, state, unrolls = made(LEARNER, NETWORKS["two torsos"], DISCRETE)
 
     def advantage(it: Trajectory) -> Tensor:
-        rows, _ = judged(agent, LEARNER, state.learner, None, batch_of([it], slice(None), CPU))
+        rows, _ = rows_of(agent, LEARNER, state.learner, None, batch_of([it], slice(None), CPU))
         return rows.advantage.view(9, 5)
 
     it = unrolls[0]
@@ -246,22 +246,22 @@ def test_rewards_are_scaled_by_returns_that_go_on_from_round_to_round() -> None:
     second = slice_of(whole, 4, 9)
     assert state.rewards is not None
     batches = [batch_of([one], slice(None), CPU) for one in (whole, first, second)]
-    _, at_once = judged(agent, learner, state.learner, state.rewards, batches[0])
-    _, half = judged(agent, learner, state.learner, state.rewards, batches[1])
-    _, both = judged(agent, learner, state.learner, half, batches[2])
+    _, at_once = rows_of(agent, learner, state.learner, state.rewards, batches[0])
+    _, half = rows_of(agent, learner, state.learner, state.rewards, batches[1])
+    _, both = rows_of(agent, learner, state.learner, half, batches[2])
     assert at_once is not None and both is not None and half is not None
     assert at_once.running is not None and both.running is not None
     torch.testing.assert_close(both.running, at_once.running)
     torch.testing.assert_close(both.moments.m2, at_once.moments.m2)
     narrow = batch_of([whole], slice(0, 3), CPU)
-    _, fewer = judged(agent, learner, state.learner, half, narrow)  # other environments: their returns begin anew
-    _, alone = judged(agent, learner, state.learner, state.rewards, narrow)
+    _, fewer = rows_of(agent, learner, state.learner, half, narrow)  # other environments: their returns begin anew
+    _, alone = rows_of(agent, learner, state.learner, state.rewards, narrow)
     assert fewer is not None and alone is not None
     assert fewer.running is not None and alone.running is not None
     assert torch.equal(fewer.running, alone.running)
     begun = replace(batches[2], is_first=batches[2].is_first.clone())
     begun.is_first[0, 4] = True  # an episode that begins with the round, as a collector may cut it
-    _, anew = judged(agent, learner, state.learner, half, begun)
+    _, anew = rows_of(agent, learner, state.learner, half, begun)
     assert anew is not None and anew.running is not None
     assert anew.running[4] != both.running[4]
     assert torch.equal(anew.running[:4], both.running[:4])

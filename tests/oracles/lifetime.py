@@ -18,7 +18,7 @@ from actors.bounds import ActionBounds
 from actors.lifetimes import LifetimeSeed
 from envs.family import TaskFamily
 from envs.task import Task
-from learners.learned_loss.inner_loop import LifeConfig, draw_start
+from learners.learned_loss.inner_loop import LifetimeConfig, draw_start
 from learners.learned_loss.network import LossConfig, LossShape
 from learners.networks.spaces import SpaceSpec
 
@@ -66,7 +66,7 @@ class OneLife:
         family: TaskFamily,
         task: Task,
         seed: LifetimeSeed,
-        life: LifeConfig,
+        life: LifetimeConfig,
         loss: LossConfig,
         phi: np.ndarray,
         alpha: float,

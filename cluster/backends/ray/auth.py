@@ -1,4 +1,4 @@
-"""Ray's token authentication: which mode this process speaks, where its token lies, and whether a cluster accepts it.
+"""Ray's token authentication: the mode of this process, the place of its token, and whether a cluster accepts it.
 
 Ray 2.60 reads RAY_AUTH_MODE once, when it is first imported; with a wrong token `ray.init` tries for 20 s and then names no reason; and the
 token file that it writes itself can be read by everybody. So all of it is settled here, before Ray is imported:
@@ -57,7 +57,7 @@ def token() -> str | None:
 
 
 def prepare_own_cluster(*, insecure: bool) -> None:
-    """Set the mode for a cluster that this process is about to start, and see to its token."""
+    """Set the mode for a cluster that this process is about to start, and make sure of its token."""
     os.environ["RAY_AUTH_MODE"] = "disabled" if insecure else "token"
     if insecure or os.environ.get("RAY_AUTH_TOKEN"):
         return
@@ -71,7 +71,7 @@ def prepare_attaching(address: str, *, insecure: bool) -> None:
 
     Args:
         address: host:port of its head.
-        insecure: the person asked for no authentication.
+        insecure: no authentication was asked for.
 
     Raises:
         InvalidInputError: nobody answers, it is not Ray, or the token is missing or wrong.
@@ -140,7 +140,7 @@ def _make_token() -> None:
 
 
 def _tighten(path: Path) -> None:
-    """Take a token file of ours away from everybody else's eyes, and say so."""
+    """Make a token file of ours readable by its owner only, with a warning."""
     try:
         status = path.stat()
         if status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) & 0o077:

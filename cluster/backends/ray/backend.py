@@ -1,11 +1,12 @@
 """The backend of a Ray cluster: a process for each actor on any node with room, one for the learner, on a GPU where there is one.
 
     driver --collect(work, weights ref)--> actor i     report to the driver, payload to the object store of its node
-    driver --learn(call, payload refs)---> learner     payloads from node to node; report to the driver, weights to the object store
+    driver --learn(call, payload refs)---> learner     payloads from node to node; report to the driver, weights to the store
 
-The driver holds references, and never a trajectory or a parameter. Weights are put once per version, by the learner's return. Bounds are
-the schedule's: one unit an actor, a few of them done, two learner calls. More actors than the cluster has CPUs wait for a place and are
-used when a node comes; no placement group, for a group has one size. A learner that takes next to nothing is a thread of the driver.
+The driver holds references, and never a trajectory or a parameter. Weights are stored once per version, as the result of the learner's
+call. The schedule bounds what is in flight: one unit per actor, a few results, two learner calls. Actors beyond the CPUs of the cluster
+stay pending and are used when a node joins; a placement group has a fixed size, so there is none. A cheap learner is a thread of the
+driver.
 
 No Ray is imported with this module: `cluster.backends.ray.session` settles the authentication first.
 """
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("metaray")
 
 PLACEMENT_WAIT_S = 60.0
-"""How long the learner may wait for a node, or a cluster for nodes that are on their way: a worker joins in 4 to 10 s."""
+"""Seconds that the learner waits for a node, or a cluster for nodes that are starting: a worker joins in 4 to 10 s."""
 PENDING_NOTICE_S = 30.0
-"""After so long, actors that found no room are mentioned, once for each size of the fleet."""
+"""Seconds after which pending actors are reported, once for each size of the fleet."""
 THREAD_POLL_S = 0.002
-"""How often a learner on the driver's thread is looked at while a straggler of the round before is under way as well."""
+"""Seconds between checks of a learner thread while stragglers of the last round are running."""
 OPTIONS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
 """Of every actor: never restarted by Ray, and on whichever node has most room."""
 
@@ -62,7 +63,7 @@ class RayWorker:
 
         self._has_payload = has_payload
         self._actor, self._place = named(start, f"{run_name}/actor-{index}"), ""
-        # calls to one actor are worked off in order, so both may be sent off, and what it is for behind them
+        # calls to one actor run in order, so both are sent at once, and work behind them
         self._gates = [self._actor.place.remote(), self._actor.build.remote()]
         self._refs: tuple[Any, ...] = ()
 
@@ -71,11 +72,11 @@ class RayWorker:
         self._refs = tuple(self._actor.collect.remote(work, [weights]))
 
     def watched(self) -> list[Any]:
-        """References that say something when they are ready."""
+        """References to wait for."""
         return self._gates[:1] or list(self._refs[:1])
 
     def signal(self) -> Signal:
-        """What the reference says that is watched, and is ready."""
+        """The signal of the watched reference, which is ready."""
         from cluster.backends.ray.calls import LostError, fetch
 
         gate, refs = (self._gates.pop(0), ()) if self._gates else (None, self._refs)
@@ -103,18 +104,18 @@ class RayWorker:
         return self._place or "not up yet"
 
 
-class RayBackend:
+class RayBackend(Fleet):
     """See `cluster.backends.base.Backend`.
 
     Args:
-        make_learner, make_collector: make the learner and the collectors, where they shall work.
+        make_learner, make_collector: make the learner and the collectors, in their processes.
         num_actors: how many.
-        where: the cluster to attach to (None for RAY_ADDRESS, or a new one on this machine for the time of the run), and what the
-            processes are called by: `<run name>/actor-3`, `<run name>/learner`.
-        family: the task family, whose module travels along when it is a person's own.
+        where: the cluster to attach to (None for RAY_ADDRESS, or a new one on this machine during the run), and the name of the run:
+            processes are called `<run name>/actor-3`, `<run name>/learner`.
+        family: the task family; a module of the user's own is sent to the cluster.
         unit, deadline_s: see `cluster.backends.fleet.Fleet`.
         num_cpus: logical CPUs of an actor.
-        store_bytes: shared memory that a new cluster should set aside for what travels.
+        store_bytes: shared memory of a new cluster for trajectories and weights.
         learner_device: of the learner; None where it is a thread of the driver.
     """
 
@@ -132,19 +133,18 @@ class RayBackend:
         store_bytes: Callable[[], int],
         learner_device: str | None,
     ) -> None:
-        self.num_actors, self._where, self._family = num_actors, where, family
+        super().__init__(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
+        self._where, self._family = where, family
         self._make_learner, self._make_collector = make_learner, make_collector
-        self._deadline_s, self._num_cpus, self._store_bytes = deadline_s, num_cpus, store_bytes
+        self._num_cpus, self._store_bytes = num_cpus, store_bytes
         self._device = learner_device
-        self._fleet = Fleet(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
         self._session: RaySession | None = None
         self._learner: RayLearner | LearnerThread | None = None
-        self._num_calls = 0
         self._resized = math.inf
 
     def _spawn(self, index: int) -> Worker:
-        has_payload = self._device is not None  # a learner on the driver's thread learns from reports
+        has_payload = self._device is not None  # a learner thread learns from reports
         return RayWorker(self._make_collector, self._where.run_name, index, self._num_cpus, has_payload=has_payload)
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
@@ -153,7 +153,7 @@ class RayBackend:
         Raises:
             InvalidInputError: there is no cluster, or no room in it for a learner and an actor.
         """
-        # a cluster of our own has room to grow into the machine, and for as many more as were asked for
+        # a cluster of our own has all CPUs of the machine, or more where more actors were asked for
         num_cpus = max(self.num_actors * self._num_cpus + (self._device is not None), os.cpu_count() or 1)
         self._session = RaySession(
             self._where.address,
@@ -166,20 +166,20 @@ class RayBackend:
             host = self._make_learner()
             report, snapshot = host.build(learner_state)
             self._learner, weights = LearnerThread(host, self._emitted.put, publish=self.put), self.put(snapshot)
-            self._fleet.start()
+            self.start_workers()
         else:
             from cluster.backends.ray.learner import RayLearner
 
             self._await_nodes()
             self._learner = RayLearner(self._make_learner, self._where.run_name, self._device, self._deadline_s)
             self._learner.await_place(PLACEMENT_WAIT_S)
-            self._fleet.start()  # after the learner, so that actors cannot take its place
+            self.start_workers()  # after the learner, so that actors cannot take its place
             report, weights = self._learner.build(learner_state)
         self._resized = time.monotonic()
         return report, weights
 
     def _await_nodes(self) -> None:
-        """Make sure that the cluster has CPUs for a learner and one actor, or gets them soon."""
+        """Wait until the cluster has CPUs for a learner and one actor."""
         from cluster.backends.ray.calls import resources
 
         needed, give_up = 1 + self._num_cpus, time.monotonic() + PLACEMENT_WAIT_S
@@ -204,22 +204,10 @@ class RayBackend:
 
         return copied(fetch(weights, "the learner"))
 
-    def free(self) -> list[int]:
-        """See `cluster.backends.base.Backend`."""
-        return self._fleet.free()
-
-    def submit(self, work: Work, actor: int, weights: Handle) -> None:
-        """See `cluster.backends.base.Backend`."""
-        self._fleet.submit(work, actor, weights)
-
     def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
         """See `cluster.backends.base.Backend`."""
         assert self._learner is not None
-        if isinstance(self._learner, LearnerThread):
-            self._num_calls += 1
-            self._learner.inbox.put((call, experience))
-        else:
-            self._learner.learn(call, experience)
+        self._learner.learn(call, experience)
 
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`.
@@ -229,68 +217,61 @@ class RayBackend:
         """
         from cluster.backends.ray.calls import first_ready
 
-        if self._num_calls and not self._fleet.is_busy:  # the driver's own thread is all there is to wait for
-            return self._from_thread(timeout_s)
-        workers = [one.worker for one in self._fleet.watched()]
-        owners: dict[Any, RayWorker] = {ref: one for one in workers if isinstance(one, RayWorker) for ref in one.watched()}
+        thread = self._learner if isinstance(self._learner, LearnerThread) else None
         learner = None if isinstance(self._learner, LearnerThread) else self._learner
+        is_learning = thread is not None and thread.num_calls > 0
+        if is_learning and not self.is_busy:  # only the learner thread can have an event
+            return self._from_thread(timeout_s)
+        workers = [one.worker for one in self.watched()]
+        owners: dict[Any, RayWorker] = {ref: one for one in workers if isinstance(one, RayWorker) for ref in one.watched()}
         of_learner = [] if learner is None else learner.watched()
         events: list[Event] = []
-        for ref in first_ready([*owners, *of_learner], THREAD_POLL_S if self._num_calls else timeout_s):
+        for ref in first_ready([*owners, *of_learner], THREAD_POLL_S if is_learning else timeout_s):
             if learner is not None and ref in of_learner:
-                event = learner.take_in(ref)
+                event = learner.handle(ref)
             else:
-                event = self._fleet.take_in(owners[ref].signal())
+                event = self.handle(owners[ref].signal())
             events += [] if event is None else [event]
         if learner is not None:
             learner.overdue()
-        return [*events, *self._from_thread(0.0), *self._fleet.overdue(), *self._pending_notice()]
+        return [*events, *self._from_thread(0.0), *self.overdue(), *self._pending_notice()]
 
     def _from_thread(self, timeout_s: float) -> list[Event]:
-        """What a learner on the driver's thread says."""
+        """Events of the learner thread."""
         try:
             emitted = self._emitted.get(block=timeout_s > 0, timeout=timeout_s or None)
         except queue.Empty:
             return []
         if isinstance(emitted, BaseException):
             raise emitted
-        assert isinstance(emitted, Learned)
-        self._num_calls -= 1
+        assert isinstance(emitted, Learned) and isinstance(self._learner, LearnerThread)
+        self._learner.num_calls -= 1
         return [emitted]
 
     def _pending_notice(self) -> list[Event]:
         if time.monotonic() - self._resized < PENDING_NOTICE_S:
             return []
         self._resized = math.inf  # once
-        pending = self._fleet.num("pending")
+        pending = self.num("pending")
         if not pending:
             return []
         from cluster.backends.ray.calls import pending_line
 
-        return [Notice(line=f"{pending_line(pending, self.num_actors)}; those that come later join in")]
+        return [Notice(line=f"{pending_line(pending, self.num_actors)}; they start as soon as it has room")]
 
     def resize(self, num_actors: int) -> list[Event]:
         """See `cluster.backends.base.Backend`."""
-        self.num_actors, self._resized = num_actors, time.monotonic()
-        return self._fleet.resize(num_actors)
+        self._resized = time.monotonic()
+        return super().resize(num_actors)
 
     def learner_state(self) -> dict[str, Any]:
         """See `cluster.backends.base.Backend`."""
         assert self._learner is not None
-        return self._learner.host.state() if isinstance(self._learner, LearnerThread) else self._learner.state()
-
-    def num_alive(self) -> int:
-        """See `cluster.backends.base.Backend`."""
-        return self._fleet.num("up")
-
-    @property
-    def must_drain(self) -> bool:
-        """See `cluster.backends.base.Backend`: processes can be ended."""
-        return False
+        return self._learner.state()
 
     def close(self) -> None:
         """See `cluster.backends.base.Backend`: ends the run's processes, and the cluster if it was started for the run."""
-        self._fleet.close()
+        super().close()
         if self._learner is not None:
             self._learner.close()
             self._learner = None

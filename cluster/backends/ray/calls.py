@@ -1,4 +1,4 @@
-"""Ray's calls and failures in the words of a run: lost with its process or machine, or a defect of the program.
+"""Calls to Ray, with its errors sorted into lost processes or machines and defects of the program.
 
 Ray has one family of errors for a process that died, one for an object that went with its machine, and wraps what our own code raised in
 a third.
@@ -23,7 +23,7 @@ MAX_NUMBER = 9
 
 
 class LostError(Exception):
-    """What was waited for is gone with its process or its machine."""
+    """A result was lost with its process or its machine."""
 
 
 def fetch(ref: Any, who: str) -> Any:
@@ -31,11 +31,11 @@ def fetch(ref: Any, who: str) -> Any:
 
     Args:
         ref: reference to it.
-        who: whose call it was, for a person.
+        who: whose call it was, in words.
 
     Raises:
         LostError: its process or machine is gone.
-        Exception: what the call itself raised, with the far side's traceback as a note.
+        Exception: what the call itself raised, with the remote traceback as a note.
     """
     try:
         return ray.get(ref)
@@ -52,7 +52,7 @@ def fetch(ref: Any, who: str) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
-    """The telling part of one of Ray's long messages."""
+    """The informative part of one of Ray's long messages."""
     text = " ".join(_COLOUR.sub("", str(error)).split())
     for start in ("Worker exit detail: ", "The actor is dead because "):
         if isinstance(error, RayActorError) and start in text:
@@ -77,7 +77,7 @@ def named(make: Callable[[str], Any], name: str) -> Any:
 
 
 def resources(*, free: bool) -> dict[str, float]:
-    """What the cluster has by kind (`CPU`, `GPU`), in all or still free."""
+    """Resources of the cluster (`CPU`, `GPU`), in all or still free."""
     found: dict[str, float] = ray.available_resources() if free else ray.cluster_resources()  # type: ignore[no-untyped-call]
     return {"CPU": 0.0, "GPU": 0.0} | found
 
@@ -94,12 +94,12 @@ def first_ready(refs: list[Any], timeout_s: float) -> list[Any]:
 
 
 def pending_line(pending: int, total: int) -> str:
-    """That some of a run's actors have no place yet, and what the cluster has, for a person."""
+    """A line about pending actors and the CPUs of the cluster."""
     free, cpus = resources(free=True)["CPU"], resources(free=False)["CPU"]
     return f"{pending} of {total} actors wait for a place; the Ray cluster has {free:.0f} of {cpus:.0f} CPUs free"
 
 
 def kill(worker: Any) -> None:
-    """End a worker's process, if it still has one."""
+    """Kill the process of a worker, if it is still there."""
     with contextlib.suppress(RayError, ValueError):
         ray.kill(worker, no_restart=True)

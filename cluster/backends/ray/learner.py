@@ -1,4 +1,4 @@
-"""The learner as a Ray process, watched: a lost actor is replaced, a lost learner ends the run."""
+"""The learner as a supervised Ray actor: a lost actor is replaced, a lost learner ends the run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from cluster.backends.ray.workers import Place, RemoteLearnerWorker
 from envs.errors import InvalidInputError
 
 LEARNER_PATIENCE = 10
-"""A learner call may take so many actor deadlines; one that does not end counts as hung."""
+"""Actor deadlines that a learner call may take before it counts as hung."""
 PING_S = 2.0
-"""How often an idle learner is asked whether it lives."""
+"""Seconds between pings of an idle learner."""
 
 
 class LearnerLostError(RuntimeError):
@@ -28,10 +28,10 @@ class LearnerLostError(RuntimeError):
 
 
 class RayLearner:
-    """The learner's process, and its calls under way, oldest first.
+    """The process of the learner, and its running calls, oldest first.
 
     Args:
-        make: makes the learner over there.
+        make: makes the learner, in its process.
         run_name: its name is `<run name>/learner`.
         device: `auto` takes a GPU where one is free; more than one is never used.
         deadline_s: of an actor.
@@ -62,7 +62,7 @@ class RayLearner:
         return f"the learner ({self._place or 'not up yet'})"
 
     def await_place(self, patience_s: float) -> None:
-        """Wait until it has its node; InvalidInputError when there is no room for it."""
+        """Wait until it is placed; InvalidInputError when there is no room for it."""
         give_up = time.monotonic() + patience_s
         while not ray.wait([self._placed], timeout=0.25, fetch_local=False)[0]:
             if time.monotonic() > give_up:
@@ -86,13 +86,13 @@ class RayLearner:
             raise LearnerLostError(f"{self} died: {error}") from error
 
     def learn(self, call: LearnCall, experience: Sequence[Any]) -> None:
-        """Start a call; Ray resolves the references on the far side."""
+        """Start a call; Ray resolves the references in the process of the learner."""
         if not self._calls:
             self._since = time.monotonic()
         self._calls.append(tuple(self._worker.learn.remote(call, *experience)))
 
     def watched(self) -> list[Any]:
-        """The oldest call, or a sign of life while there is none."""
+        """The oldest call, or a ping while there is none."""
         now = time.monotonic()
         if self._calls:
             return [self._calls[0][0]]
@@ -100,8 +100,8 @@ class RayLearner:
             self._ping, self._since = self._worker.place.remote(), now
         return [] if self._ping is None else [self._ping]
 
-    def take_in(self, ref: Any) -> Event | None:
-        """Take in a reference that is ready.
+    def handle(self, ref: Any) -> Event | None:
+        """Handle a reference that is ready.
 
         Raises:
             LearnerLostError: the process is gone.
@@ -116,10 +116,10 @@ class RayLearner:
             return Learned(report=fetch(report_ref, str(self)), weights=weights)
         except LostError as error:
             self._get(self._worker.place.remote())  # raises when it was the learner that was lost, not what it was given
-            return CallLost(reason=f"the learner could not have its experience, which went with its machine: {error}")
+            return CallLost(reason=f"the experience of a learner call was lost with its machine: {error}")
 
     def overdue(self) -> None:
-        """Raise LearnerLostError when the oldest call, or a sign of life, takes far too long."""
+        """Raise LearnerLostError when the oldest call, or a ping, has exceeded its deadline."""
         silent = time.monotonic() - self._since
         if (self._calls or self._ping is not None) and silent > self._patience:
             raise LearnerLostError(f"{self} hung: no answer for {silent:.0f} s")

@@ -1,7 +1,7 @@
-"""A run's figures for Prometheus, by way of Ray: each process hands its own to `ray.util.metrics`, and every node exports them.
+"""A run's figures for Prometheus, through Ray: each process gives its own to `ray.util.metrics`, and every node exports them.
 
     actor     ray_metaray_env_steps_total, ray_metaray_episodes_total, ray_metaray_work_seconds (histogram), and one counter for each
-              thing that its reports count, such as ray_metaray_lives_total
+              count of its reports, such as ray_metaray_lives_total
     learner   ray_metaray_learner_updates_total, ray_metaray_learner_busy_seconds_total
     driver    ray_metaray_lag (histogram, learner updates), ray_metaray_env_steps_per_second, ray_metaray_utilisation (by `role`),
               ray_metaray_actors_alive, ray_metaray_lost_actors, ray_metaray_round, and a gauge for each headline of the algorithm:
@@ -84,12 +84,12 @@ class LearnerMetrics(Metrics):
         self.add("learner_busy_seconds", report.busy_s, "seconds spent on updates")
 
 
-class RayMetricsObserver(Metrics):
-    """An observer that hands the driver's figures to Ray and everything on to the observer within."""
+class RayMetricsObserver(Metrics, RunObserver):
+    """What the driver counts."""
 
-    def __init__(self, inner: RunObserver, run: str, row: Row) -> None:
+    def __init__(self, run: str, row: Row) -> None:
         super().__init__(run, "driver")
-        self._inner, self._row = inner, row
+        self._row = row
 
     def on_status(self, status: Status) -> None:
         """See `cluster.run.observer.RunObserver`."""
@@ -104,22 +104,8 @@ class RayMetricsObserver(Metrics):
                 self.set(shown.label, figures[shown.figure], shown.about)
         for role, share in (("actor", status.waiting.actors), ("learner", status.waiting.learner)):
             self.set("utilisation", share, "share of wall time at work", role)
-        self._inner.on_status(status)
 
     def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]) -> None:
         """See `cluster.run.observer.RunObserver`."""
         for lag in histograms.get("lag/histogram", ()):
             self.observe("lag", float(lag), "age of experience when learned from, in learner updates", LAGS)
-        self._inner.on_metrics(env_steps, scalars, histograms)
-
-    def on_event(self, line: str) -> None:
-        """See `cluster.run.observer.RunObserver`."""
-        self._inner.on_event(line)
-
-    def on_checkpoint(self, step: int, payload: dict[str, Any]) -> None:
-        """See `cluster.run.observer.RunObserver`."""
-        self._inner.on_checkpoint(step, payload)
-
-    def stop_requested(self) -> bool:
-        """See `cluster.run.observer.RunObserver`."""
-        return self._inner.stop_requested()

@@ -1,8 +1,8 @@
-"""A connection to Ray: a cluster started for this run, or one to attach to, and the end of exactly what was begun.
+"""A connection to Ray: to a cluster started for this run, or to an existing one; closing it ends only what it started.
 
     no address            `ray.init(address="local")`: this machine, with a logical CPU for every actor asked for, so that all of them run
-    host:port or `auto`   that cluster; it goes on when the run ends
-    Ray initialised       (a program that calls metaray, or a test) used as it is, and left so
+    host:port or `auto`   that cluster; it stays when the run ends
+    Ray initialised       (a program that calls metaray, or a test) used as it is, and not shut down
 
 Ray is imported in here only, after its mode of authentication is settled (`cluster.backends.ray.auth`).
 """
@@ -25,7 +25,7 @@ from typing import Any
 from cluster.backends.ray import auth
 from cluster.rooms import ROOMS
 from cluster.run.preflight import check_ray, cluster_on_this_machine, ray_address
-from envs.errors import InvalidInputError
+from envs.errors import InvalidInputError, described
 from envs.registry import module_of
 
 log = logging.getLogger("metaray")
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 _STORE_BYTES = (128 << 20, 16 << 30)
 _SHM_SHARE = 0.6
-"""Of the free shared memory, for objects: Ray warns and falls back to disk where it does not suffice."""
+"""Share of the free shared memory for objects: Ray warns and spills to disk when it is full."""
 
 
 class RaySession:
@@ -45,8 +45,8 @@ class RaySession:
         address: cluster to attach to; None for RAY_ADDRESS, or a new one.
         insecure: without token authentication.
         num_cpus: logical CPUs of a new cluster; more than the machine has only means that processes share cores.
-        store_bytes: shared memory that a new cluster should set aside for trajectories and weights.
-        family: the task family, whose module travels along when it is a person's own.
+        store_bytes: shared memory of a new cluster for trajectories and weights.
+        family: the task family; a module of the user's own is sent to the cluster.
 
     Attributes:
         address: of the cluster attached to, as typed; None for one of our own.
@@ -63,7 +63,7 @@ class RaySession:
         if not self._opened:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # of a failed call's two results only the report is ever looked at; Ray would print the other's error as well
+        # only the first of a failed call's two results is read; Ray would print the error of the other
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
         os.environ.setdefault(
             "RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed"
@@ -86,27 +86,21 @@ class RaySession:
             _init(**options)
         except Exception as error:  # Ray gives its own processes 30 s, which a machine full of other work may not keep
             log.warning("Ray did not start (%s); once more", error)
-            _init(**options)
+            try:
+                _init(**options)
+            except Exception as again:
+                raise InvalidInputError(f"Ray cannot start a cluster on this machine: {described(again)}") from again
 
     def _attach(self, address: str, insecure: bool, family: str) -> None:
         check_ray(address)
-        if address.startswith("ray://"):
-            raise InvalidInputError(
-                f"{address} is the address of Ray Client, which hands every object through a proxy: run metaray on a node of the cluster "
-                "with --ray auto, or hand it in with `ray job submit --working-dir . -- metaray train ...`"
-            )
         auth.prepare_attaching(cluster_on_this_machine() if address == "auto" else address, insecure=insecure)
         try:
             _init(address=address, runtime_env=_what_travels(family) or None)
-        except InvalidInputError:
-            raise
         except Exception as error:  # Ray raises RuntimeError, ConnectionError, ValueError and its own for one and the same
             reason = " ".join(str(error).split())
-            if "Version mismatch" not in reason:
-                reason += (
-                    f" (a driver has to run on a node of the cluster: `ray start --address={address}` makes this machine one)"
-                )
-            raise InvalidInputError(f"cannot attach to the Ray cluster at {address}: {reason}") from error
+            raise InvalidInputError(
+                f"cannot attach to the Ray cluster at {address}: {reason}{_what_to_do(reason, address, family)}"
+            ) from error
 
     def close(self) -> None:
         """End the connection, and with it the cluster if this session started it."""
@@ -143,10 +137,10 @@ def _own_signal_handlers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _rooms_in_front() -> Iterator[None]:
-    """Let Ray note the folder of the rooms as the driver's.
+    """Start Ray with our own folder as the working folder of the driver.
 
-    It puts the driver's folder in front of every worker's sys.path, and a person's own package `envs` there would hide ours. The workers go
-    to the person's folder once they have imported the rooms (`cluster.backends.ray.workers.settle`).
+    Ray puts that folder in front of sys.path in every worker, where a package `envs` of the user would hide ours. Workers change to the
+    user's folder once they have imported our packages (`cluster.backends.ray.workers.settle`).
     """
     before = Path.cwd()
     os.chdir(ROOT)
@@ -157,7 +151,7 @@ def _rooms_in_front() -> Iterator[None]:
 
 
 def _what_travels(family: str) -> dict[str, Any]:
-    """The runtime environment for a cluster whose nodes may not have this code: the rooms of a checkout, and a person's own module.
+    """The runtime environment for a cluster whose nodes may not have this code: the rooms of a checkout, and a module of the user's own.
 
     An installed wheel is expected on the nodes as well (in their image); a submitted job has its working_dir there already.
     """
@@ -172,6 +166,18 @@ def _what_travels(family: str) -> dict[str, Any]:
             path = path.parent if spec.submodule_search_locations else path
             modules += [] if _is_installed(path) else [str(path)]
     return {"py_modules": modules} if modules else {}
+
+
+def _what_to_do(reason: str, address: str, family: str) -> str:
+    """A hint after a failure to attach; empty where the message of Ray is enough."""
+    if "Version mismatch" in reason:
+        return ""
+    if "exceeds the maximum size" in reason:
+        return (
+            f" (the package of {family} is sent to the cluster whole: move its large files out of it, or install it on every node, where "
+            "it is found without being sent)"
+        )
+    return f" (a driver has to run on a node of the cluster: `ray start --address={address}` makes this machine one)"
 
 
 def _is_installed(path: Path) -> bool:

@@ -1,10 +1,10 @@
-"""The processes of a run on Ray: the same collectors and learner as on one machine, wrapped for calls from afar.
+"""The processes of a run on Ray: the same collectors and learner as on one machine, wrapped for remote calls.
 
-Plain classes, made remote at the end of the file, so that types hold and tests need no cluster. A call's large result (a trajectory, a
-snapshot) is returned beside its small report as an object of its own: the driver reads the report and passes the other on by reference.
-Arrays go into shared memory as they are (pickle protocol 5, out of band), and are read from there without a copy.
+Plain classes, made remote at the end of the file, so that they are typed and tests need no cluster. A call's large result (a trajectory,
+a snapshot) is returned beside its small report as an object of its own: the driver reads the report and passes the reference of the other
+on. Arrays go into shared memory (pickle protocol 5, out of band), and are read without a copy.
 
-Each is up in no time, and `build` makes what it is for: so a worker that waits for a node is told from one that hangs.
+A process starts at once, and `build` makes its collector or learner: so a worker that waits for a node differs from one that hangs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from learners.trajectory import Snapshot
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a process of the run lives.
+    """Where a process of the run is.
 
     Attributes:
         host: name of its machine.
@@ -56,9 +56,9 @@ def here() -> Place:
 
 
 def settle(folder: str) -> None:
-    """Make this process like the driver: in its working folder where that exists, and with one thread for tensors.
+    """Set up this process like the driver: its working folder, where that exists, and one thread for torch.
 
-    The folder comes last on sys.path, where it serves a person's own family and can hide none of our packages.
+    The folder comes last on sys.path, so that a family of the user is found and none of our packages is hidden.
     """
     torch.set_num_threads(1)
     if os.path.isdir(folder):
@@ -79,11 +79,11 @@ class CollectorWorker:
         return f"{type(self).__name__}(actor={self._index})"
 
     def place(self) -> Place:
-        """Answer at once, with where this is."""
+        """Return its place at once."""
         return here()
 
     def build(self) -> None:
-        """Make the environments and what acts in them."""
+        """Make the collector."""
         settle(self._folder)
         self._collector = self._make(self._index)
         self._metrics = CollectorMetrics(self._run_name)
@@ -115,7 +115,7 @@ class LearnerWorker:
         return f"{type(self).__name__}({self._run_name})"
 
     def place(self) -> Place:
-        """Answer, with where this is; calls are worked off in order, so this says also that all before it are done."""
+        """Return its place; calls run in order, so those before it are complete."""
         return here()
 
     @ray.method(num_returns=2)
@@ -128,7 +128,7 @@ class LearnerWorker:
 
     @ray.method(num_returns=2)
     def learn(self, call: LearnCall, *experience: Any) -> tuple[LearnReport, Snapshot]:
-        """Make the updates that this experience holds; report and weights are two objects to Ray."""
+        """Update on this experience; report and weights are two objects to Ray."""
         report, snapshot = self._host.learn(call, experience)
         self._metrics.learned(report)
         return report, snapshot
@@ -143,5 +143,5 @@ RemoteLearnerWorker = ray.remote(LearnerWorker)
 
 
 def copied(snapshot: Snapshot) -> Snapshot:
-    """A snapshot with arrays of its own: those of the object store go away with the session."""
+    """A snapshot with copied arrays: those of the object store end with the session."""
     return Snapshot(version=snapshot.version, arrays={name: np.array(array) for name, array in snapshot.arrays.items()})

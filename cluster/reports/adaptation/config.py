@@ -13,7 +13,7 @@ from cluster.overrides import apply, from_tree
 from cluster.reports.adaptation.source import Source
 from envs.errors import InvalidInputError
 from learners.epg import check_life, check_minibatch
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.network import LossConfig, LossShape
 from learners.learned_loss.ppo_baseline import BaselineConfig, baseline_for
 
@@ -25,7 +25,7 @@ class AdaptConfig:
     lives_per_chunk: Annotated[
         int, Meta(ge=1, le=65_536, description="lifetimes in lockstep in one process, at most; rounding depends on it")
     ] = 16
-    life: LifeConfig = field(default_factory=LifeConfig)
+    life: LifetimeConfig = field(default_factory=LifetimeConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
 

@@ -17,8 +17,8 @@ from cluster.reports.adaptation.figures import Comparison, Curve, Group
 from cluster.reports.adaptation.plot import NAMES, SIDES
 from cluster.reports.bootstrap import Estimate
 from cluster.run.display import number
-from cluster.run.life_checks import LOOK_FOR, MAX_SHARE, cut_line, in_words
-from learners.learned_loss.inner_loop import LifeConfig
+from cluster.run.lifetime_checks import LOOK_FOR, MAX_SHARE, cut_line, in_words
+from learners.learned_loss.inner_loop import LifetimeConfig
 
 INTERVALS = "95 %: means and differences studentised (the farther of Student's and the bootstrap's ends), shares Clopper-Pearson"
 """Written to the file, so that its intervals are not mistaken for others."""
@@ -60,7 +60,7 @@ def is_failed(group: Group) -> bool:
     return len(group.not_finite) > MAX_SHARE * len(group.policies)
 
 
-def warnings(groups: Sequence[Group], cut_episodes: int, life: LifeConfig) -> list[str]:
+def warnings(groups: Sequence[Group], cut_episodes: int, life: LifetimeConfig) -> list[str]:
     """Return warnings: a line for each group with lifetimes that are not finite, and one for truncated episodes.
 
     Args:

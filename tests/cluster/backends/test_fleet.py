@@ -16,10 +16,10 @@ from cluster.backends.fleet import (
     Answered,
     Fleet,
     Gone,
-    HopelessWorkerError,
     Placed,
     Raised,
     Ready,
+    RepeatedLossError,
 )
 
 
@@ -49,8 +49,8 @@ class Crew:
         self.made: list[Fake] = []
         self.can_be_ended, self.has_place = can_be_ended, has_place
         self.now = 1000.0
-        self.fleet = Fleet(self.spawn, num_actors, unit="an unroll", deadline_s=10.0)
-        self.fleet.start()
+        self.fleet = Fleet(self.spawn, num_actors, unit="unroll", deadline_s=10.0)
+        self.fleet.start_workers()
 
     def spawn(self, index: int) -> Fake:
         self.made.append(Fake(index, can_be_ended=self.can_be_ended, has_place=self.has_place))
@@ -63,7 +63,7 @@ class Crew:
 
     def up(self, *indices: int) -> None:
         for index in indices:
-            assert self.fleet.take_in(Ready(worker=self.worker(index))) is None
+            assert self.fleet.handle(Ready(worker=self.worker(index))) is None
 
     def submit(self, index: int, round_: int = 0) -> Work:
         work = Work(round=round_, index=index)
@@ -72,7 +72,7 @@ class Crew:
         return work
 
     def answer(self, worker: Fake) -> Event | None:
-        return self.fleet.take_in(Answered(worker=worker, report=UnrollReport(env_steps=1, busy_s=0.0), payload="steps"))
+        return self.fleet.handle(Answered(worker=worker, report=UnrollReport(env_steps=1, busy_s=0.0), payload="steps"))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_worker_waits_for_a_place_makes_its_collector_and_is_free(crew: Callab
     assert (one.fleet.num("pending"), one.fleet.free()) == (1, [])
     one.now += 1e6  # for a place it may wait as long as it takes
     assert one.fleet.overdue() == []
-    assert one.fleet.take_in(Placed(worker=one.worker(0))) is None
+    assert one.fleet.handle(Placed(worker=one.worker(0))) is None
     assert (one.fleet.num("building"), one.fleet.free()) == (1, [])
     one.up(0)
     assert (one.fleet.num("up"), one.fleet.free(), one.fleet.is_busy) == (1, [0], False)
@@ -118,13 +118,13 @@ def test_a_worker_that_dies_is_replaced_and_its_work_comes_back(crew: Callable[.
     two = crew(2)
     two.up(0, 1)
     work, dead = two.submit(1), two.worker(1)
-    event = two.fleet.take_in(Gone(worker=dead, reason="died: killed"))
+    event = two.fleet.handle(Gone(worker=dead, reason="died: killed"))
     assert event == Lost(actor=1, work=work, reason="actor 1 (number 1) died: killed; a new one takes its place")
     assert dead.is_ended and two.worker(1) is not dead
     assert (two.fleet.num("up"), two.fleet.num("building"), two.fleet.free()) == (1, 1, [0])
     two.up(1)
     assert two.fleet.free() == [0, 1]
-    event = two.fleet.take_in(Gone(worker=two.worker(0), reason="died"))
+    event = two.fleet.handle(Gone(worker=two.worker(0), reason="died"))
     assert isinstance(event, Lost) and event.work is None  # it had nothing to do
 
 
@@ -133,10 +133,10 @@ def test_what_a_worker_says_after_it_was_replaced_counts_for_nothing(crew: Calla
     one.up(0)
     one.submit(0)
     old = one.worker(0)
-    one.fleet.take_in(Gone(worker=old, reason="died"))
+    one.fleet.handle(Gone(worker=old, reason="died"))
     assert one.answer(old) is None
-    assert one.fleet.take_in(Gone(worker=old, reason="died")) is None
-    assert one.fleet.take_in(Raised(worker=old, error=ValueError())) is None
+    assert one.fleet.handle(Gone(worker=old, reason="died")) is None
+    assert one.fleet.handle(Raised(worker=old, error=ValueError())) is None
     assert len(one.made) == 2
 
 
@@ -146,17 +146,17 @@ def test_five_losses_in_a_row_end_the_run_and_a_finished_unit_begins_a_new_row(c
         for _ in range(MAX_LOST_IN_A_ROW - 1):
             two.up(0)
             two.submit(0)
-            assert isinstance(two.fleet.take_in(Gone(worker=two.worker(0), reason="died")), Lost)
+            assert isinstance(two.fleet.handle(Gone(worker=two.worker(0), reason="died")), Lost)
         if row < 2:
             two.up(0)
             two.submit(0)
             assert isinstance(two.answer(two.worker(0)), Collected)
-    two.fleet.take_in(Gone(worker=two.worker(1), reason="died"))  # another place is another row
+    two.fleet.handle(Gone(worker=two.worker(1), reason="died"))  # another place is another row
     with pytest.raises(
-        HopelessWorkerError,
-        match=r"actor 0 \(number 0\): 5 workers in a row were lost without finishing an unroll; the last one died: killed",
+        RepeatedLossError,
+        match=r"actor 0 \(number 0\): 5 workers in a row were lost without finishing a single unroll; the last one died: killed",
     ):
-        two.fleet.take_in(Gone(worker=two.worker(0), reason="died: killed"))
+        two.fleet.handle(Gone(worker=two.worker(0), reason="died: killed"))
 
 
 def test_an_error_of_the_work_is_no_loss_but_ends_no_row_either(crew: Callable[..., Crew]) -> None:
@@ -165,18 +165,18 @@ def test_an_error_of_the_work_is_no_loss_but_ends_no_row_either(crew: Callable[.
         one.up(0)
         work = one.submit(0)
         error = ValueError("boom")
-        assert one.fleet.take_in(Raised(worker=one.worker(0), error=error)) == Failed(
+        assert one.fleet.handle(Raised(worker=one.worker(0), error=error)) == Failed(
             work=work, error=error, worker="actor 0 (number 0)"
         )
         assert one.fleet.free() == [0]  # it is well
-        one.fleet.take_in(Gone(worker=one.worker(0), reason="died"))
-    with pytest.raises(HopelessWorkerError):
-        one.fleet.take_in(Gone(worker=one.worker(0), reason="died"))
+        one.fleet.handle(Gone(worker=one.worker(0), reason="died"))
+    with pytest.raises(RepeatedLossError):
+        one.fleet.handle(Gone(worker=one.worker(0), reason="died"))
 
 
 def test_a_collector_that_cannot_be_made_is_told_as_a_failure_of_no_work(crew: Callable[..., Crew]) -> None:
     one = crew(1)
-    event = one.fleet.take_in(Raised(worker=one.worker(0), error=FileNotFoundError("no such robot")))
+    event = one.fleet.handle(Raised(worker=one.worker(0), error=FileNotFoundError("no such robot")))
     assert isinstance(event, Failed)
     assert (event.work, event.worker, one.fleet.free()) == (None, "actor 0 (number 0)", [])
 
@@ -209,7 +209,7 @@ def test_five_that_hang_in_a_row_end_the_run(crew: Callable[..., Crew]) -> None:
         one.now += BUILD_DEADLINE_S + 1
         assert len(one.fleet.overdue()) == 1
     one.now += BUILD_DEADLINE_S + 1
-    with pytest.raises(HopelessWorkerError, match="the last one hung: no answer for 301 s"):
+    with pytest.raises(RepeatedLossError, match="the last one hung: no answer for 301 s"):
         one.fleet.overdue()
 
 
@@ -266,7 +266,7 @@ def test_a_thread_that_leaves_and_does_not_finish_is_gone_as_well(crew: Callable
     work, leaving = two.submit(1), two.worker(1)
     two.fleet.resize(1)
     signal = Gone(worker=leaving, reason="died") if how == "dies" else Raised(worker=leaving, error=ValueError())
-    event = two.fleet.take_in(signal)
+    event = two.fleet.handle(signal)
     assert event is not None and event.work is work  # type: ignore[union-attr]
     assert not isinstance(event, Lost) or event.is_wanted
     assert len(two.fleet.watched()) == 1 and len(two.made) == 2  # nobody takes the place of one that was to go
@@ -278,7 +278,8 @@ def test_whom_the_backend_does_not_keep_is_replaced_by_one_of_another_kind(crew:
     one.up(0)
     work, thread = one.submit(0), one.worker(0)
     one.can_be_ended = True
-    assert one.fleet.resize(2, keeps=lambda worker: worker.can_be_ended) == []
+    one.fleet.stays = lambda worker: worker.can_be_ended  # type: ignore[method-assign]
+    assert one.fleet.resize(2) == []
     assert [worker.can_be_ended for worker in one.made] == [False, True, True]
     one.up(0, 1)
     other = one.submit(0, round_=1)
@@ -325,11 +326,11 @@ def test_whatever_happens_every_unit_of_work_comes_back_once(
         worker = rng.choice(some.made[-20:] if rng.random() < 0.2 else [one for one in some.made if not one.is_ended])
         dice = rng.random()
         supervisor = some.fleet._by_worker.get(worker)
-        if supervisor is not None and supervisor.stage == "building":
-            some.fleet.take_in(Ready(worker=worker))
+        if supervisor is not None and supervisor.state == "building":
+            some.fleet.handle(Ready(worker=worker))
         elif supervisor is None or supervisor.work is not None:
             signals = Raised(worker=worker, error=ValueError()), Gone(worker=worker, reason="died")
-            event = some.answer(worker) if dice < 0.8 else some.fleet.take_in(signals[dice < 0.85])
+            event = some.answer(worker) if dice < 0.8 else some.fleet.handle(signals[dice < 0.85])
             settle([] if event is None else [event])
         if rng.random() < 0.05:
             settle(some.fleet.resize(rng.randrange(1, 5)))

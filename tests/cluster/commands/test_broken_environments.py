@@ -23,7 +23,7 @@ TINY = [*SMALL, "batch_unrolls=2", "network.hidden_sizes=4", "stop_return=none",
 
 @pytest.fixture(autouse=True)
 def _unregistered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("cluster.run.last_lines.picture_of", lambda *_: None)  # which takes longer than all the rest
+    monkeypatch.setattr("cluster.run.printed_summary.picture_of", lambda *_: None)  # which takes longer than all the rest
     yield
     gymnasium.registry.pop(ENV_ID, None)
 

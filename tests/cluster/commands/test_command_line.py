@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -122,6 +123,30 @@ def test_what_cannot_be_parsed_leaves_with_exit_code_2(arguments: list[str], cap
         main(arguments)
     assert caught.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+COMMANDS = ["", "train", "resume", "scale", "journal", "evaluate", "adapt", "plot", "report", "presets", "tasks", "version"]
+
+
+def test_an_output_without_the_letters_of_a_text_or_a_path_stops_nothing(tmp_path: Path) -> None:
+    code = f"""
+        import json, sys
+        from cluster.main import main
+        for command in {COMMANDS}:
+            try:
+                main([*command.split(), "--help"])
+            except SystemExit as done:
+                assert done.code == 0, command
+        sys.exit(main([*{SMALL[:-1]}, "--steps", "2000", "--out", "l\\u00e4ufe/\\u0444-\\u5b57"]))
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "run      l\\xe4ufe/\\u0444-\\u5b57" in done.stdout
+    run = tmp_path / "l\u00e4ufe" / "\u0444-\u5b57"
+    assert json.loads((run / "summary.json").read_text())["finished"]
+    assert "end: " in (run / "log.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

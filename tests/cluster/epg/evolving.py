@@ -18,7 +18,7 @@ from cluster.config import EpgRunConfig
 from cluster.run import lifetimes
 from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver, Status
+from cluster.run.observer import LoopResult, RunObserver, Status
 from cluster.run.replay import begin_journal, resume
 from cluster.run.where import Where
 from cluster.store.run_directory import RunDirectory
@@ -51,7 +51,7 @@ def small_init(config: EpgRunConfig, spec: Any, tasks: Any, network: NetworkConf
     return None, evolution.init(config.evolution, first_phi(config))
 
 
-class Watcher(SilentObserver):
+class Watcher(RunObserver):
     """Keeps what it is told, and does `deed` once, when `when` says so of a status."""
 
     def __init__(self, deed: Callable[[], None] | None = None, when: Callable[[Status], bool] = lambda status: True) -> None:
@@ -81,27 +81,27 @@ class Watcher(SilentObserver):
         return self.wants_stop
 
 
-def local(config: EpgRunConfig, recipe: Sleeping | None = None) -> LocalBackend:
+def local(config: EpgRunConfig, collector: Sleeping | None = None) -> LocalBackend:
     """The backend of this machine."""
     return LocalBackend(
         lambda: make_learner(find("epg"), config),
-        recipe or Sleeping(),
+        collector or Sleeping(),
         config.num_actors,
         in_threads=False,
-        unit="a chunk",
+        unit="chunk",
         deadline_s=config.chunk_deadline_s,
     )
 
 
-def on_ray(config: EpgRunConfig, recipe: Sleeping, run_name: str) -> RayBackend:
+def on_ray(config: EpgRunConfig, collector: Sleeping, run_name: str) -> RayBackend:
     """The backend of a run on the Ray that there is."""
     return RayBackend(
         lambda: make_learner(find("epg"), config),
-        recipe,
+        collector,
         config.num_actors,
         where=Where(is_local=False, run_name=run_name),
         family=config.family,
-        unit="a chunk",
+        unit="chunk",
         deadline_s=config.chunk_deadline_s,
         num_cpus=1,
         store_bytes=lambda: lifetimes.STORE_BYTES,
@@ -114,8 +114,8 @@ def evolve(
     config: EpgRunConfig = CONFIG,
     *,
     backend: Backend | None = None,
-    recipe: Sleeping | None = None,
-    observer: SilentObserver | None = None,
+    collector: Sleeping | None = None,
+    observer: RunObserver | None = None,
     checkpoint: Any | None = None,
 ) -> LoopResult:
     """Run the loop in `folder`; a journal that is there is gone on from."""
@@ -126,9 +126,9 @@ def evolve(
             begin_journal(directory.journal_file, config)
         resumption = resume(directory.journal_file, checkpoint)
         payload = resumption.payload | {lifetimes.EPOCH: resumption.epoch}
-        with lifetimes.ASSEMBLY.parts(directory, config, payload) as (make_schedule, keeper):
-            backend = backend or local(keeper.sized(config), recipe)
-            return Loop(config, backend, observer or SilentObserver(), make_schedule, keeper, payload).run()
+        with lifetimes.ASSEMBLY.keeper(directory, config, payload) as keeper:
+            backend = backend or local(keeper.sized(config), collector)
+            return Loop(config, backend, observer or RunObserver(), keeper, payload).run()
 
 
 def no_files(config: EpgRunConfig, directory: RunDirectory) -> Callable[[Any], None]:

@@ -153,7 +153,7 @@ def test_a_finished_run_is_not_resumed_but_may_go_on_for_longer(
     assert main([*RUN, "--epochs", "4", "--out", str(run)]) == 0
     capsys.readouterr()
     assert main(["resume", str(run)]) == 2
-    assert f"`metaray resume {run} --epochs E` goes on with it" in capsys.readouterr().err
+    assert f"`metaray resume {run} --epochs E` trains it for longer" in capsys.readouterr().err
     assert main(["resume", str(run), "--epochs", "3"]) == 2
     assert "has 4 epochs already; give more" in capsys.readouterr().err
     assert main(["resume", str(run), "--steps", "3"]) == 2

@@ -31,7 +31,7 @@ PUBLISHED = EvolutionConfig(antithetic=False, common_random_numbers=False)
         ({"life.buffer_rows": 28, "loss.architecture": "paper"}, "life.buffer_rows = 28 is shorter .* paper loss, .* try 29"),
         ({"life.buffer_rows": 63}, "life.buffer_rows = 63 must hold the 64 steps of an update .*: try 64"),
         ({"life.minibatch_rows": 30}, "life.minibatch_rows = 30 must divide life.update_every = 64: try 32"),
-        ({"evolution.antithetic": False}, "evolution.common_random_numbers = true is for pairs"),
+        ({"evolution.antithetic": False}, "evolution.common_random_numbers = true needs pairs"),
         (
             {"evolution.antithetic": False, "evolution.common_random_numbers": False, "evolution.ranks": "pairwise"},
             'evolution.ranks = "pairwise" compares pairs',

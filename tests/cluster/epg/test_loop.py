@@ -54,7 +54,7 @@ def test_the_score_is_of_phi_itself_without_guidance(tmp_path: Path) -> None:
             kinds.append((chunk.kind, chunk.epoch, chunk.alpha, chunk.count))
             return super().live(chunk, phi)
 
-    evolve(tmp_path, sized(num_epochs=2), recipe=Looks())
+    evolve(tmp_path, sized(num_epochs=2), collector=Looks())
     assert kinds[:4] == [("perturbed", 0, 1.0, 4)] * 4
     assert kinds[-2:] == [("evaluation", 2, 0.0, 2), ("evaluation", 2, 0.0, 1)]
 
@@ -65,14 +65,16 @@ def test_epochs_change_phi_and_seeds_differ(tmp_path: Path, calm: str) -> None:
 
 
 def test_processes_die_raise_and_hang_and_phi_is_the_same(tmp_path: Path, calm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.run.stage.STRAGGLER_MIN_S", 1e9)  # else a copy of what hangs ends the run before its deadline
+    monkeypatch.setattr(
+        "cluster.run.round_units.STRAGGLER_MIN_S", 1e9
+    )  # else a copy of what hangs ends the run before its deadline
     deeds = tmp_path / "deeds"
     deeds.mkdir()
     for name in ("die-1-0", "raise-2-3", "hang-3-1", "die-evaluation"):
         (deeds / name).touch()
     watcher = Watcher()
     config = sized(num_actors=2, chunk_deadline_s=2.0)
-    result = evolve(tmp_path / "run", config, recipe=Sleeping(deeds=str(deeds)), observer=watcher)
+    result = evolve(tmp_path / "run", config, collector=Sleeping(deeds=str(deeds)), observer=watcher)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert result.lost_actors == 3
     assert list(deeds.iterdir()) == []
@@ -92,7 +94,7 @@ def test_a_chunk_that_fails_three_times_stops_the_run_with_its_error(tmp_path: P
     config = sized(num_actors=num_actors)
     error: type[Exception] = ArithmeticError if deed == "raise" else WorkLostError
     with pytest.raises(error) as caught:
-        evolve(tmp_path / "run", config, recipe=Sleeping(deeds=str(deeds)), observer=watcher)
+        evolve(tmp_path / "run", config, collector=Sleeping(deeds=str(deeds)), observer=watcher)
     text = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
     assert "chunk 2 of epoch 1 (perturbed, lives 8 to 11) failed 3 times" in text
     (deeds / f"always-{deed}-1-2").unlink()
@@ -114,7 +116,7 @@ def test_actors_come_and_go_and_phi_is_the_same(tmp_path: Path, calm: str) -> No
     config = sized(num_actors=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "POLL_EVERY_S", 0.0)
-        result = evolve(tmp_path, config, recipe=Sleeping(sleep_s=0.05), observer=watcher)
+        result = evolve(tmp_path, config, collector=Sleeping(sleep_s=0.05), observer=watcher)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert result.lost_actors == 0
     assert [line for line in watcher.events if "actors from now on" in line][:2] == [
@@ -130,7 +132,7 @@ def test_one_thread_grows_into_processes_and_its_chunk_is_kept(tmp_path: Path, c
     watcher = Watcher(lambda: scaling.ask(directory, num_actors=2) and None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "POLL_EVERY_S", 0.0)
-        result = evolve(tmp_path, recipe=Sleeping(sleep_s=0.02), observer=watcher)
+        result = evolve(tmp_path, collector=Sleeping(sleep_s=0.02), observer=watcher)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert watcher.statuses[-1].num_actors == 2
 
@@ -141,7 +143,7 @@ def test_the_size_of_an_epoch_changes_at_its_border_and_is_in_the_journal(tmp_pa
     watcher = Watcher(deed, when=lambda status: status.rounds == 2 and status.part == "train" and status.total)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "POLL_EVERY_S", 0.0)
-        result = evolve(tmp_path, recipe=Sleeping(sleep_s=0.005), observer=watcher)
+        result = evolve(tmp_path, collector=Sleeping(sleep_s=0.005), observer=watcher)
     sizes = [(r.num_workers, r.num_vectors, r.chunks) for r in read(directory.journal_file) if isinstance(r, EpochRecord)]
     assert sizes == [(16, 8, 4)] * 3 + [(32, 16, 8)] * 3
     shown = [(scalars["evolution/workers"], scalars["evolution/vectors"]) for _, scalars in watcher.metrics]
@@ -165,7 +167,7 @@ def test_a_stop_keeps_everything_and_a_resume_ends_with_the_same_phi(tmp_path: P
         watcher.wants_stop = True
 
     watcher._deed = stop
-    part = evolve(tmp_path, sized(log_every_s=1e-6), recipe=Sleeping(sleep_s=0.01), observer=watcher)
+    part = evolve(tmp_path, sized(log_every_s=1e-6), collector=Sleeping(sleep_s=0.01), observer=watcher)
     assert (part.reason, part.rounds) == ("stopped by signal", 3)
     before = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, ChunkResult)]
     rest = Watcher()
@@ -182,7 +184,7 @@ def test_a_straggler_is_given_out_again_and_the_first_answer_counts(tmp_path: Pa
     deeds = tmp_path / "deeds"
     deeds.mkdir()
     (deeds / "slow-4-3").touch()
-    result = evolve(tmp_path / "run", sized(num_actors=2), recipe=Sleeping(sleep_s=0.01, deeds=str(deeds)))
+    result = evolve(tmp_path / "run", sized(num_actors=2), collector=Sleeping(sleep_s=0.01, deeds=str(deeds)))
     assert phi_sha256(result.parameters["phi"]) == calm
     assert result.reissued == 1
     keys = [(r.kind, r.epoch, r.index) for r in read(tmp_path / "run" / "journal.jsonl") if isinstance(r, ChunkResult)]
@@ -192,7 +194,7 @@ def test_a_straggler_is_given_out_again_and_the_first_answer_counts(tmp_path: Pa
 def test_a_time_limit_ends_with_an_evaluation(tmp_path: Path) -> None:
     config = sized(max_train_seconds=0.2, evaluate_every=1000, num_epochs=1000)
     watcher = Watcher()
-    result = evolve(tmp_path, config, recipe=Sleeping(sleep_s=0.01), observer=watcher)
+    result = evolve(tmp_path, config, collector=Sleeping(sleep_s=0.01), observer=watcher)
     assert result.reason == "time limit"
     assert 0 < result.rounds < 1000
     (score,) = [r.score for r in read(tmp_path / "journal.jsonl") if isinstance(r, UpdateRecord) and r.score is not None]
@@ -208,7 +210,7 @@ def test_worker_processes_end_with_their_backend() -> None:
     backend.start(None)
     while len(backend.free()) < 2:
         backend.wait(0.25)
-    processes = [one.worker._process for one in backend._fleet.watched()]  # type: ignore[attr-defined]
+    processes = [one.worker._process for one in backend.watched()]  # type: ignore[attr-defined]
     os.kill(processes[0].pid, signal.SIGINT)  # as the terminal of a person who presses Ctrl-C sends it to all
     backend.wait(0.2)
     assert backend.num_alive() == 2 and processes[0].is_alive()
@@ -224,7 +226,7 @@ def test_a_worker_process_that_dies_while_it_has_nothing_to_do_is_missed_with_th
     _, weights = backend.start(None)
     while len(backend.free()) < 2:
         backend.wait(0.25)
-    process = backend._fleet.supervisors[1].worker._process  # type: ignore[attr-defined]
+    process = backend.supervisors[1].worker._process  # type: ignore[attr-defined]
     process.kill()
     process.join(10)
     work = Work(round=0, index=0, request=chunks_of("perturbed", 0, 4, 2, 4, 0.0)[0])
@@ -244,4 +246,4 @@ def test_a_runner_that_cannot_be_made_ends_the_run_with_its_error(tmp_path: Path
             raise FileNotFoundError("no such robot")
 
     with pytest.raises(FileNotFoundError, match="no such robot"):
-        evolve(tmp_path, CONFIG, recipe=Broken())
+        evolve(tmp_path, CONFIG, collector=Broken())

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster.algorithms import find
 from cluster.config import EpgRunConfig
 from cluster.main import main
-from cluster.run.lifetimes import extend, schedule_line
+from cluster.run.lifetimes import schedule_line
 from cluster.run.replay import rebuild
+from cluster.run.resuming import resumed
 from cluster.store.journal import EpochRecord, read
 from cluster.store.run_directory import RunDirectory
 from learners import evolution
@@ -25,7 +27,7 @@ GUIDED = EvolutionConfig(guidance_share=0.5)
 
 def extended(folder: Path, config: EpgRunConfig, epochs: str) -> EpgRunConfig:
     folder.mkdir(parents=True, exist_ok=True)
-    return extend(RunDirectory(path=folder), config, {"epochs": epochs})
+    return resumed(find("epg"), RunDirectory(path=folder), config, {"num_epochs": epochs})[0]
 
 
 def test_more_epochs_leave_guidance_and_step_size_where_they_were_laid(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_a_longer_run_is_the_shorter_one_and_more(tmp_path: Path, stopped_at: in
     whole = [record for record in read(tmp_path / "whole" / "journal.jsonl") if isinstance(record, EpochRecord)]
     watcher = Watcher(when=lambda status: status.rounds == stopped_at)
     watcher._deed = lambda: setattr(watcher, "wants_stop", True)
-    evolve(tmp_path / "run", config, observer=watcher, recipe=Sleeping(sleep_s=0.005))
+    evolve(tmp_path / "run", config, observer=watcher, collector=Sleeping(sleep_s=0.005))
     longer = extended(tmp_path / "run", config, "12")
     again = Watcher()
     result = evolve(tmp_path / "run", longer, observer=again)

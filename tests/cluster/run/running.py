@@ -18,7 +18,7 @@ from cluster.config import RunConfig
 from cluster.run import unrolls
 from cluster.run.assembly import backend_of, make_learner
 from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.observer import LoopResult, RunObserver
 from cluster.run.where import Where
 from cluster.store.run_directory import RunDirectory
 
@@ -32,7 +32,7 @@ class Local(LocalBackend):
             unrolls.ASSEMBLY.collector(config),
             config.num_actors,
             in_threads=True,
-            unit="an unroll",
+            unit="unroll",
             deadline_s=config.actor_deadline_s,
         )
 
@@ -53,7 +53,7 @@ class Failing(Local):
         if (work.actor, work.round) != self._at:
             super().submit(work, actor, weights)
             return
-        supervisor = self._fleet.supervisors[actor]
+        supervisor = self.supervisors[actor]
         supervisor.work = work
 
         def fail() -> None:
@@ -65,14 +65,14 @@ class Failing(Local):
 
 def run(
     config: RunConfig,
-    observer: SilentObserver | None = None,
+    observer: RunObserver | None = None,
     checkpoint: Mapping[str, Any] | None = None,
     backend: Backend | None = None,
 ) -> LoopResult:
     """Run it, from its beginning or from a checkpoint's payload."""
     payload = None if checkpoint is None else dict(checkpoint)
-    with unrolls.ASSEMBLY.parts(RunDirectory(path=Path()), config, payload) as (make_schedule, keeper):
-        return Loop(config, backend or Local(config), observer or SilentObserver(), make_schedule, keeper, payload).run()
+    with unrolls.ASSEMBLY.keeper(RunDirectory(path=Path()), config, payload) as keeper:
+        return Loop(config, backend or Local(config), observer or RunObserver(), keeper, payload).run()
 
 
 def digest(result: LoopResult) -> str:

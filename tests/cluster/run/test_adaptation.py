@@ -21,7 +21,7 @@ from cluster.overrides import apply
 from cluster.run.adaptation import ASSEMBLY, Adaptation, check_adaptation, store_bytes
 from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
-from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.observer import LoopResult, RunObserver
 from cluster.store.metrics import read_metrics
 from cluster.store.run_directory import RunDirectory
 from envs.errors import EnvFaultError, InvalidInputError
@@ -73,7 +73,7 @@ class Local(LocalBackend):
         super().submit(work, actor, weights)
 
 
-class Keeping(SilentObserver):
+class Keeping(RunObserver):
     """Keeps checkpoints, metrics and lines."""
 
     def __init__(self) -> None:
@@ -95,8 +95,8 @@ def run(
     it: Any, backend: Local | None = None, observer: Keeping | None = None, checkpoint: Mapping[str, Any] | None = None
 ) -> LoopResult:
     payload = None if checkpoint is None else dict(checkpoint)
-    with ASSEMBLY.parts(RunDirectory(path=Path()), it, payload) as (make_schedule, keeper):
-        return Loop(it, backend or Local(it), observer or Keeping(), make_schedule, keeper, payload).run()
+    with ASSEMBLY.keeper(RunDirectory(path=Path()), it, payload) as keeper:
+        return Loop(it, backend or Local(it), observer or Keeping(), keeper, payload).run()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cluster.algorithms import find
 from cluster.run import display
-from cluster.run.display import Drawing, LivePanel, PlainLines, Progress, Quiet, Terminal, clock, make_progress, short, sparkline
+from cluster.run.display import Drawing, LivePanel, PlainLines, Progress, Terminal, clock, make_progress, short, sparkline
 from cluster.run.observer import Status, WallShares
 
 STATUS = Status(
@@ -75,16 +75,16 @@ def printed(target: Console) -> str:
 
 
 def progress_on(target: Console, *, title: str = "title", run: str = "runs/x", quiet: bool = False) -> Progress:
-    return make_progress(find("impala"), title, run, "in this process", quiet=quiet, console=target)
+    return make_progress(find("impala"), title, run, "in this process", unit="unroll", quiet=quiet, console=target)
 
 
 def line_of(status: Status, algorithm: str = "impala") -> str:
-    return Drawing(find(algorithm), "title", "runs/x").line(status)
+    return Drawing(find(algorithm), "title", "runs/x", "chunk").line(status)
 
 
 def panel_of(status: Status, algorithm: str = "impala", width: int = 110) -> str:
     target = console(terminal=False, width=width)
-    target.print(Drawing(find(algorithm), "title", "runs/x").panel(status))
+    target.print(Drawing(find(algorithm), "title", "runs/x", "chunk").panel(status))
     return printed(target)
 
 
@@ -121,7 +121,8 @@ def test_a_reader_that_goes_away_ends_no_run(monkeypatch: pytest.MonkeyPatch, ca
         progress.event("and on it goes")
         progress.close()
     assert instead == [17]
-    assert [record.message for record in caplog.records] == ["whoever read the output has gone; the run goes on without telling"]
+    (record,) = caplog.records
+    assert record.message == ("the reader of standard output has closed it; the run continues without progress")
 
 
 def test_what_is_tuned_is_shown_where_anything_is() -> None:
@@ -152,8 +153,8 @@ def test_a_plain_line_of_rounds_has_everything_that_a_log_needs() -> None:
     line = line_of(EPOCHS, "epg")
     for part in (
         "epoch    12/200   6%",
-        "units 5/8",
-        "1.75 lives/s, 14,336 steps/s",
+        "chunks 5/8",
+        "1.75 lifetimes/s, 14,336 steps/s",
         "fitness 123.4 ± 56.7",
         "score      151",
         "newest      130",
@@ -164,7 +165,7 @@ def test_a_plain_line_of_rounds_has_everything_that_a_log_needs() -> None:
         "7:30:00 left",
     ):
         assert part in line
-    assert "evaluation 1/2" in line_of(replace(EPOCHS, part="evaluate", done=1, total=2), "epg")
+    assert "evaluation chunks 1/2" in line_of(replace(EPOCHS, part="evaluate", done=1, total=2), "epg")
 
 
 def test_the_panel_of_rounds_shows_a_long_one_from_within() -> None:
@@ -182,7 +183,7 @@ def test_the_panel_of_rounds_shows_a_long_one_from_within() -> None:
         "Ctrl-C saves and stops",
     ):
         assert part in panel
-    assert "evaluation 1 of 2" in panel_of(replace(EPOCHS, part="evaluate", done=1, total=2), "epg")
+    assert "evaluation chunks 1 of 2" in panel_of(replace(EPOCHS, part="evaluate", done=1, total=2), "epg")
 
 
 def test_before_there_is_anything_there_are_dashes() -> None:
@@ -213,7 +214,7 @@ def test_a_terminal_gets_a_panel_that_fits(width: int) -> None:
 
 
 def test_the_panel_draws_the_course_of_the_headline() -> None:
-    drawing = Drawing(find("impala"), "title", "runs/x")
+    drawing = Drawing(find("impala"), "title", "runs/x", "chunk")
     for value in range(8):
         target = console(terminal=False)
         target.print(drawing.panel(replace(STATUS, figures={"return/mean_100": float(value)})))
@@ -226,7 +227,7 @@ def test_quiet_shows_events_only_and_a_dumb_terminal_no_panel(monkeypatch: pytes
     progress.update(STATUS)
     progress.event("lost")
     progress.close()
-    assert type(progress) is Quiet
+    assert type(progress) is Progress
     assert printed(target) == "lost\n"
     monkeypatch.setenv("TERM", "dumb")
     assert type(progress_on(console(terminal=True))) is PlainLines

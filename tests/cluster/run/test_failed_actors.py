@@ -14,7 +14,7 @@ import pytest
 from cluster.backends.base import LearnCall
 from cluster.backends.learner import LearnerHost
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.observer import LoopResult, SilentObserver
+from cluster.run.observer import LoopResult, RunObserver
 from cluster.store import checkpoint as checkpoints
 from envs.errors import EnvFaultError, InvalidInputError
 from learners.networks.agent import NetworkConfig
@@ -33,7 +33,7 @@ CONFIG = RunConfig(
 FAULT = EnvFaultError("step", "raised ValueError: boom", family="mine", slot=3, step=17)
 
 
-class Keeper(SilentObserver):
+class Keeper(RunObserver):
     """Keeps the newest checkpoint, written and read back, and what was said."""
 
     def __init__(self, folder: Path | None = None) -> None:

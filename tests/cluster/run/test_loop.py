@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.observer import SilentObserver, Status
+from cluster.run.observer import RunObserver, Status
 from learners.impala import ImpalaConfig
 from learners.metagradient_config import MetaConfig
 from learners.networks.agent import NetworkConfig
@@ -32,7 +32,7 @@ CONFIG = RunConfig(
 )
 
 
-class Recorder(SilentObserver):
+class Recorder(RunObserver):
     """Keeps checkpoints, and asks for a stop after `stop_after` of them."""
 
     def __init__(self, stop_after: int | None = None) -> None:

@@ -10,8 +10,8 @@ import pytest
 from actors.messages import UnrollReport
 from cluster.backends.base import CallLost, Collected, Event, Handle, LearnCall, Notice
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run.observer import SilentObserver
-from cluster.run.schedule import Shape, Stream
+from cluster.run.observer import RunObserver
+from cluster.run.schedule import Stream
 from learners.algorithm import Progress
 from learners.networks.agent import NetworkConfig
 from tests.cluster.run.running import Local, run
@@ -43,7 +43,7 @@ class LosesTheThirdCall(Local):
         return events
 
 
-class Listener(SilentObserver):
+class Listener(RunObserver):
     def __init__(self) -> None:
         self.events: list[str] = []
 
@@ -72,7 +72,9 @@ def test_a_deterministic_run_ends_with_the_way_to_go_on() -> None:
 def test_a_lost_call_makes_no_lag() -> None:
     """The next call's lag is counted from the updates that were really made."""
     schedule = Stream(
-        shape=Shape(num_actors=1, units_per_call=1, updates_per_call=4),
+        num_actors=1,
+        units_per_call=1,
+        updates_per_call=4,
         lag=1,
         max_lag=100,
         version=0,

@@ -24,6 +24,20 @@ def test_an_ill_formed_address_is_refused(address: str) -> None:
         preflight.check_ray(address)
 
 
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_folder_too_long_for_the_sockets_of_ray_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    preflight.check_ray(None)
+    monkeypatch.setenv(variable, "/" + 38 * "x")
+    preflight.check_ray("local")
+    monkeypatch.setenv(variable, "/" + 60 * "x")
+    with pytest.raises(
+        InvalidInputError, match=f"Ray cannot start below /{60 * 'x'}.*have 129 bytes.*takes 107.*at most 39 bytes"
+    ):
+        preflight.check_ray(None)
+
+
 def test_an_address_of_ray_client_says_what_to_do_instead() -> None:
     with pytest.raises(InvalidInputError, match=r"is the address of Ray Client.*--ray auto"):
         preflight.check_ray("ray://127.0.0.1:10001")

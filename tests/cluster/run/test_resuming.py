@@ -1,4 +1,4 @@
-"""A longer run of a central learner: what its learning rate is annealed over, and what is said of it."""
+"""A run that goes on: which settings may change, and what a longer one anneals its learning rate over."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from cluster.algorithms import config_of_run, find
 from cluster.config import RunConfig
 from cluster.main import main
-from cluster.run.unrolls import extend, schedule_line
+from cluster.run.resuming import resumed
+from cluster.run.unrolls import schedule_line
 from cluster.store.metrics import read_metrics
 from cluster.store.run_directory import RunDirectory
+from envs.errors import InvalidInputError
 from learners.actor_critic import learning_rate
 
 ANNEALED = RunConfig(total_env_steps=1000)
@@ -25,24 +28,26 @@ def extended(folder: Path, config: RunConfig, steps: str, summary: Mapping[str, 
     folder.mkdir(exist_ok=True)
     if summary is not None:
         (folder / "summary.json").write_text(json.dumps(summary))
-    return extend(RunDirectory(path=folder), config, {"steps": steps})
+    changed, _ = resumed(find("impala"), RunDirectory(path=folder), config, {"total_env_steps": steps})
+    assert isinstance(changed, RunConfig)
+    return changed
 
 
 @pytest.mark.parametrize(
     "summary", [None, {"finished": True, "reason": "total steps", "env_steps": 1000}], ids=["stopped", "finished"]
 )
 def test_more_steps_leave_the_learning_rate_where_it_was_laid(tmp_path: Path, summary: Mapping[str, Any] | None) -> None:
-    once = extended(tmp_path, ANNEALED, "3000", summary)
-    twice = extended(tmp_path, once, "9000")
+    once = extended(tmp_path / "run", ANNEALED, "3000", summary)
+    twice = extended(tmp_path / "run", once, "9000")
     for config in (once, twice):
         assert config.scheduled_env_steps == 1000
         for taken in (0, 250, 999, 1000, 2000):
             was, now = (learning_rate(one.learner, taken, one.scheduled_env_steps) for one in (ANNEALED, config))
             assert was == now
-    assert extended(tmp_path, ANNEALED, "800").scheduled_env_steps == 1000
-    assert extended(tmp_path, ANNEALED, "1000") == ANNEALED
+    assert extended(tmp_path / "shorter", ANNEALED, "800").scheduled_env_steps == 1000
+    assert extended(tmp_path / "equal", ANNEALED, "1000") == ANNEALED
     anew = replace(twice, schedule_env_steps=None)  # as a person may write it into config.json
-    assert (anew.scheduled_env_steps, extended(tmp_path, anew, "9000").schedule_env_steps) == (9000, None)
+    assert (anew.scheduled_env_steps, extended(tmp_path / "anew", anew, "9000").schedule_env_steps) == (9000, None)
 
 
 def test_what_becomes_of_the_learning_rate_is_one_line_where_it_is_no_matter_of_course() -> None:
@@ -86,3 +91,85 @@ def test_a_finished_run_that_is_trained_for_longer_says_that_it_learns_nothing(
     assert rates == sorted(rates, reverse=True) and rates[0] > 0 == rates[-1]
     config = json.loads((run / "config.json").read_text())
     assert (config["total_env_steps"], config["schedule_env_steps"]) == (9000, 4000)
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> RunDirectory:
+    """A run that was started and is not finished."""
+    directory = RunDirectory(path=tmp_path / "run")
+    directory.begin(RunConfig(num_actors=2), {"local": True})
+    return directory
+
+
+def go_on(directory: RunDirectory, **changes: str) -> list[str]:
+    changed = {name.replace("__", "."): value for name, value in changes.items()}
+    return resumed(find("impala"), directory, config_of_run(directory), changed)[1]
+
+
+def edit(directory: RunDirectory, **settings: object) -> None:
+    tree = json.loads(directory.config_file.read_text())
+    directory.config_file.write_text(json.dumps(tree | settings))
+
+
+def test_what_may_change_in_a_run_that_goes_on_is_changed_and_named_with_both_values(started: RunDirectory) -> None:
+    lines = go_on(started, learner__learning_rate="1e-4", log_every_s="5", num_actors="2", total_env_steps="2000000")
+    assert sorted(lines) == [
+        "learner.learning_rate: 0.0006 -> 0.0001",
+        "log_every_s: 1.0 -> 5.0",
+        "total_env_steps: 1000000 -> 2000000",
+    ]
+    config = config_of_run(started)
+    assert (config.learner.learning_rate, config.log_every_s, config.schedule_env_steps) == (1e-4, 5.0, 1_000_000)
+    assert go_on(started) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"rollout.unroll_length": "40"}, "rollout.unroll_length = 40: it cannot change in a run that goes on"),
+        ({"network.hidden_sizes": "8"}, "network.hidden_sizes = 8: it cannot change in a run that goes on"),
+        ({"seed": "1"}, "seed = 1: it cannot change in a run that goes on"),
+        ({"learner.learning_rat": "1"}, "unknown key 'learner.learning_rat'; did you mean learner.learning_rate or"),
+        ({"learner.learning_rate": "7"}, "learner.learning_rate = 7 is out of range"),
+    ],
+)
+def test_what_may_not_change_is_refused_with_what_may(started: RunDirectory, changes: dict[str, str], line: str) -> None:
+    before = started.config_file.read_text()
+    with pytest.raises(InvalidInputError) as caught:
+        resumed(find("impala"), started, config_of_run(started), {"log_every_s": "5"} | changes)
+    assert str(caught.value).startswith(line)
+    assert "cannot" not in line or "(these can: max_train_seconds, keep_checkpoints" in str(caught.value)
+    assert started.config_file.read_text() == before
+
+
+def test_what_the_learner_tunes_and_what_a_round_is_may_not_change(tmp_path: Path) -> None:
+    directory = RunDirectory(path=tmp_path)
+    directory.begin(RunConfig(eta=("gamma",), deterministic=True), {})
+    for name in ("learner.gamma", "num_actors", "lag"):
+        with pytest.raises(InvalidInputError, match="cannot change"):
+            resumed(find("impala"), directory, config_of_run(directory), {name: "1"})
+    assert go_on(directory, learner__lambda_="0.9") == ["learner.lambda_: 1.0 -> 0.9"]
+
+
+def test_a_config_that_was_changed_by_hand_is_noticed(started: RunDirectory) -> None:
+    edit(started, log_every_s=3.0)
+    assert go_on(started) == ["config.json was changed by hand since the last start: log_every_s (1.0 -> 3.0)"]
+    assert go_on(started) == []  # once
+    edit(started, seed=7)
+    with pytest.raises(InvalidInputError, match=r"config.json was changed by hand .*: seed \(0 -> 7\); seed cannot change"):
+        go_on(started)
+    edit(started, seed=0)
+    launch = json.loads(started.launch_file.read_text())
+    started.launch_file.write_text(json.dumps({name: value for name, value in launch.items() if name != "config"}))
+    edit(started, seed=7)
+    assert go_on(started) == []  # an older version kept no config of the last start
+
+
+def test_the_change_is_in_the_log_and_more_actors_than_before_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    small = ["train", "impala", "--preset", "cartpole", "--local", "--no-progress", "--set", "stop_return=none"]
+    assert main([*small, "--steps", "2000", "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["resume", str(run), "--steps", "4000", "--set", "num_actors=2", "--no-progress"]) == 0
+    assert "num_actors: 1 -> 2" in capsys.readouterr().out
+    assert (run / "log.txt").read_text().count("num_actors: 1 -> 2") == 1

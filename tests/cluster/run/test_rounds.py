@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.run import stage as stages
+from cluster.run import round_units
 from cluster.run.rounds import Rounds, WorkLostError
 from tests.cluster.run.playing import Game, Units, collected, handed, learned, learned_from, rounds_of
 
@@ -43,8 +43,8 @@ def test_units_of_anybody_are_learned_from_the_same_with_any_number_of_actors_co
     num_actors: int, loss: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And so are their evaluations, which begin when the round is learned from and end before the next one begins."""
-    monkeypatch.setattr(stages, "STRAGGLER_FACTOR", 0.0)  # whoever is free takes a copy
-    monkeypatch.setattr(stages, "STRAGGLER_MIN_S", 0.0)
+    monkeypatch.setattr(round_units, "STRAGGLER_FACTOR", 0.0)  # whoever is free takes a copy
+    monkeypatch.setattr(round_units, "STRAGGLER_MIN_S", 0.0)
     plan = Units(4, has_actors=False, max_failures=10**9, evaluate_every=3)
     schedule = rounds_of(plan)
     game = Game(schedule=schedule, num_actors=num_actors, rng=random.Random(num_actors), loss=loss, may_fail=True).play(1200)
@@ -154,7 +154,7 @@ def test_second_answers_and_those_of_another_round_or_part_count_for_nothing() -
     assert not schedule.collected(collected(first, 9.0))
     judging = [handed(schedule, 0), handed(schedule, 1)]
     assert [(one.work.part, one.work.round, one.weights) for one in judging] == [("evaluate", 1, 1)] * 2
-    assert schedule.stage() == ("evaluate", 0, 2)
+    assert schedule.round_progress() == ("evaluate", 0, 2)
 
 
 def test_what_a_journal_holds_of_a_round_is_not_done_again() -> None:
@@ -240,7 +240,7 @@ def test_the_failure_of_an_old_copy_harms_nobody() -> None:
 
 def test_a_straggler_of_the_evaluation_is_copied_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(stages.time, "monotonic", lambda: now)
+    monkeypatch.setattr(round_units.time, "monotonic", lambda: now)
     schedule = rounds_of(Units(3, has_actors=False, evaluate_every=1))
     works = [handed(schedule, 0).work for _ in range(3)]
     now += 1.0
@@ -274,4 +274,4 @@ def test_a_straggler_of_an_earlier_evaluation_counts_for_nothing_in_a_later_one(
             assert learned(schedule, version) is not None
     assert not schedule.collected(collected(judging[0], 9.0))
     schedule.lost(0, judging[0], "late")
-    assert schedule.stage() == ("evaluate", 0, 2)
+    assert schedule.round_progress() == ("evaluate", 0, 2)

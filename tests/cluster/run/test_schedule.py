@@ -6,21 +6,20 @@ import random
 
 import pytest
 
-from cluster.run.schedule import MAX_CALLS, Shape, Stream
+from cluster.run.schedule import MAX_CALLS, Stream
 from tests.cluster.run.playing import PROGRESS, Game, collected, handed, learned
 
 
-def stream(shape: Shape, *, lag: int = 1, max_lag: int = 1000) -> Stream:
-    return Stream(shape=shape, lag=lag, max_lag=max_lag, version=0, weights=0, progress=PROGRESS)
+def stream(*, lag: int = 1, max_lag: int = 1000, **shape: int) -> Stream:
+    return Stream(lag=lag, max_lag=max_lag, version=0, weights=0, progress=PROGRESS, **shape)
 
 
 def play(schedule: Stream, seed: int, num_events: int, loss: float = 0.0) -> Game:
-    shape = schedule.shape
     game = Game(
         schedule=schedule,
-        num_actors=shape.num_actors,
+        num_actors=schedule.num_actors,
         rng=random.Random(seed),
-        updates_per_call=shape.updates_per_call,
+        updates_per_call=schedule.updates_per_call,
         loss=loss,
     )
     return game.play(num_events)
@@ -34,7 +33,7 @@ def lags_of(game: Game) -> list[int]:
 @pytest.mark.parametrize("actors", [1, 2, 6])
 @pytest.mark.parametrize("updates", [1, 4])
 def test_lag_is_bounded_before_a_unit_starts(lag: int, actors: int, updates: int) -> None:
-    schedule = stream(Shape(num_actors=actors, units_per_call=1, updates_per_call=updates), lag=lag)
+    schedule = stream(num_actors=actors, units_per_call=1, updates_per_call=updates, lag=lag)
     lags = lags_of(play(schedule, 3, 3000))
     # whoever may pass a unit: every other one that was between acting and learned when it started
     assert lags
@@ -49,7 +48,7 @@ def test_lag_is_bounded_before_a_unit_starts(lag: int, actors: int, updates: int
 @pytest.mark.parametrize("loss", [0.0, 0.3])
 def test_a_unit_acts_with_the_newest_weights_that_there_are_when_it_starts(loss: float) -> None:
     """Whatever was lost on the way; and every actor's units are numbered one after the other, so that none is drawn twice."""
-    game = play(stream(Shape(num_actors=4, units_per_call=2, updates_per_call=1)), 7, 2000, loss)
+    game = play(stream(num_actors=4, units_per_call=2, updates_per_call=1), 7, 2000, loss)
     weights = [one.weights for one in game.handed]
     assert weights == sorted(weights) and weights[-1] > 100
     for actor in range(4):
@@ -60,13 +59,13 @@ def test_a_unit_acts_with_the_newest_weights_that_there_are_when_it_starts(loss:
 
 
 def test_an_actor_alone_without_lag_acts_with_the_newest_weights_always() -> None:
-    game = play(stream(Shape(num_actors=1, units_per_call=1, updates_per_call=4), lag=0), 5, 400)
+    game = play(stream(num_actors=1, units_per_call=1, updates_per_call=4, lag=0), 5, 400)
     assert [call.lags for call in game.calls] == [(0,)] * len(game.calls)
     assert len(game.calls) > 100
 
 
 def test_two_actors_without_lag_act_while_the_others_unit_is_learned_from() -> None:
-    schedule = stream(Shape(num_actors=2, units_per_call=1, updates_per_call=1), lag=0)
+    schedule = stream(num_actors=2, units_per_call=1, updates_per_call=1, lag=0)
     first, _ = handed(schedule, 0, 1), handed(schedule, 1)
     schedule.collected(collected(first.work))
     assert schedule.next_call() is not None
@@ -76,18 +75,18 @@ def test_two_actors_without_lag_act_while_the_others_unit_is_learned_from() -> N
 
 
 def test_the_actor_that_waits_longest_goes_first() -> None:
-    schedule = stream(Shape(num_actors=3, units_per_call=1, updates_per_call=1))
+    schedule = stream(num_actors=3, units_per_call=1, updates_per_call=1)
     assert [handed(schedule, *free).actor for free in ((2, 0, 1), (0, 1), (1,))] == [2, 0, 1]
 
 
 def test_a_call_of_more_units_than_actors_is_made_without_lag_too() -> None:
-    game = play(stream(Shape(num_actors=2, units_per_call=5, updates_per_call=1), lag=0), 1, 500)
+    game = play(stream(num_actors=2, units_per_call=5, updates_per_call=1, lag=0), 1, 500)
     assert len(game.calls) > 20
     assert {len(call.done) for call in game.calls} == {5}
 
 
 def test_a_lost_unit_makes_room_for_another() -> None:
-    schedule = stream(Shape(num_actors=1, units_per_call=1, updates_per_call=1), lag=0)
+    schedule = stream(num_actors=1, units_per_call=1, updates_per_call=1, lag=0)
     for round_ in range(5):
         assignment = handed(schedule, 0)
         assert assignment.work.round == round_
@@ -97,14 +96,14 @@ def test_a_lost_unit_makes_room_for_another() -> None:
 
 
 def test_an_environment_that_raised_cannot_be_gone_on_with() -> None:
-    schedule = stream(Shape(num_actors=1, units_per_call=1, updates_per_call=1))
+    schedule = stream(num_actors=1, units_per_call=1, updates_per_call=1)
     with pytest.raises(ValueError, match="boom"):
         schedule.failed(handed(schedule, 0).work, ValueError("boom"))
 
 
 @pytest.mark.parametrize("max_lag", [0, 1, 2, 1000])
 def test_stale_work_is_dropped_and_counted(max_lag: int) -> None:
-    schedule = stream(Shape(num_actors=6, units_per_call=1, updates_per_call=2), max_lag=max_lag)
+    schedule = stream(num_actors=6, units_per_call=1, updates_per_call=2, max_lag=max_lag)
     game = play(schedule, 3, 3000)
     lags = lags_of(game)
     assert lags
@@ -114,7 +113,7 @@ def test_stale_work_is_dropped_and_counted(max_lag: int) -> None:
 
 
 def test_the_lag_of_a_unit_counts_the_updates_that_are_queued_before_its_own() -> None:
-    schedule = stream(Shape(num_actors=3, units_per_call=1, updates_per_call=4), lag=1)
+    schedule = stream(num_actors=3, units_per_call=1, updates_per_call=4, lag=1)
     for one in [handed(schedule, actor) for actor in range(3)]:
         schedule.collected(collected(one.work))
     calls = [schedule.next_call(), schedule.next_call()]  # both before any is worked off
@@ -126,7 +125,7 @@ def test_the_lag_of_a_unit_counts_the_updates_that_are_queued_before_its_own() -
 
 
 def test_work_in_flight_is_bounded_when_the_learner_stands_still() -> None:
-    schedule = stream(Shape(num_actors=3, units_per_call=2, updates_per_call=1), lag=1, max_lag=100)
+    schedule = stream(num_actors=3, units_per_call=2, updates_per_call=1, lag=1, max_lag=100)
     made = calls = 0
     for _ in range(100):
         while schedule.next_call() is not None:
@@ -139,7 +138,7 @@ def test_work_in_flight_is_bounded_when_the_learner_stands_still() -> None:
 
 
 def test_a_stream_that_is_held_makes_no_call_and_may_be_saved_at_any_time() -> None:
-    schedule = stream(Shape(num_actors=1, units_per_call=1, updates_per_call=1))
+    schedule = stream(num_actors=1, units_per_call=1, updates_per_call=1)
     schedule.collected(collected(handed(schedule, 0).work))
     schedule.hold(True)
     assert schedule.next_call() is None
@@ -147,4 +146,4 @@ def test_a_stream_that_is_held_makes_no_call_and_may_be_saved_at_any_time() -> N
     assert schedule.checkpoint() == {"rounds": [1]}
     schedule.hold(False)
     assert schedule.next_call() is not None
-    assert (schedule.stage(), schedule.rounds_begun, schedule.stops_at_once) == (("", 0, 0), 0, False)
+    assert (schedule.round_progress(), schedule.rounds_begun, schedule.stops_at_once) == (("", 0, 0), 0, False)

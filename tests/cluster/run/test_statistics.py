@@ -65,7 +65,7 @@ def take_in(statistics: Statistics, returns: Sequence[float], settled: Sequence[
 
 
 def schedule_at(part: str = "", done: int = 0, total: int = 0) -> Any:
-    return SimpleNamespace(dropped=3, reissued=2, stage=lambda: (part, done, total))
+    return SimpleNamespace(dropped=3, reissued=2, round_progress=lambda: (part, done, total))
 
 
 BACKEND: Any = SimpleNamespace(num_alive=lambda: 3, num_actors=4)

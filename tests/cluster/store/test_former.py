@@ -18,7 +18,7 @@ from cluster.run.replay import config_of
 from cluster.store.former import FORMER, completed
 from cluster.store.journal import RunRecord
 from cluster.store.run_directory import RunDirectory, open_run, write_json
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.network import LossShape
 
 NEW = EpgRunConfig()
@@ -43,7 +43,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def test_the_default_is_the_released_codes() -> None:
-    assert (LifeConfig().unit_norm_per, FORMER["epg"]["life.unit_norm_per"]) == ("input", "output")
+    assert (LifetimeConfig().unit_norm_per, FORMER["epg"]["life.unit_norm_per"]) == ("input", "output")
 
 
 def test_a_run_is_gone_on_with_as_it_was_evolved(run: RunDirectory) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs.atari.engine import NUM_CONSOLE_ACTIONS, Emulators, Played
+from envs.atari.engine import NUM_CONSOLE_ACTIONS, Emulators, EmulatorStep
 from envs.atari.env import AtariEnv
 from envs.atari.families import AtariFamily
 from envs.errors import InvalidInputError
@@ -30,17 +30,17 @@ class Script:
         self._over, self._capped = set(over), set(capped)
         self.sent: list[int] = []
 
-    def reset(self, seeds: np.ndarray) -> Played:
+    def reset(self, seeds: np.ndarray) -> EmulatorStep:
         return self.recv()
 
     def send(self, actions: np.ndarray) -> None:
         self.sent.append(int(actions[0]))
 
-    def recv(self) -> Played:
+    def recv(self) -> EmulatorStep:
         t, lives = self._answers.pop(0)
         obs = np.full((1, 4, 84, 84), t + 1, np.uint8)
         flags = [np.array([t in ends]) for ends in (self._over, self._capped)]
-        return Played(obs=obs, reward=np.array([float(t)]), is_over=flags[0], is_capped=flags[1], lives=np.array([lives]))
+        return EmulatorStep(obs=obs, reward=np.array([float(t)]), is_over=flags[0], is_capped=flags[1], lives=np.array([lives]))
 
 
 def scripted(script: Script, ends_with_life: bool = True) -> tuple[AtariEnv, list[Step]]:

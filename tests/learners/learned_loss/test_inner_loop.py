@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from oracles.first_weights import released_layer
 
-from learners.learned_loss.inner_loop import LifeConfig, draw_start
+from learners.learned_loss.inner_loop import LifetimeConfig, draw_start
 from learners.networks.spaces import SpaceSpec
 
 HOPPER, CARTPOLE = SpaceSpec((11,), "float32", action_size=3), SpaceSpec((4,), "float32", num_actions=2)
-CONFIG = LifeConfig(hidden_sizes=(64, 48))
+CONFIG = LifetimeConfig(hidden_sizes=(64, 48))
 
 
-def drawn_again(config: LifeConfig, spec: SpaceSpec, seed: int) -> dict[str, np.ndarray]:
+def drawn_again(config: LifetimeConfig, spec: SpaceSpec, seed: int) -> dict[str, np.ndarray]:
     """The normal numbers behind each weight, in the order of the draws, as the released code lays them out: [outputs, inputs]."""
     rng, num_outputs = np.random.default_rng(seed), spec.num_actions or spec.action_size
     layers = list(enumerate(pairwise((spec.obs_shape[0], *config.hidden_sizes, num_outputs))))

@@ -15,7 +15,7 @@ from torch import nn
 
 from envs.errors import InvalidInputError
 from learners.learned_loss.buffer import Steps
-from learners.learned_loss.inner_loop import LifeConfig, Lives, draw_start
+from learners.learned_loss.inner_loop import LifetimeConfig, Lifetimes, draw_start
 from learners.learned_loss.loss import FILE_NAME, FORMAT, History, LearnedLoss
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.learned_loss.objectives import LearnedObjective
@@ -23,7 +23,7 @@ from learners.networks.spaces import SpaceSpec
 
 SPEC = SpaceSpec((5,), "float64", action_size=2)
 NAMED = SpaceSpec((5,), "float64", num_actions=3)
-LIFE = LifeConfig(num_updates=3, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.01)
+LIFE = LifetimeConfig(num_updates=3, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.01)
 
 
 def a_loss(spec: SpaceSpec = SPEC, config: LossConfig | None = None) -> LearnedLoss:
@@ -49,11 +49,11 @@ def test_the_paper_reads_no_count_and_may_do_without_reward() -> None:
 
 @pytest.mark.parametrize("spec", [SPEC, NAMED], ids=["continuous", "named"])
 def test_a_loop_of_ones_own_learns_what_a_life_learns(spec: SpaceSpec) -> None:
-    """The same steps through `Lives`, and by hand with the module, an nn.Module policy and torch's Adam."""
+    """The same steps through `Lifetimes`, and by hand with the module, an nn.Module policy and torch's Adam."""
     loss, rng = a_loss(spec), np.random.default_rng(1)
     # first weights of size 1: Adam divides by a gradient's own size, and rounding would show in gradients near zero
     start = draw_start(replace(LIFE, unit_norm_per="output"), spec, rng)
-    lives = Lives(LIFE, spec, LearnedObjective(LossConfig(), loss.shape, loss.phi[None]), [start])
+    lives = Lifetimes(LIFE, spec, LearnedObjective(LossConfig(), loss.shape, loss.phi[None]), [start])
     policy = nn.Sequential(nn.Linear(5, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, loss.shape.action_size))
     with torch.no_grad():
         for index, layer in enumerate(policy[0::2]):
@@ -128,7 +128,7 @@ def test_a_file_of_an_older_version_loads_and_one_line_says_what_it_lacks(
     again = LearnedLoss.load(file)
     assert (again.shape, again.evolved, again.history().num_rows) == (loss.shape, {}, 512)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{file} does not say for which family, inner loop and buffer its loss was evolved: an older version wrote it"
+        f"{file} does not say the family, inner loop and buffer that its loss was evolved for: an older version wrote it"
     ]
 
 
@@ -210,7 +210,7 @@ def test_wrong_outputs_are_refused() -> None:
 def test_a_gradient_that_is_not_finite_stops_its_own_tensor_only() -> None:
     shape = LossShape.of(LossConfig(), SPEC)
     phis = np.stack([draw_phi(shape, np.random.default_rng(seed)) for seed in range(2)])
-    lives = Lives(
+    lives = Lifetimes(
         LIFE,
         SPEC,
         LearnedObjective(LossConfig(), shape, torch.from_numpy(phis).float()),

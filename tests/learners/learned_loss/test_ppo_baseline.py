@@ -7,11 +7,11 @@ import pytest
 
 from actors.fresh_policies import AdaptationChunk, AdaptationSetup, adapt
 from envs.registry import resolve
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.network import LossConfig
 from learners.learned_loss.ppo_baseline import TUNED, BaselineConfig, baseline_for, baseline_life
 
-LIFE = LifeConfig(num_updates=64, update_every=32, buffer_rows=96, train_memory=True, hidden_sizes=(16,), fitness_episodes=5)
+LIFE = LifetimeConfig(num_updates=64, update_every=32, buffer_rows=96, train_memory=True, hidden_sizes=(16,), fitness_episodes=5)
 
 
 def test_it_has_as_many_steps_and_updates_and_its_own_use_of_them() -> None:
@@ -37,7 +37,7 @@ def test_what_was_tuned_is_a_family_that_exists(family: str) -> None:
 @pytest.mark.slow
 def test_it_finds_every_goal() -> None:
     """128 updates of 64 steps. Standing still is worth about -32, walking straight to the goal -3 to -5."""
-    life, baseline = LifeConfig(), baseline_for("point-goal-circle")
+    life, baseline = LifetimeConfig(), baseline_for("point-goal-circle")
     setup = AdaptationSetup(family="point-goal-circle", seed=0, life=life, loss=LossConfig(), baseline=baseline, phi=None)
     lived = adapt(setup, AdaptationChunk(learner="ppo", split="test", first=0, count=8))
     assert np.mean([one.episodes[0].episode_return for one in lived.policies]) < -25

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from learners.learned_loss.buffer import Steps
-from learners.learned_loss.inner_loop import LifeConfig, Lives, draw_start
+from learners.learned_loss.inner_loop import LifetimeConfig, Lifetimes, draw_start
 from learners.learned_loss.objectives import PpoObjective
 from learners.learned_loss.ppo_loss import PpoConfig, advantages
 from learners.networks.spaces import SpaceSpec
@@ -70,11 +70,11 @@ def test_the_value_after_a_termination_is_not_looked_at_and_every_other_one_is(j
 
 def learned(spec: SpaceSpec, final: float | None) -> Tensor:
     """The parameters of lives that PPO has updated twice, with `final` as the final observation of episodes that terminated."""
-    config = LifeConfig(
+    config = LifetimeConfig(
         update_every=STEPS, buffer_rows=32, minibatch_rows=8, passes=2, hidden_sizes=(8,), learning_rate=0.01, num_updates=2
     )
     rng, (terminated, truncated) = np.random.default_rng(0), flags()
-    lives = Lives(config, spec, PpoObjective(config.ppo), [draw_start(config, spec, rng) for _ in range(LIVES)])
+    lives = Lifetimes(config, spec, PpoObjective(config.ppo), [draw_start(config, spec, rng) for _ in range(LIVES)])
     for _ in range(2):
         action = rng.normal(size=(LIVES, STEPS, spec.action_size))
         if spec.is_discrete:

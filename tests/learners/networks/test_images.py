@@ -42,9 +42,7 @@ def test_stacked_frames_are_known_to_stand_first() -> None:
 
 @pytest.mark.parametrize("obs_shape", [(3, 64, 3), (4, 84, 4), (10, 10, 10), (8, 8, 111), (2, 3, 64, 3)])
 def test_what_may_be_read_in_two_ways_is_refused_until_the_config_says_which(obs_shape: tuple[int, ...]) -> None:
-    with pytest.raises(
-        InvalidInputError, match=r"may have their channels first or last: say which by network\.channels=first"
-    ) as it:
+    with pytest.raises(InvalidInputError, match=r"may have their channels first or last: set network\.channels=first") as it:
         image_layout("deep", obs_shape, "auto", has_frames_first=False)
     assert str(obs_shape[-3:]) in str(it.value) and "\n" not in str(it.value)
     *frames, first, middle, last = obs_shape

@@ -15,13 +15,13 @@ from learners.networks.stacked_mlp import apply_mlp, apply_mlp_to_few, folded
 SIZES = (5, 7, 6, 3)
 
 
-def drawn(num_lives: int, sizes: tuple[int, ...] = SIZES) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def drawn(num_lifetimes: int, sizes: tuple[int, ...] = SIZES) -> list[tuple[torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
     pairs = pairwise(sizes)
     return [
         (
-            torch.randn(num_lives, i, j, generator=generator, dtype=torch.float64).requires_grad_(),
-            torch.randn(num_lives, j, generator=generator, dtype=torch.float64).requires_grad_(),
+            torch.randn(num_lifetimes, i, j, generator=generator, dtype=torch.float64).requires_grad_(),
+            torch.randn(num_lifetimes, j, generator=generator, dtype=torch.float64).requires_grad_(),
         )
         for i, j in pairs
     ]

@@ -52,9 +52,33 @@ def test_a_machine_outside_of_the_cluster_is_told_how_to_join(attach: Any) -> No
         attach("10.0.0.1:6379", ConnectionError("Could not find any running Ray instance."))
 
 
-def test_ray_client_is_refused_with_what_to_do_instead(attach: Any) -> None:
-    with pytest.raises(InvalidInputError, match=r"Ray Client.*ray job submit"):
-        attach("ray://10.0.0.1:10001", AssertionError("not reached"))
+def test_a_package_that_is_too_large_to_send_is_named_with_what_helps(attach: Any) -> None:
+    cause = (
+        "Package size (612.00MiB) exceeds the maximum size of 500.00MiB. To exclude large files, add them to '.gitignore' or ..."
+    )
+    with pytest.raises(InvalidInputError, match=r"Package size \(612.00MiB\) exceeds the maximum size of 500.00MiB") as caught:
+        attach("10.0.0.1:6379", RuntimeError(f"Failed to upload module /home/me/mine to the Ray cluster: {cause}"))
+    assert "move its large files out of it, or install it on every node" in str(caught.value)
+    assert "ray start" not in str(caught.value)
+
+
+def test_a_cluster_of_ones_own_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def fail(**options: Any) -> None:
+        tried.append(options)
+        raise RuntimeError("The current node timed out during startup.\nThis could happen because ...")
+
+    monkeypatch.setattr(session, "_is_initialised", lambda: False)
+    monkeypatch.setattr(session, "_init", fail)
+    monkeypatch.setattr(session.auth, "prepare_own_cluster", lambda insecure: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(
+        InvalidInputError, match="Ray cannot start a cluster on this machine: RuntimeError: The current node"
+    ) as caught:
+        RaySession(None, insecure=False, num_cpus=2, store_bytes=0, family="cartpole")
+    assert len(tried) == 2
+    assert "\n" not in str(caught.value)
 
 
 def test_a_checkout_travels_and_a_wheel_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

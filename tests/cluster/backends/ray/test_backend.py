@@ -17,7 +17,7 @@ import pytest
 from actors.messages import UnrollReport, Work
 from cluster.backends.base import CallLost, Collected, Event, Failed, LearnCall, Learned, LearnReport, Notice
 from cluster.config import RunConfig
-from cluster.run.observer import SilentObserver
+from cluster.run.observer import RunObserver
 from envs.errors import InvalidInputError
 from learners.metagradient_config import MetaConfig
 from learners.trajectory import Snapshot, Trajectory
@@ -72,7 +72,7 @@ def test_a_learner_that_tunes_itself_equals_the_one_in_one_process(ray_local: An
     np.testing.assert_array_equal(got.parameters["eta"], want.parameters["eta"])
 
 
-class Keeper(SilentObserver):
+class Keeper(RunObserver):
     """Keeps the first checkpoint, and asks for an end after it."""
 
     payload: dict[str, Any] | None = None

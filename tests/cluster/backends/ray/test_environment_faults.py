@@ -12,7 +12,7 @@ import gymnasium
 import pytest
 
 from cluster.config import RunConfig
-from cluster.run.observer import SilentObserver
+from cluster.run.observer import RunObserver
 from envs.errors import EnvFaultError, InvalidInputError
 from tests.cluster.run.running import on_ray, run
 
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         gymnasium.registry.pop(f"{name}-v0", None)
 
 
-class Keeper(SilentObserver):
+class Keeper(RunObserver):
     payload: dict[str, Any] | None = None
 
     def __init__(self) -> None:

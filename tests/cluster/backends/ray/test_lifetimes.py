@@ -23,9 +23,9 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> str:
     return phi_sha256(evolve(tmp_path_factory.mktemp("calm")).parameters["phi"])
 
 
-def on_ray(folder: Path, name: str, recipe: Sleeping | None = None, observer: Watcher | None = None, **changes: Any) -> Any:
+def on_ray(folder: Path, name: str, collector: Sleeping | None = None, observer: Watcher | None = None, **changes: Any) -> Any:
     config = sized(**changes)
-    return evolve(folder, config, backend=evolving.on_ray(config, recipe or Sleeping(), name), observer=observer or Watcher())
+    return evolve(folder, config, backend=evolving.on_ray(config, collector or Sleeping(), name), observer=observer or Watcher())
 
 
 def pid_of(ray: Any, name: str) -> int:
@@ -53,7 +53,7 @@ def test_a_chunk_that_fails_three_times_stops_the_run_with_its_error(ray_local: 
     with pytest.raises(ArithmeticError, match="this chunk cannot be lived") as caught:
         on_ray(tmp_path / "run", "thrice", Sleeping(deeds=str(deeds)), num_actors=2)
     notes = "".join(caught.value.__notes__)
-    assert "chunk 2 of epoch 1 (perturbed, lives 8 to 11) failed 3 times" in notes
+    assert "chunk 2 of epoch 1 (perturbed, lifetimes 8 to 11) failed 3 times" in notes
     assert "in live" in notes  # the far side's traceback
 
 
@@ -88,7 +88,9 @@ def test_actors_come_and_go_in_the_middle(ray_local: Any, tmp_path: Path, calm: 
 
 @pytest.mark.slow
 def test_workers_are_killed_and_stopped_in_the_middle(ray_local: Any, tmp_path: Path, calm: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr("cluster.run.stage.STRAGGLER_MIN_S", 1e9)  # else a copy of what hangs ends the run before its deadline
+    monkeypatch.setattr(
+        "cluster.run.round_units.STRAGGLER_MIN_S", 1e9
+    )  # else a copy of what hangs ends the run before its deadline
     deeds = tmp_path / "deeds"
     deeds.mkdir()
     for name in ("die-1-0", "hang-3-1", "die-evaluation"):
@@ -100,8 +102,8 @@ def test_workers_are_killed_and_stopped_in_the_middle(ray_local: Any, tmp_path: 
         os.kill(killed[0], signal.SIGKILL)
 
     watcher = Watcher(kill, when=lambda status: status.rounds == 2)
-    recipe = Sleeping(sleep_s=0.02, deeds=str(deeds))
-    result = on_ray(tmp_path / "run", "killed", recipe, watcher, num_actors=2, chunk_deadline_s=4.0)
+    collector = Sleeping(sleep_s=0.02, deeds=str(deeds))
+    result = on_ray(tmp_path / "run", "killed", collector, watcher, num_actors=2, chunk_deadline_s=4.0)
     assert phi_sha256(result.parameters["phi"]) == calm
     assert result.lost_actors >= 3
     assert list(deeds.iterdir()) == []
@@ -123,6 +125,6 @@ def test_a_straggler_is_given_to_an_idle_worker(ray_local: Any, tmp_path: Path, 
 def test_a_run_begun_in_one_thread_goes_on_upon_ray(ray_local: Any, tmp_path: Path, calm: str) -> None:
     watcher = Watcher(when=lambda status: status.rounds == 3)
     watcher._deed = lambda: setattr(watcher, "wants_stop", True)
-    evolve(tmp_path, recipe=Sleeping(sleep_s=0.02), observer=watcher)
+    evolve(tmp_path, collector=Sleeping(sleep_s=0.02), observer=watcher)
     result = on_ray(tmp_path, "resumed", num_actors=2)
     assert phi_sha256(result.parameters["phi"]) == calm

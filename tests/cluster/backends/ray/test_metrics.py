@@ -6,7 +6,6 @@ import re
 import time
 import urllib.request
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,10 @@ import pytest
 
 from cluster.algorithms import find
 from cluster.config import RunConfig
-from cluster.run.observer import SilentObserver, Status
 from tests.cluster.epg import evolving
-from tests.cluster.epg.evolving import Watcher, evolve, sized
+from tests.cluster.epg.evolving import evolve, sized
 from tests.cluster.epg.sleeping import Sleeping
 from tests.cluster.run.running import on_ray, run
-
-
-class Recorder(SilentObserver):
-    def __init__(self) -> None:
-        self.statuses: list[Status] = []
-        self.env_steps: list[int] = []
-
-    def on_status(self, status: Status) -> None:
-        self.statuses.append(status)
-
-    def on_metrics(self, env_steps: int, scalars: dict[str, float], histograms: dict[str, Any]) -> None:
-        self.env_steps.append(env_steps)
-
-    def stop_requested(self) -> bool:
-        return True
 
 
 def scrape(ray: Any) -> dict[str, float]:
@@ -80,7 +63,7 @@ def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig
         )
 
     backend = lingering(ray_local, on_ray(config, "measured"), found, is_all_there)
-    result = run(config, RayMetricsObserver(SilentObserver(), "measured", find("impala")), backend=backend)
+    result = run(config, RayMetricsObserver("measured", find("impala")), backend=backend)
     assert found["ray_metaray_learner_updates_total{learner}"] == result.learner_updates
     assert found["ray_metaray_env_steps_total{actor}"] >= result.env_steps
     assert found["ray_metaray_work_seconds_count{actor}"] >= result.learner_updates
@@ -105,7 +88,7 @@ def test_prometheus_reads_what_a_run_of_rounds_counted(ray_local: Any, tmp_path:
         found,
         lambda: [found.get(name) for name in names] == [lives, config.num_epochs],
     )
-    result = evolve(tmp_path, config, backend=backend, observer=RayMetricsObserver(Watcher(), "measured", find("epg")))
+    result = evolve(tmp_path, config, backend=backend, observer=RayMetricsObserver("measured", find("epg")))
     assert found["ray_metaray_lives_total{actor}"] == result.counts["lives"] == lives
     assert found["ray_metaray_env_steps_total{actor}"] >= result.env_steps  # and those of the run above, which has the same name
     chunks = config.num_epochs * 4 + 3 * 2  # of four lives, and of two for an evaluation of three
@@ -114,12 +97,3 @@ def test_prometheus_reads_what_a_run_of_rounds_counted(ray_local: Any, tmp_path:
     assert found["ray_metaray_score{driver}"] == pytest.approx(result.figures["evaluation/best"])
     assert {"ray_metaray_fitness{driver}", "ray_metaray_env_steps_per_second{driver}"} <= set(found)
     assert (found["ray_metaray_actors_alive{driver}"], found["ray_metaray_lost_actors{driver}"]) == (2, 0)
-
-
-def test_the_observer_within_hears_everything(ray_local: Any, config: RunConfig) -> None:
-    from cluster.backends.ray.metrics import RayMetricsObserver
-
-    within = Recorder()
-    result = run(replace(config, log_every_s=0.01), RayMetricsObserver(within, "heard", find("impala")))
-    assert result.reason == "stopped by signal"
-    assert within.env_steps[-1] == within.statuses[-1].env_steps == result.env_steps

@@ -30,7 +30,7 @@ RUN = """
     from cluster.config import RolloutConfig, RunConfig
     from cluster.run.assembly import backend_of
     from cluster.run.loop import Loop
-    from cluster.run.observer import SilentObserver
+    from cluster.run.observer import RunObserver
     from cluster.run.unrolls import ASSEMBLY
     from cluster.run.where import Where
     from cluster.store.run_directory import RunDirectory
@@ -38,7 +38,7 @@ RUN = """
     from learners.impala import ImpalaConfig
     from learners.networks.agent import NetworkConfig
 
-    class Observer(SilentObserver):
+    class Observer(RunObserver):
         stopped = False
         def on_status(self, status):
             print("steps", status.env_steps, flush=True)
@@ -59,8 +59,8 @@ RUN = """
     began = time.monotonic()
     try:
         where = Where(is_local=False, address=sys.argv[1] or None, run_name="apart")
-        with ASSEMBLY.parts(RunDirectory(path=Path()), config, None) as (make_schedule, keeper):
-            result = Loop(config, backend_of(find("impala"), ASSEMBLY, config, where), Observer(), make_schedule, keeper).run()
+        with ASSEMBLY.keeper(RunDirectory(path=Path()), config, None) as keeper:
+            result = Loop(config, backend_of(find("impala"), ASSEMBLY, config, where), Observer(), keeper).run()
     except InvalidInputError as error:
         print(f"refused: {error}")
         sys.exit(2)

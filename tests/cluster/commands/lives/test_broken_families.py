@@ -54,7 +54,7 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
 def test_lives_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert trained(run, "SometimesNan-v0") == 0
-    assert f"lives in {MODULE}:SometimesNan-v0 are not finite (observation: li" in capsys.readouterr().out
+    assert f"lifetimes in {MODULE}:SometimesNan-v0 are not finite (observation: li" in capsys.readouterr().out
     summary = json.loads((run / "summary.json").read_text())
     assert 0 < summary["counts"]["lives/not_finite"] < summary["counts"]["lives"] / 2
     assert summary["figures"]["fitness/mean"] < 0 and summary["figures"]["evaluation/best"] < 0

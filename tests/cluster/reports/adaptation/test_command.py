@@ -23,14 +23,14 @@ from cluster.reports.adaptation.source import LOSS_FILES
 from cluster.store.loss_files import LossFiles
 from cluster.store.run_directory import RunDirectory, write_json
 from learners import evolution
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.loss import FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.state_dict import state_to_arrays
 
 ROOT = Path(__file__).resolve().parents[4]
 FAMILY = "halfcheetah-direction"
-LIFE = LifeConfig(num_updates=14, update_every=16, buffer_rows=32, minibatch_rows=8, fitness_episodes=1)
+LIFE = LifetimeConfig(num_updates=14, update_every=16, buffer_rows=32, minibatch_rows=8, fitness_episodes=1)
 """Long enough that an episode of 200 steps ends."""
 
 LOSS = LossConfig(architecture="paper", reward_input=False)

@@ -16,7 +16,7 @@ from cluster.reports.adaptation.plot import draw, name_of
 from cluster.reports.adaptation.report import content, is_failed, warnings
 from envs.errors import InvalidInputError
 from envs.task import Split, Task
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 
 NAN = float("nan")
 
@@ -117,9 +117,9 @@ def test_lives_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: f
     assert np.isfinite(ppo.curve.mean).all()
     (comparison,) = compare(groups)
     assert (comparison.num_tasks, comparison.difference.value, comparison.share_won.value) == (3, 2.0, 1.0)
-    assert warnings(groups, 0, LifeConfig()) == [
-        "learned loss, held-out tasks: 1 of 5 lifetimes are not finite (observation: life 1); they are left out of the figures",
-        "PPO, held-out tasks: 2 of 5 lifetimes are not finite (reward: lives 2, 3); they are left out of the figures",
+    assert warnings(groups, 0, LifetimeConfig()) == [
+        "learned loss, held-out tasks: 1 of 5 lifetimes are not finite (observation: lifetime 1); they are left out of the figures",
+        "PPO, held-out tasks: 2 of 5 lifetimes are not finite (reward: lifetimes 2, 3); they are left out of the figures",
     ]
     draw(groups, tmp_path / "some.png", title="x")
     assert json.loads(json.dumps(content(groups, [comparison]), allow_nan=False))["lives"][1]["not_finite"] == "observation"
@@ -132,9 +132,9 @@ def test_where_no_life_is_finite_there_is_no_figure_and_a_line_that_says_so(tmp_
     assert np.isnan([groups[0].fitness.value, comparison.difference.value]).all()
     assert (groups[0].curve, groups[0].fitness.low, comparison.num_tasks) == (None, None, 0)
     assert [is_failed(group) for group in groups] == [True, False]
-    (line,) = warnings(groups, 0, LifeConfig())
+    (line,) = warnings(groups, 0, LifetimeConfig())
     assert line.startswith(
-        "the adaptation failed: learned loss, held-out tasks: 3 of 3 lifetimes are not finite (reward: lives 0, 1, 2); look"
+        "the adaptation failed: learned loss, held-out tasks: 3 of 3 lifetimes are not finite (reward: lifetimes 0, 1, 2); look"
     )
     draw(groups, tmp_path / "none.png", title="x")
     assert json.dumps(content(groups, [comparison]), allow_nan=False)

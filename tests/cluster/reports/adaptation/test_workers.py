@@ -12,11 +12,11 @@ import pytest
 from actors.chunks import spaces_of
 from actors.fresh_policies import SPLITS, AdaptationChunk, AdaptationSetup, adapt, chunks_for
 from cluster.reports.adaptation.workers import LostWorkerError, adapt_all
-from learners.learned_loss.inner_loop import LifeConfig
+from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.learned_loss.ppo_baseline import BaselineConfig
 
-LIFE = LifeConfig(num_updates=4, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.01, fitness_episodes=2)
+LIFE = LifetimeConfig(num_updates=4, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.01, fitness_episodes=2)
 BASELINE = BaselineConfig(passes=2, minibatch_rows=8)
 
 

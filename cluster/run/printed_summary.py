@@ -1,4 +1,4 @@
-"""What a person reads when a run has ended: how it went, where everything is, and what to type next."""
+"""What is printed when a run has ended: its results, its files, and the next commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.run.display import Terminal, clock, number
+from cluster.run.display import COUNTED, Terminal, clock, number
 from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from cluster.algorithms import Row
 
 
-def print_last_lines(
+def print_summary(
     row: Row, directory: RunDirectory, summary: Mapping[str, Any], *, is_local: bool, console: Console | None = None
 ) -> None:
-    """Draw the picture of a run and print its last lines."""
+    """Draw the picture of a run and print its summary."""
     console = console or Terminal(highlight=False)
     run = escape(str(directory.path))
     lines = [f"{_ended(row, summary)} - {_took(row, summary)}"]
@@ -31,7 +31,10 @@ def print_last_lines(
     spoiled = {
         name.removesuffix("/not_finite"): count for name, count in counts.items() if name.endswith("/not_finite") and count
     }
-    lines += [f"  {name:<8} {count:,} of {counts[name]:,} not finite (see {run}/log.txt)" for name, count in spoiled.items()]
+    lines += [
+        f"  {COUNTED.get(name, name):<8} {count:,} of {counts[name]:,} not finite (see {run}/log.txt)"
+        for name, count in spoiled.items()
+    ]
     if summary["lost_actors"]:
         lines.append(f"  lost     {summary['lost_actors']} actors, replaced (see {run}/log.txt)")
     picture = picture_of(directory)
@@ -53,7 +56,7 @@ def _ended(row: Row, summary: Mapping[str, Any]) -> str:
 
 def _took(row: Row, summary: Mapping[str, Any]) -> str:
     rounds = [f"{summary['rounds']:,} {row.round_name}s"] if row.round_name else [f"{summary['learner_updates']:,} updates"]
-    counts = [f"{count:,} {name}" for name, count in summary["counts"].items() if "/" not in name]
+    counts = [f"{count:,} {COUNTED.get(name, name)}" for name, count in summary["counts"].items() if "/" not in name]
     steps = f"{summary['env_steps']:,} steps in {clock(summary['train_s'])}, {summary['env_steps_per_s']:,.0f} steps/s"
     return ", ".join([*rounds, *counts, steps])
 

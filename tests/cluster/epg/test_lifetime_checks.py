@@ -13,7 +13,7 @@ import pytest
 
 from actors.chunks import Chunk, ChunkResult, NotFinite, chunks_of
 from cluster.main import main
-from cluster.run.life_checks import LifeChecks, NotFiniteError
+from cluster.run.lifetime_checks import LifetimeChecks, NotFiniteError
 from cluster.run.replay import phi_sha256, rebuild, resume
 from cluster.store.journal import UpdateRecord, decode, encode, read
 from cluster.store.metrics import read_metrics
@@ -57,31 +57,31 @@ def looked_at(count: int, num_bad: int, kind: str = "perturbed", cut: int = 0) -
 
 
 def test_lives_are_named_at_first_and_again_when_their_share_has_doubled() -> None:
-    checks = LifeChecks("hopper", 500)
+    checks = LifetimeChecks("hopper", 500)
     assert checks.look(*looked_at(40, 0)) == []
     (line,) = checks.look(*looked_at(40, 7))
     assert line == (
-        "epoch 4: 7 of 40 lives in hopper are not finite (action: life 0; reward: lives 1, 2, 3, 4, 5 and 1 more, the first in "
+        "epoch 4: 7 of 40 lifetimes in hopper are not finite (action: lifetime 0; reward: lifetimes 1, 2, 3, 4, 5 and 1 more, the first in "
         "hopper(gravity=0)); a fitness that is not finite ranks last and is left out of all figures"
     )
     assert [len(checks.look(*looked_at(40, bad))) for bad in (7, 1, 13, 14, 20)] == [0, 0, 0, 1, 0]
     (line,) = checks.look(*looked_at(8, 1, "evaluation"))
-    assert line.startswith("evaluation after epoch 3: 1 of 8 lives in hopper are not finite (action: life 0")
+    assert line.startswith("evaluation after epoch 3: 1 of 8 lifetimes in hopper are not finite (action: lifetime 0")
 
 
 @pytest.mark.parametrize("kind", ["perturbed", "evaluation"])
 def test_a_round_of_which_most_lives_are_not_finite_ends_the_run(kind: str) -> None:
-    checks = LifeChecks("hopper", 500)
+    checks = LifetimeChecks("hopper", 500)
     assert checks.look(*looked_at(8, 4, kind))
     with pytest.raises(
-        NotFiniteError, match=r"5 of 8 lives in hopper are not finite .*; look for NaN or infinity in what the env"
+        NotFiniteError, match=r"5 of 8 lifetimes in hopper are not finite .*; look for NaN or infinity in what the env"
     ) as caught:
         checks.look(*looked_at(8, 5, kind))
     assert "\n" not in str(caught.value)
 
 
 def test_cut_episodes_are_said_once() -> None:
-    checks = LifeChecks("hopper", 500)
+    checks = LifetimeChecks("hopper", 500)
     (line,) = checks.look(*looked_at(8, 0, cut=3))
     assert line == "epoch 4: 3 episodes of the fitness had not ended at life.max_episode_steps = 500: the return so far counts"
     assert checks.look(*looked_at(8, 0, cut=3)) == []
@@ -89,15 +89,15 @@ def test_cut_episodes_are_said_once() -> None:
 
 def test_a_journal_of_an_older_version_names_no_lives_and_they_are_found_by_their_fitness() -> None:
     chunks, results = looked_at(8, 2)
-    (line,) = LifeChecks("hopper", 500).look(chunks, {0: replace(results[0], not_finite=())})
-    assert "2 of 8 lives in hopper are not finite (fitness: lives 0, 1)" in line
+    (line,) = LifetimeChecks("hopper", 500).look(chunks, {0: replace(results[0], not_finite=())})
+    assert "2 of 8 lifetimes in hopper are not finite (fitness: lifetimes 0, 1)" in line
     assert replace(results[0], not_finite=()).counts["lives/not_finite"] == 2
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_the_figures_are_of_the_lives_that_are_finite(tmp_path: Path, value: float) -> None:
     watcher, calm = Watcher(), Watcher()
-    result = evolve(tmp_path / "sick", recipe=Sick(perturbed=(3, 9), evaluation=(1,), value=value), observer=watcher)
+    result = evolve(tmp_path / "sick", collector=Sick(perturbed=(3, 9), evaluation=(1,), value=value), observer=watcher)
     evolve(tmp_path / "calm", observer=calm)
     chunks = [record for record in read(tmp_path / "sick" / "journal.jsonl") if isinstance(record, ChunkResult)]
     for epoch, (_, scalars) in enumerate(watcher.metrics):
@@ -115,15 +115,15 @@ def test_the_figures_are_of_the_lives_that_are_finite(tmp_path: Path, value: flo
 
 
 def test_phi_is_the_same_bit_for_bit_after_a_stop_and_from_the_journal_alone(tmp_path: Path) -> None:
-    recipe = Sick(perturbed=(3, 9), evaluation=(1,), value=INF)
-    want = evolve(tmp_path / "calm", recipe=recipe)
+    collector = Sick(perturbed=(3, 9), evaluation=(1,), value=INF)
+    want = evolve(tmp_path / "calm", collector=collector)
     watcher = Watcher(when=lambda status: status.rounds == 3 and status.done == 2)
     watcher._deed = lambda: setattr(watcher, "wants_stop", True)
-    part = evolve(tmp_path / "run", sized(log_every_s=1e-6), recipe=recipe, observer=watcher)
+    part = evolve(tmp_path / "run", sized(log_every_s=1e-6), collector=collector, observer=watcher)
     assert part.reason == "stopped by signal"
     resumption = resume(tmp_path / "run" / "journal.jsonl", None)
     assert resumption.payload["statistics"]["counts"]["lives/not_finite"] == 3 * 2 + 1
-    result = evolve(tmp_path / "run", recipe=recipe)
+    result = evolve(tmp_path / "run", collector=collector)
     assert phi_sha256(result.parameters["phi"]) == phi_sha256(want.parameters["phi"])
     assert result.counts["lives/not_finite"] == want.counts["lives/not_finite"] == 6 * 2 + 3
     np.testing.assert_array_equal(rebuild(tmp_path / "run" / "journal.jsonl").phi, want.parameters["phi"])
@@ -177,7 +177,7 @@ RUN += ["8", "--lives-per-chunk", "4", "--epochs", "4", "--set", "evaluate_every
 
 @pytest.fixture
 def sick(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sick], None]:
-    return lambda recipe: monkeypatch.setattr("cluster.run.lifetimes.make_collector", recipe)
+    return lambda collector: monkeypatch.setattr("cluster.run.lifetimes.make_collector", collector)
 
 
 def test_a_run_says_it_and_ends_well(tmp_path: Path, sick: Callable[[Sick], None], capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,9 +185,9 @@ def test_a_run_says_it_and_ends_well(tmp_path: Path, sick: Callable[[Sick], None
     sick(Sick(perturbed=(3,), evaluation=(0,)))
     assert main([*RUN, "--out", str(run)]) == 0
     out = capsys.readouterr().out
-    assert "epoch 1: 1 of 16 lives in cartpole are not finite (observation: life 3)" in out
+    assert "epoch 1: 1 of 16 lifetimes in cartpole are not finite (observation: lifetime 3)" in out
     assert "no evaluation yet" not in out and "(best evaluation)" in out
-    assert f"lives    6 of 70 not finite (see {run}/log.txt)" in out
+    assert f"lifetimes 6 of 70 not finite (see {run}/log.txt)" in out
     assert (run / "log.txt").read_text().count("are not finite") == 2
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["counts"]["lives/not_finite"], summary["counts"]["lives"]) == (4 + 2, 4 * 16 + 2 * 3)
@@ -199,20 +199,20 @@ def test_a_run_says_it_and_ends_well(tmp_path: Path, sick: Callable[[Sick], None
 
 
 @pytest.mark.parametrize(
-    ("recipe", "where"),
+    ("collector", "where"),
     [
-        (Sick(perturbed=tuple(range(9))), "epoch 1: 9 of 16 lives in cartpole"),
-        (Sick(evaluation=(0, 1)), "evaluation after epoch 2: 2 of 3 lives in cartpole"),
+        (Sick(perturbed=tuple(range(9))), "epoch 1: 9 of 16 lifetimes in cartpole"),
+        (Sick(evaluation=(0, 1)), "evaluation after epoch 2: 2 of 3 lifetimes in cartpole"),
     ],
     ids=["perturbed", "evaluation"],
 )
 def test_a_run_of_which_most_lives_are_not_finite_fails_in_one_line(
-    recipe: Sick, where: str, tmp_path: Path, sick: Callable[[Sick], None], capsys: pytest.CaptureFixture[str]
+    collector: Sick, where: str, tmp_path: Path, sick: Callable[[Sick], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    sick(recipe)
+    sick(collector)
     assert main([*RUN, "--out", str(run)]) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"metaray: the run failed: NotFiniteError: {where} are not finite (observation: lives 0, 1")
+    assert err.startswith(f"metaray: the run failed: NotFiniteError: {where} are not finite (observation: lifetimes 0, 1")
     assert err.endswith(f"look for NaN or infinity in what the environment returns (details in {run}/log.txt)\n")
     assert err.count("\n") == 1

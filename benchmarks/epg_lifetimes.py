@@ -1,9 +1,9 @@
-"""Lives in lockstep: steps per second of a core against one life per process, and the share of physics in an epoch.
+"""Lifetimes in lockstep: steps per second of a core against one lifetime per process, and the share of physics in an epoch.
 
-    python benchmarks/epg_lives.py [--family random-hopper] [--lives 32] [--rounds 3] [--updates 128]
+    python benchmarks/epg_lifetimes.py [--family random-hopper] [--lives 32] [--rounds 3] [--updates 128]
 
-    lockstep   `LifetimeCollector` on one thread, a chunk of so many lives
-    single     the same code on a chunk of one life: what a worker per life would do
+    lockstep   `LifetimeCollector` on one thread, a chunk of `--lives` lifetimes
+    single     peer: the same code on a chunk of one lifetime, as with one worker per lifetime
     physics    the time that the lockstep epoch spent inside `Batch.step`: the bare physics of the very same steps, in the same run
 
 Both are processes of their own, pinned to one core and run in turn; medians over rounds. Steps are environment steps, those of the fitness
@@ -42,20 +42,20 @@ class TimedBatch:
         self.steps += self._batch.nsim if ids is None else len(ids)
 
 
-def live(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, float]:
-    """Live one chunk on this process's thread."""
+def run_chunk(family: str, num_lifetimes: int, num_updates: int, seed: int) -> dict[str, float]:
+    """Run one chunk on this process's thread."""
     from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, initial_phi
     from learners.evolution import EvolutionConfig
-    from learners.learned_loss.inner_loop import LifeConfig
+    from learners.learned_loss.inner_loop import LifetimeConfig
     from learners.learned_loss.network import LossConfig
 
-    life = LifeConfig(num_updates=num_updates)
-    setup = LifetimeSetup(family=family, run_seed=seed, life=life, loss=LossConfig(), evolution=EvolutionConfig())
+    config = LifetimeConfig(num_updates=num_updates)
+    setup = LifetimeSetup(family=family, run_seed=seed, life=config, loss=LossConfig(), evolution=EvolutionConfig())
     runner, phi = LifetimeCollector(setup), initial_phi(setup)
-    envs = runner.envs_of(num_lives)
+    envs = runner.envs_of(num_lifetimes)
     clocks = [_on_the_clock(env._env) for env in (envs.training, envs.final)]
-    workers = max(2, num_lives)
-    chunk = chunks_of("perturbed", 0, num_workers=workers, num_vectors=workers, lives_per_chunk=num_lives, alpha=0.0)[0]
+    workers = max(2, num_lifetimes)
+    chunk = chunks_of("perturbed", 0, num_workers=workers, num_vectors=workers, lives_per_chunk=num_lifetimes, alpha=0.0)[0]
     began = time.perf_counter()
     result = runner.run(chunk, phi)
     wall = time.perf_counter() - began
@@ -66,7 +66,7 @@ def live(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, 
         "us_per_step": 1e6 * wall / result.env_steps,
         "physics_us_per_step": 1e6 * physics / result.env_steps,
         "physics_share": physics / wall,
-        "life_s": wall / num_lives,
+        "life_s": wall / num_lifetimes,
     }
 
 
@@ -77,10 +77,10 @@ def _on_the_clock(env: Any) -> TimedBatch | None:
     return clock
 
 
-def in_a_process(family: str, num_lives: int, num_updates: int, seed: int) -> dict[str, float]:
-    """Live one chunk in a process of its own, pinned to one core."""
+def in_a_process(family: str, num_lifetimes: int, num_updates: int, seed: int) -> dict[str, float]:
+    """Run one chunk in a process of its own, pinned to one core."""
     command = [sys.executable, __file__, "--child", "--family", family, "--updates", str(num_updates)]
-    command += ["--lives", str(num_lives), "--seed", str(seed)]
+    command += ["--lives", str(num_lifetimes), "--seed", str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     timings: dict[str, float] = child_json(command, env=environment)
     return timings
@@ -96,16 +96,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-        print(json.dumps(live(options.family, options.lives, options.updates, options.seed)))
+        print(json.dumps(run_chunk(options.family, options.lives, options.updates, options.seed)))
         return
     rows: dict[str, list[dict[str, float]]] = {"lockstep": [], "single": []}
     for seed in range(options.rounds):
-        for name, num_lives in (("lockstep", options.lives), ("single", 1)):
-            rows[name].append(in_a_process(options.family, num_lives, options.updates, seed))
+        for name, num_lifetimes in (("lockstep", options.lives), ("single", 1)):
+            rows[name].append(in_a_process(options.family, num_lifetimes, options.updates, seed))
             print(name, {key: round(value, 3) for key, value in rows[name][-1].items()}, file=sys.stderr, flush=True)
     ratios = np.array([one["steps_per_s"] / other["steps_per_s"] for one, other in zip(*rows.values(), strict=True)])
     print_line(
-        "epg_lives",
+        "epg_lifetimes",
         {
             "family": options.family,
             "lives": options.lives,

@@ -1,9 +1,9 @@
-"""What is odd about the lives of a round, said in a line each: lives that are not finite, and episodes that had to be cut.
+"""Warnings about the lifetimes of a round, one line each: lifetimes that are not finite, and episodes that were cut.
 
-    a few lives    rank last and are left out of every figure; said at first, and again when their share has doubled
-    most of them   nothing can be learned from the rest: the run ends
+    a few lifetimes   rank last and are left out of every figure; reported the first time, and again when their share has doubled
+    most of them      nothing can be learned from the rest: the run ends
 
-It is the environment, as a rule: an observation that is NaN stays in the moments of its life, so all that follows there is NaN.
+The environment is usually the cause: one NaN observation stays in the running moments of its lifetime, so everything after it is NaN.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from collections.abc import Mapping, Sequence
 from actors.chunks import Chunk, ChunkResult, NotFinite
 
 MAX_SHARE = 0.5
-"""Of lives that are not finite: beyond it the figures are those of the minority that happened to be spared."""
+"""Share of lifetimes that may be not finite; above it the figures would describe a minority only."""
 
 LOOK_FOR = "look for NaN or infinity in what the environment returns"
 
 MAX_NAMED = 5
-"""Lives of a line; the others are counted."""
+"""Lifetimes that a line lists by number; the rest are counted."""
 
 
 class NotFiniteError(FloatingPointError):
-    """Most lives were NaN or infinite."""
+    """Most lifetimes were NaN or infinite."""
 
 
-class LifeChecks:
-    """Looks at every round of a run.
+class LifetimeChecks:
+    """Checks every round of a run.
 
     Args:
-        family: whose tasks are lived.
-        max_episode_steps: at which episodes of the fitness are cut.
+        family: of the tasks.
+        max_episode_steps: length at which the episodes of the fitness are cut.
     """
 
     def __init__(self, family: str, max_episode_steps: int) -> None:
@@ -40,17 +40,17 @@ class LifeChecks:
         self._has_said_cut = False
 
     def look(self, chunks: Sequence[Chunk], results: Mapping[int, ChunkResult]) -> list[str]:
-        """Return the lines that a person should read of a round that is complete.
+        """Return the warnings about a complete round.
 
         Raises:
-            NotFiniteError: most of its lives are not finite.
+            NotFiniteError: most of its lifetimes are not finite.
         """
         lines: list[str] = []
         bad = [one for chunk in chunks for one in not_finite(chunk, results[chunk.index])]
-        num_lives = sum(chunk.count for chunk in chunks)
-        share, chunk = len(bad) / num_lives, chunks[0]
+        num_lifetimes = sum(chunk.count for chunk in chunks)
+        share, chunk = len(bad) / num_lifetimes, chunks[0]
         where = f"epoch {chunk.epoch + 1}" if chunk.kind == "perturbed" else f"evaluation after epoch {chunk.epoch}"
-        what = f"{where}: {len(bad)} of {num_lives} lives in {self._family} are not finite ({in_words(bad)})"
+        what = f"{where}: {len(bad)} of {num_lifetimes} lifetimes in {self._family} are not finite ({in_words(bad)})"
         if share > MAX_SHARE:
             raise NotFiniteError(f"{what}; {LOOK_FOR}")
         if bad and share >= 2 * self._said_shares.get(chunk.kind, 0.0):
@@ -64,13 +64,13 @@ class LifeChecks:
 
 
 def cut_line(count: int, max_episode_steps: int) -> str:
-    """Say that episodes of the fitness were cut."""
+    """The warning that episodes of the fitness were cut."""
     what = "1 episode" if count == 1 else f"{count:,} episodes"
     return f"{what} of the fitness had not ended at life.max_episode_steps = {max_episode_steps:,}: the return so far counts"
 
 
 def not_finite(chunk: Chunk, result: ChunkResult) -> list[NotFinite]:
-    """The lives of a chunk that are not finite; journals of older versions name none, so it is seen by their fitness."""
+    """The lifetimes of a chunk that are not finite; journals of older versions do not name them, so their fitness is checked as well."""
     named = {one.life: one for one in result.not_finite}
     by_fitness = (chunk.first + row for row, value in enumerate(result.fitness) if not math.isfinite(value))
     unnamed = [NotFinite(life=life, what="fitness", task="") for life in by_fitness if life not in named]
@@ -78,11 +78,11 @@ def not_finite(chunk: Chunk, result: ChunkResult) -> list[NotFinite]:
 
 
 def in_words(lives: Sequence[NotFinite]) -> str:
-    """Say which lives, and what it was: `observation: lives 2, 5; reward: life 7 of hopper(gravity=9.81)`."""
+    """Which lifetimes, and what was not finite: `observation: lifetimes 2, 5; reward: lifetime 7, the first in hopper(gravity=9.81)`."""
     parts = []
     for what in dict.fromkeys(one.what for one in lives):
         numbers = [str(one.life) for one in lives if one.what == what]
         more = f" and {len(numbers) - MAX_NAMED} more" if len(numbers) > MAX_NAMED else ""
-        parts.append(f"{what}: {'life' if len(numbers) == 1 else 'lives'} {', '.join(numbers[:MAX_NAMED])}{more}")
+        parts.append(f"{what}: {'lifetime' if len(numbers) == 1 else 'lifetimes'} {', '.join(numbers[:MAX_NAMED])}{more}")
     tasks = [one.task for one in lives if one.task and not one.task.endswith("()")]
     return "; ".join(parts) + (f", the first in {tasks[0]}" if tasks else "")
