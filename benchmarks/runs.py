@@ -80,10 +80,10 @@ def metaray(*arguments: str, timeout_s: float = 3600.0) -> str:
     return child([sys.executable, "-m", "cluster.main", *arguments], timeout_s, cwd=ROOT)
 
 
-def train(preset: str, *arguments: str, out: Path | None = None) -> tuple[dict[str, Any], Path]:
+def train(preset: str, *arguments: str, algorithm: str = "impala", out: Path | None = None) -> tuple[dict[str, Any], Path]:
     """Train `preset` and return the summary and the run directory."""
     folder = out or Path(tempfile.mkdtemp(prefix="metaray-bench-")) / "run"
-    metaray("train", "impala", "--preset", preset, "--out", str(folder), "--no-progress", *arguments)
+    metaray("train", algorithm, "--preset", preset, "--out", str(folder), "--no-progress", *arguments)
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     return summary, folder
 

@@ -33,11 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One thread per process: processes and the thread pools of simulators run in parallel, and threads of torch would compete with them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from cluster.commands.command_line import parse
+    from cluster.run.stop_flag import StopFlag
     from envs.errors import EnvFaultError, InvalidInputError
 
-    typed = sys.argv[1:] if arguments is None else list(arguments)
+    typed, stop = sys.argv[1:] if arguments is None else list(arguments), StopFlag()
     try:
-        return parse(typed).run(shlex.join(["metaray", *typed]))
+        with stop.installed():  # every command ends by way of its `finally`s; one that trains stops with a checkpoint
+            return parse(typed).run(shlex.join(["metaray", *typed]))
     except InvalidInputError as error:
         print(f"metaray: {error}", file=sys.stderr)
         return 2
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        return 130
+        return stop.exit_code or 130
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def repeated(
             break
         state = after
         watched.append(found)
-    return state, means(watched) | {"impala/passes": torch.tensor(float(len(watched)))}
+    return state, means(watched) | {"impala/passes": torch.full_like(watched[0]["loss/total"], len(watched))}
 
 
 def update(

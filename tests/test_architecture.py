@@ -25,7 +25,7 @@ LATE = {
     "envs.atari.families envs.contract envs.registry",
     "cluster.commands.report": "cluster.reports.atari.report cluster.reports.atari.tables",
     "cluster.commands.tasks": "cluster.run.preflight envs.check envs.contract envs.registry",
-    "cluster.main": "cluster.commands.command_line envs.errors",
+    "cluster.main": "cluster.commands.command_line cluster.run.stop_flag envs.errors",
     "cluster.run.assembly": "cluster.backends.local cluster.backends.ray.backend",
     "cluster.run.preflight": "envs.contract",
     "cluster.run.trainer": "cluster.backends.ray.metrics",

@@ -32,9 +32,7 @@ def check(spec: SpaceSpec, network: NetworkConfig) -> None:
         InvalidInputError: names the setting and the allowed value.
     """
     if spec.obs_dtype not in ("float32", "float64"):
-        raise InvalidInputError(
-            f"policies that adapt need vectors of numbers (float32 or float64) as observations, not {spec.obs_dtype}"
-        )
+        raise InvalidInputError(f"policies that adapt need vectors of float32 or float64; observations are {spec.obs_dtype}")
     allowed = {"torso": "mlp", "core": "none", "use_previous_action": False, "use_previous_reward": False}
     for name, value in allowed.items():
         if getattr(network, name) != value:

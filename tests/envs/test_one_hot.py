@@ -73,6 +73,7 @@ def test_the_slots_play_the_tasks_that_they_are_assigned() -> None:
     env = as_vectors(made("gym:FrozenLake-v1"))
     task = Task(family="another")
     env.assign(2, task)
+    env.reset(seed=0)
     assert isinstance(env, OneHotEnv) and env.tasks[2] is task
     assert (env.can_restart, env.can_save) == (True, False)
 

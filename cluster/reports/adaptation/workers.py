@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import queue
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -64,10 +64,10 @@ def adapt_all(
     Raises:
         LostWorkerError: a worker process died.
     """
-    with open(os.memfd_create("progress"), "r+b") as file:  # not a file on disk, which a killed driver would leave behind
-        num_workers, path = min(num_actors, len(chunks)), f"/proc/{os.getpid()}/fd/{file.fileno()}"
+    num_workers = min(num_actors, len(chunks))
+    with tempfile.NamedTemporaryFile(prefix="metaray-progress-") as file:
         file.truncate(np.dtype(np.int64).itemsize * num_workers)
-        counts = np.memmap(path, np.int64, "r+")
+        counts = np.memmap(file.name, np.int64, "r+")
         if num_actors == 1:
 
             def count(num_updates: int) -> None:
@@ -79,7 +79,7 @@ def adapt_all(
         workers: list[ProcessWorker] = []
         try:
             for index in range(num_workers):
-                workers.append(ProcessWorker(partial(ChunkCollector, setup, path), index, signals.put))
+                workers.append(ProcessWorker(partial(ChunkCollector, setup, file.name), index, signals.put))
             return _collect(chunks, signals, lambda: on_progress(int(counts.sum())))
         finally:
             for worker in workers:

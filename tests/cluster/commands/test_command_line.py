@@ -70,7 +70,7 @@ WRONG = [
     (["presets", "nope"], "unknown preset 'nope'"),
     (["tasks", "nope"], "unknown task family 'nope'"),
     (["tasks", "cartpole", "--sample", "-1"], "--sample = -1 is out of range"),
-    (["tasks", "--sample", "3"], "--sample and --check want a family"),
+    (["tasks", "--sample", "3"], "--sample and --check need a family"),
 ]
 
 
@@ -312,7 +312,7 @@ def test_results_of_other_settings_stand_beside_one_another_or_are_refused(
     file.write_text(json.dumps(json.loads(file.read_text()) | {"max_episode_steps": 7}))
     capsys.readouterr()
     assert main(["evaluate", str(finished), "--seed", "9"]) == 2
-    said = f"{file} holds a result of other settings (max_episode_steps = 7, and here it is 30000): move it away"
+    said = f"{file} holds a result of other settings (max_episode_steps = 7, and here 30000): move it away"
     assert capsys.readouterr().err == f"metaray: {said}\n"
     assert main(["evaluate", str(finished), "--num-tasks", "2"]) == 2
     assert "--num-tasks 2: cartpole has a single task, so leave it out" in capsys.readouterr().err
@@ -443,7 +443,7 @@ def test_a_reader_that_goes_away_does_not_end_a_run(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["finished"] is True
-    assert "whoever read the output has gone" in (tmp_path / "run" / "log.txt").read_text()
+    assert "the reader of standard output has closed it" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_a_run_that_fails_says_why_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,8 @@ def test_processes_die_raise_and_hang_and_phi_is_the_same(tmp_path: Path, calm: 
     assert sum("died; a new one takes its place" in line for line in watcher.events) == 2
     assert sum("hung: no answer" in line for line in watcher.events) == 1
     assert any(
-        "chunk 3 of epoch 2 (perturbed, lifetimes 12 to 15) failed: ArithmeticError: on purpose" in line for line in watcher.events
+        "chunk 3 of epoch 2 (perturbed, lifetimes 12 to 15) failed: ArithmeticError: on purpose" in line
+        for line in watcher.events
     )
 
 

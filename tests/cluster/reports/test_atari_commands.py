@@ -189,7 +189,7 @@ def test_a_run_that_tunes_gamma_is_scored_and_stands_in_its_own_row(tmp_path: Pa
     ("options", "line"),
     [
         (["--out", "report.txt"], "--out report.txt must end with .md"),
-        (["--out", "nowhere/report.md"], "--out nowhere/report.md cannot be written: nowhere is no folder"),
+        (["--out", "nowhere/report.md"], "--out nowhere/report.md cannot be written: nowhere is not a folder"),
         (["--protocol", "human-starts"], "protocol 'human-starts' cannot be played"),
         ([], "the run PONG has no evaluation under no-op: `metaray evaluate PONG --protocol no-op` makes one"),
         (["CARTPOLE"], "the run CARTPOLE was trained on cartpole: the report is for runs on atari:<game> or atari57"),

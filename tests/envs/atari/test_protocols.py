@@ -64,16 +64,7 @@ def test_the_protocol_and_not_the_family_settles_whether_actions_stick(name: str
         rng = np.random.default_rng(0)
         env.reset(seed=0)
         env._engines[0].close()
-        env._engines = [
-            Emulators(
-                "breakout",
-                4,
-                num_threads=1,
-                has_all_actions=False,
-                max_noops=0,
-                repeat_action_probability=env._repeat_action_probability,
-            )
-        ]
+        env._engines = [env._engine("breakout", 4, max_noops=0)]
         obs, _ = env.reset(seed=0)
         for _ in range(40):
             obs, *_ = env.step(np.full(4, rng.integers(4)))

@@ -187,7 +187,7 @@ def test_an_error_of_an_actor_comes_as_it_was_over_there(ray_local: Any, backend
     assert (event.work, event.worker.startswith("actor 0 (")) == (work, True)
     error = event.error
     assert isinstance(error, KeyError)
-    assert error.args == ("state",)
+    assert error.args == ("tasks",)
     note = "".join(error.__notes__)
     assert "raised by " in note
     assert "in restore" in note  # the far side's traceback

@@ -71,7 +71,7 @@ def test_lives_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys
     assert group["fitness"]["value"] == pytest.approx(sum(finite) / len(finite))
     assert f"{len(finite)} of 16" in captured.out
     assert captured.err.startswith(
-        f"metaray: learned loss, held-out tasks: {len(bad)} of 16 lives are not finite (observation: li"
+        f"metaray: learned loss, held-out tasks: {len(bad)} of 16 lifetimes are not finite (observation: li"
     )
 
 

@@ -218,7 +218,7 @@ def hear_ctrl_c() -> None:
     [
         (1, signal.SIGINT, 130),
         (2, signal.SIGINT, 130),
-        (2, signal.SIGTERM, -signal.SIGTERM),
+        (2, signal.SIGTERM, 143),
         (2, signal.SIGKILL, -signal.SIGKILL),
     ],
 )
