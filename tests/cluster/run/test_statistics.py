@@ -116,6 +116,12 @@ def test_the_best_return_in_a_checkpoint_does_not_depend_on_when_metrics_are_log
     assert often.state()["best"] == never.state()["best"] == 7.0
 
 
+def test_a_row_over_a_fraction_of_an_interval_has_no_shares_of_wall_time() -> None:
+    statistics = Statistics(RunConfig(), None)
+    assert "utilisation/actors" in statistics.interval(schedule_at(), alive=1)[0]
+    assert "utilisation/actors" not in statistics.interval(schedule_at(), alive=1, has_shares=False)[0]
+
+
 def test_a_checkpoint_keeps_what_is_settled() -> None:
     before = Statistics(RunConfig(stop_return=0.8), None)
     take_in(before, [1.0] * WINDOW, [1.0] * (WINDOW - 1))
