@@ -34,7 +34,7 @@ format: install ## let ruff put the code in order
 
 bench: install ## the project's own speeds, one JSON line each: minutes; docs/results has the rest and the peers
 	$(BIN)/python benchmarks/env_speed.py
-	$(BIN)/python benchmarks/throughput.py halfcheetah
+	$(BIN)/python benchmarks/throughput.py halfcheetah-throughput
 
 clean: ## remove what was made, except runs/
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

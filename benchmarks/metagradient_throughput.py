@@ -1,6 +1,6 @@
 """End-to-end throughput with the meta-gradient against without it (its peer), where actors are the bottleneck.
 
-    python benchmarks/metagradient_throughput.py [--preset halfcheetah] [--rounds 3] [--seconds 40] [--local]
+    python benchmarks/metagradient_throughput.py [--preset halfcheetah-throughput] [--rounds 3] [--seconds 40] [--local]
 
 One actor on one core, the learner on another: the same preset without eta and with eta = {gamma, lambda}, in turn, round by round. The
 rate is environment steps over seconds of training, from `summary.json`; utilisations show which side waited. Prints one JSON line with
@@ -19,7 +19,7 @@ CASES = {"none": "eta=", "gamma,lambda": "eta=gamma,lambda"}
 
 def main() -> None:
     parser = parser_of(__doc__, "local", "rounds", "set")
-    parser.add_argument("--preset", default="halfcheetah")
+    parser.add_argument("--preset", default="halfcheetah-throughput")
     parser.add_argument("--seconds", type=float, default=40.0, help="training time of a run")
     options = parser.parse_args()
     runs: dict[str, list[dict[str, Any]]] = {case: [] for case in CASES}

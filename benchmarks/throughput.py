@@ -1,6 +1,6 @@
 """Environment steps per second of IMPALA end to end, while it learns, beside the peers (RLlib, Sample Factory) and the ceiling.
 
-    python benchmarks/throughput.py halfcheetah --rllib PYTHON [--sample-factory PYTHON] [--rounds 3] [--seconds 60]
+    python benchmarks/throughput.py halfcheetah-throughput --rllib PYTHON [--sample-factory PYTHON] [--rounds 3] [--seconds 60]
     python benchmarks/throughput.py pong --rllib PYTHON --sample-factory PYTHON
 
 In turn, round by round: the ceiling (the environment alone, random actions, 2 threads), metaray, then each peer under its own Python
@@ -22,7 +22,7 @@ from runs import ROOT, child_json, driver, median, metrics, parser_of, print_lin
 sys.path.insert(0, str(ROOT))
 
 PEERS = {
-    "halfcheetah": {
+    "halfcheetah-throughput": {
         "rllib": ["rllib_impala.py", "--env", "halfcheetah"],
         "sample_factory": ["sample_factory_appo.py", "--env", "halfcheetah"],
     },
@@ -82,12 +82,12 @@ def main() -> None:
         for name, script in PEERS[options.preset].items()
         if pythons[name] and name not in options.skip
     }
-    num_envs = 256 if options.preset == "halfcheetah" else 64
+    num_envs = 256 if options.preset == "halfcheetah-throughput" else 64
     ceilings: list[float] = []
     runs: list[dict[str, Any]] = []
     rates: dict[str, list[float]] = {name: [] for name in jobs}
     for seed in range(options.rounds):
-        ceilings.append(ceiling(options.preset, num_envs, 10.0))
+        ceilings.append(ceiling(options.preset.removesuffix("-throughput"), num_envs, 10.0))
         runs.append(ours(options, seed))
         print(f"ceiling {ceilings[-1]:.0f}, metaray {runs[-1]}", file=sys.stderr, flush=True)
         for name, (python, script) in jobs.items():

@@ -106,15 +106,18 @@ class CompiledUpdate:
     def __call__(self, state: LearnerState, batch: Batch, total_env_steps: int) -> tuple[LearnerState, dict[str, Tensor]]:
         """See `vtrace_loss.update`."""
         rate = actor_critic.learning_rate(self._config, state.env_steps, total_env_steps)
-
-        def step(before: LearnerState) -> tuple[LearnerState, dict[str, Tensor]]:
+        after, made = state, list[dict[str, Tensor]]()
+        for _ in range(self._config.passes):
             # each pass counts the batch into the moments from before the update; the last count is kept
-            return self._step(replace(before, moments=state.moments), batch, rate)  # type: ignore[no-any-return]
-
-        after, watched = vtrace_loss.repeated(self._config, state, step)
-        optimiser = replace(after.optimiser, step=state.optimiser.step + int(watched["impala/passes"]))
+            moved, terms = self._step(replace(after, moments=state.moments), batch, rate)
+            if vtrace_loss.is_last_pass_made(self._config, made, terms):
+                break
+            after = moved
+            made.append(terms)
+        optimiser = replace(after.optimiser, step=state.optimiser.step + len(made))
         env_steps = state.env_steps + batch.env_steps
-        return replace(after, optimiser=optimiser, version=state.version + 1, env_steps=env_steps), watched
+        after = replace(after, optimiser=optimiser, version=state.version + 1, env_steps=env_steps)
+        return after, vtrace_loss.over_passes(made)
 
     def _one_pass(self, state: LearnerState, batch: Batch, rate: Tensor) -> tuple[LearnerState, dict[str, Tensor]]:
         after, watched = vtrace_loss.one_pass(self._agent, self._config, state, batch, rate)

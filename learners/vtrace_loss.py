@@ -9,7 +9,7 @@ hyper-parameters of this loss; `learners.compiled` compiles the update.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -153,24 +153,17 @@ def one_pass(
     return after, terms | {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)}
 
 
-def repeated(
-    config: ImpalaConfig, state: LearnerState, step: Callable[[LearnerState], tuple[LearnerState, dict[str, Tensor]]]
-) -> tuple[LearnerState, dict[str, Tensor]]:
-    """Take the passes over one batch: `config.passes` steps, or fewer when the policy has moved beyond `config.target_kl`.
+def is_last_pass_made(config: ImpalaConfig, made: Sequence[dict[str, Tensor]], terms: dict[str, Tensor]) -> bool:
+    """Return whether the policy has moved beyond `config.target_kl`, by the terms of the pass that would come after those `made`.
 
-    The divergence is measured before a pass is made, from the policy that acted, so it includes the lag. The first pass is always made.
-
-    Returns:
-        The state after the last pass, and the means over the passes of the scalars to log.
+    The divergence is from the policy that acted, so it includes the lag. The first pass is always made.
     """
-    watched: list[dict[str, Tensor]] = []
-    for _ in range(config.passes):
-        after, found = step(state)
-        if watched and config.target_kl is not None and float(found["policy/kl"]) > config.target_kl:
-            break
-        state = after
-        watched.append(found)
-    return state, means(watched) | {"impala/passes": torch.full_like(watched[0]["loss/total"], len(watched))}
+    return bool(made) and config.target_kl is not None and float(terms["policy/kl"]) > config.target_kl
+
+
+def over_passes(made: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the means of the passes' scalars, and how many passes there were."""
+    return means(made) | {"impala/passes": torch.full_like(made[0]["loss/total"], len(made))}
 
 
 def update(
@@ -178,9 +171,17 @@ def update(
 ) -> tuple[LearnerState, dict[str, Tensor]]:
     """Step along the gradient of one batch, once for each pass, with V-trace's ratios recomputed each time; pure in `state`.
 
+    Passes end early where the policy has moved beyond `config.target_kl`.
+
     Returns:
         The next state, and the means over the passes of the scalars to log, by metric name, still on the device.
     """
     rate = learning_rate(config, state.env_steps, total_env_steps)
-    state, watched = repeated(config, state, lambda before: one_pass(agent, config, before, batch, rate))
-    return counted(state, batch), watched
+    made: list[dict[str, Tensor]] = []
+    for _ in range(config.passes):
+        gradients, terms = gradient(agent, config, state, batch)
+        if is_last_pass_made(config, made, terms):
+            break
+        state, norm = descend(config, state, gradients, rate)
+        made.append(terms | {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)})
+    return counted(state, batch), over_passes(made)
