@@ -22,10 +22,21 @@ SMALL = ["train", "impala", "--preset", "cartpole", "--local", "--no-progress"]
 
 
 def started(*arguments: str, cwd: Path, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """The command in a process of its own, as a person starts it, perhaps with another command before it."""
+    """The command in a process of its own, as a person starts it, perhaps with another command before it.
+
+    It hears the signals that a background shell or nohup has the tests ignore.
+    """
     command = [*before, sys.executable, "-m", "cluster.main", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
+    )
 
 
 @pytest.fixture(scope="module")
