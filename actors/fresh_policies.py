@@ -1,6 +1,6 @@
 """Testing an evolved loss: fresh policies on held-out tasks, trained by the frozen loss, and by PPO for comparison.
 
-Lifetime k of a split is the same for every learner: its task, first weights, noise and episode starts all come from one seed, (root,
+Lifetime k of a split is the same for every learner: its task, initial weights, noise and episode starts all come from one seed, (root,
 ADAPTATION, split, k). So fitness is compared task by task, under common random numbers.
 
 The unit of work is a chunk of lifetimes in lockstep, a pure function of (setup, chunk): it does not matter which process runs it.
@@ -134,7 +134,7 @@ def adapt(
             _objective(setup, chunk, envs.spec),
             [LifetimeSeed(root) for root in roots],
             chunk.split,
-            on_update=lambda _, lives: on_update(lives.num_lifetimes),
+            on_update=lambda _, lifetimes: on_update(lifetimes.num_lifetimes),
         )
     finally:
         envs.close()

@@ -40,18 +40,18 @@ class InnerLoopBuffer:
         episodes: that ended, in order of their ends.
     """
 
-    def __init__(self, lives: Lifetimes, num_steps: int) -> None:
-        spec, self._dtype, size = lives.spec, lives.dtype, (num_steps, lives.num_lifetimes)
+    def __init__(self, lifetimes: Lifetimes, num_steps: int) -> None:
+        spec, self._dtype, size = lifetimes.spec, lifetimes.dtype, (num_steps, lifetimes.num_lifetimes)
         self.episodes: list[InnerEpisode] = []
-        floats = torch.empty((), dtype=lives.dtype).numpy().dtype
+        floats = torch.empty((), dtype=lifetimes.dtype).numpy().dtype
         self._steps = {name: np.empty((*size, spec.obs_shape[0]), floats) for name in ("obs", "next_obs")} | {
             "action": np.empty((*size, spec.num_actions or spec.action_size), floats),
             "reward": np.empty(size, floats),
             "is_terminated": np.empty(size, np.bool_),
             "is_truncated": np.empty(size, np.bool_),
         }
-        self._returns, self._lengths = np.zeros(lives.num_lifetimes), np.zeros(lives.num_lifetimes, np.int64)
-        self._are_returns_finite = np.ones(lives.num_lifetimes, np.bool_)
+        self._returns, self._lengths = np.zeros(lifetimes.num_lifetimes), np.zeros(lifetimes.num_lifetimes, np.int64)
+        self._are_returns_finite = np.ones(lifetimes.num_lifetimes, np.bool_)
 
     def tensor(self, obs: np.ndarray) -> torch.Tensor:
         """Observations as the policies read them."""

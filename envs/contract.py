@@ -271,7 +271,7 @@ def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
             if not isinstance(env.single_observation_space, _OBSERVED) or not isinstance(
                 env.single_action_space, (Box, Discrete)
             ):
-                return  # no network can be built for it, which says so
+                return  # no network can be built for it, and that error is clearer
             checked = CheckedEnv(env, name)
             checked.reset(seed=0)
             for _ in range(PROBE_STEPS):

@@ -97,7 +97,7 @@ class RestartingEnv(BatchedEnv):
         return np.zeros_like(terminated) if limit is None else self._elapsed >= limit
 
     def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
-        """Give each slot a generator of its own; see `BatchedEnv.seed_slots`."""
+        """Give each slot its own generator; see `BatchedEnv.seed_slots`."""
         self._slot_generators = SlotGenerators(seeds, self.num_envs)
 
     def restart(self, slots: np.ndarray) -> np.ndarray:

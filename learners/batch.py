@@ -68,7 +68,7 @@ def unused_rows(is_first: Bool[np.ndarray, "T+1 B"], terminated: Bool[np.ndarray
 
     Row t is used by step t, which acts on it, unless that step is a reset; and by step t - 1, which bootstraps from it, unless that one
     is a reset or terminated. The rest: the final observation of an episode that terminated; row 0 where it is a final observation,
-    of whichever kind, for the step that led to it is in the unroll before; and the last row where an episode starts there.
+    of either kind, for the step that led to it is in the unroll before; and the last row where an episode starts there.
     """
     is_step = ~is_first[1:]
     is_used = np.zeros_like(is_first)

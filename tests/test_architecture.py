@@ -1,4 +1,4 @@
-"""The house holds: imports run one way, files and functions stay short, and the command starts light."""
+"""The house rules: imports go one way, files and functions stay short, and the command starts light."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def device_of(wanted: str) -> torch.device:
     """The learner's device: `auto` takes a GPU where there is one.
 
     Raises:
-        InvalidInputError: a GPU is asked for and there is none.
+        InvalidInputError: a GPU is requested and there is none.
     """
     has_gpu = torch.cuda.is_available()
     if wanted == "auto":
@@ -46,7 +46,7 @@ class LearnerHost:
         algorithm: module of its functions.
         config: of the run.
         spec: makes the description of the spaces.
-        total: length that its schedules are laid over.
+        total: length of its schedules.
         has_digests: report the digest of the weights after each call.
     """
 

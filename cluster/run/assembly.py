@@ -1,6 +1,7 @@
 """How a run is put together, by how its experience is collected: what the trainer asks of `cluster.run.unrolls` or `cluster.run.lifetimes`.
 
-An assembly knows no algorithm: learner and headline come from the row, the rest from the config's fields that all of its kind share.
+An assembly knows no algorithm: learner and headline come from the row, the rest from config fields that all runs with that collection
+share.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
     from cluster.algorithms import Row
 
 ALWAYS = ("max_train_seconds", "keep_checkpoints", "log_every_s")
-"""Settings that may change in every run that goes on."""
+"""Settings that may change in every resumed run."""
 Payload = dict[str, Any]
 """Of a checkpoint: `learner`, `statistics`, and what the schedule needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """What the runs of one kind of collecting are made of.
+    """The parts of all runs with the same collection of experience.
 
     Attributes:
         length, length_unit: the setting of how long a run is, and what it counts, in words.
-        schedule: the setting of the length that schedules are laid over; null for that of the run.
+        schedule: the setting of the length of schedules; null for that of the run.
         in_threads: on one machine its actors are threads; else more than one are processes.
         learner_on_driver: its learner takes so little that on Ray it is a thread of the driver.
-        unit: what an actor is asked for, in words: `unroll`.
+        unit: the work of an actor, in words: `unroll`.
         stopping, stopped: what a stop does and did, in words.
         preflight: (config, is local) -> nothing: checks the config against the family and the machine, before any process starts.
         collector: config -> what makes the collectors.
@@ -45,12 +46,12 @@ class Assembly:
         deadline_s: config -> seconds after which an actor counts as hung.
         num_cpus: config -> logical CPUs of an actor.
         store_bytes: config -> bytes of shared memory for what travels on Ray.
-        restore: (directory, config, is resumed) -> where the run goes on; None at its beginning.
+        restore: (directory, config, is resumed) -> where the run continues; None at its beginning.
         keeper: (directory, config, payload) -> what the run keeps, open for as long as it goes.
         length_done: directory -> how much of its length a run has behind it.
-        may_change: config -> the settings that may change when a run goes on (`cluster.run.resuming`).
+        may_change: config -> the settings that may change when a run is resumed (`cluster.run.resuming`).
         sizes: those among them that a driver follows while it runs (`cluster.store.scaling`).
-        schedule_line: (config, how far it is) -> what becomes of its schedules in a run that is longer or shorter than they are.
+        schedule_line: (config, progress) -> a line about its schedules in a run that is longer or shorter than they are.
     """
 
     length: str
@@ -75,13 +76,13 @@ class Assembly:
     sizes: tuple[str, ...] = ()
 
     def scheduled(self, config: Any) -> int:
-        """The length that schedules are laid over."""
+        """The length of schedules."""
         length = getattr(config, self.schedule)
         return int(getattr(config, self.length) if length is None else length)
 
 
 def make_learner(row: Row, config: Any) -> LearnerHost:
-    """The learner of a run; called where it shall live."""
+    """The learner of a run; called in the process or thread where it will run."""
     assembly = row.assembly()
     spaces = partial(assembly.spaces, config)
     return LearnerHost(row.learner(), config, spaces, total=assembly.scheduled(config), has_digests=assembly.learner_on_driver)

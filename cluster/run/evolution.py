@@ -39,7 +39,7 @@ class Evolution(Keeper):
         first_round: the epoch to begin with.
         done: results of the first epoch that the journal holds already, by kind and index.
         record: of that epoch; None where it has not begun.
-        scale: the size that was asked for.
+        scale: the requested size.
         keep_losses: called with the learner's state whenever its losses should be written to files.
     """
 
@@ -65,7 +65,7 @@ class Evolution(Keeper):
         self._checks = LifetimeChecks(config.family, config.life.max_episode_steps)
 
     def train(self, number: int) -> RoundPlan:
-        """The next epoch, of the size that was asked for."""
+        """The next epoch, of the requested size."""
         record = self._record if self._record is not None and self._record.epoch == number else self._begin(number)
         self._record = record
         chunks = chunks_of("perturbed", number, record.num_workers, record.num_vectors, record.lives_per_chunk, record.alpha)

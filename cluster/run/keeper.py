@@ -1,4 +1,4 @@
-"""What depends on how a run collects: its schedule, and what it stores besides checkpoints (journal, size asked for, best weights)."""
+"""What depends on how a run collects: its schedule, and what it stores besides checkpoints (journal, requested size, best weights)."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Keeper:
         return math.nan
 
     def sized(self, config: Any) -> Any:
-        """The config with the size that was asked for."""
+        """The config with the requested size."""
         return config
 
     def wanted_actors(self, num_actors: int) -> tuple[int, str | None]:
-        """The number of actors that was asked for, and a warning to show, if any."""
+        """The requested number of actors, and a warning to show, if any."""
         return num_actors, None
 
     def collected(self, reports: Sequence[Report]) -> None:

@@ -38,9 +38,9 @@ CHANGEABLE = (
     "checkpoint_every_epochs",
     *scaling.SIZES,
 )
-"""What is no part of phi, or is written down for each epoch: the journal is replayed with the settings that the run was begun with."""
+"""Settings that do not change phi, or are recorded for each epoch: the journal is replayed with the settings that the run began with."""
 EPOCH = "epoch"
-"""In a payload: what the journal holds of the epoch to begin with."""
+"""In a payload: the journal's results of the epoch to start with."""
 
 
 def make_collector(config: EpgRunConfig, actor: int) -> Collector:
@@ -102,7 +102,7 @@ def _keeper(directory: RunDirectory, config: EpgRunConfig, payload: Payload | No
 
 
 def schedule_line(config: EpgRunConfig, epoch: int) -> str | None:
-    """Say what the schedules come to in a run that is longer or shorter than them; None where they are as long.
+    """Return a line about the schedules of a run that is longer or shorter than them; None where they have the same length.
 
     Args:
         config: the run.
@@ -116,7 +116,7 @@ def schedule_line(config: EpgRunConfig, epoch: int) -> str | None:
         for at in (epoch, total)
     )
     return (
-        f"guidance and step size are laid over {over:,} epochs (schedule_epochs in config.json; null lays them over all {total:,}): "
+        f"the schedules of guidance and step size last {over:,} epochs (schedule_epochs; null for all {total:,}): "
         f"{now} at epoch {epoch:,}, {end} at the end"
     )
 

@@ -159,7 +159,7 @@ class Loop:
         return self._schedule.rounds_begun >= self._saved_rounds + self._keeper.checkpoint_every_rounds
 
     def _resize_if_asked(self) -> None:
-        """Change the number of actors if another one was asked for."""
+        """Change the number of actors if another one is requested."""
         wanted, problem = self._keeper.wanted_actors(self._backend.num_actors)
         if problem:
             self._report_event(problem)

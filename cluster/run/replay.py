@@ -1,10 +1,10 @@
-"""Phi from the journal alone: the first phi, which the config makes, and every update since, made again from the fitness of the lifetimes.
+"""Phi from the journal alone: the initial phi, determined by the config, and every update since, recomputed from the lifetimes' fitness.
 
     rebuild(journal)    the state after the last finished epoch, each epoch's phi compared with its digest
-    resume(...)         what a run goes on from: the same from the newest checkpoint on, as the payload of a checkpoint
+    resume(...)         what a resumed run starts from: the same from the newest checkpoint on, as the payload of a checkpoint
 
 NumPy does not promise the same random numbers from one version to the next (NEP 19): where a replayed phi differs from its digest, the
-noise is another, and the run stops with one line instead of going on with a phi that never was.
+noise differs, and the run stops with one line instead of continuing with a wrong phi.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 
 class ReplayError(InvalidInputError):
-    """A replay does not come to the phi that the run had."""
+    """A replay gives another phi than the run."""
 
 
 @dataclass(kw_only=True)
@@ -61,7 +61,7 @@ class Epoch:
 
     @property
     def progress(self) -> Callable[[int], Progress]:
-        """What its update is told, given the run's seed."""
+        """The progress that its update gets, given the run's seed."""
         return lambda seed: Progress(round=self.record.epoch, total=self.record.num_epochs, run_seed=seed, settings=self.record)
 
 
@@ -136,7 +136,7 @@ def rebuild(path: Path, on_epoch: Callable[[Epoch, OuterState], None] = lambda e
 
     Args:
         path: the journal.
-        on_epoch: is told of each epoch that was replayed and agrees.
+        on_epoch: called after each epoch that was replayed and agrees.
 
     Raises:
         ReplayError: an epoch's phi differs from what the run had.
@@ -171,7 +171,7 @@ def _versions(record: RunRecord) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumption:
-    """Where the run of a journal goes on.
+    """The point from which the run of a journal continues.
 
     Attributes:
         payload: as a checkpoint at the end of the last finished epoch would hold it.
@@ -183,7 +183,7 @@ class Resumption:
 
 
 def resume(path: Path, checkpoint: Mapping[str, Any] | None) -> Resumption:
-    """Where the run of a journal goes on.
+    """The point from which the run of a journal continues.
 
     Args:
         path: the journal, mended.
@@ -191,7 +191,7 @@ def resume(path: Path, checkpoint: Mapping[str, Any] | None) -> Resumption:
             are no such payload, and are passed over.
 
     Raises:
-        ReplayError: the replay does not come to the same phi.
+        ReplayError: the replay gives another phi.
     """
     config = config_of(first_record(path))
     saved = None if checkpoint is None else checkpoint.get("learner")

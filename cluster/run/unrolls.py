@@ -1,4 +1,4 @@
-"""Runs whose actors unroll a policy in environments of their own: as a stream, or in rounds of one unroll an actor."""
+"""Runs whose actors unroll a policy in environments of their own: as a stream, or in rounds of one unroll per actor."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Unrolls(Keeper):
 
     Args:
         config: the run.
-        payload: of the checkpoint to go on from.
+        payload: of the checkpoint to continue from.
     """
 
     def __init__(self, config: Any, payload: Payload | None) -> None:
@@ -82,7 +82,7 @@ class Unrolls(Keeper):
     def schedule(
         self, version: int, weights: Handle, put: Callable[[Snapshot], Handle], is_ending: Callable[[], bool]
     ) -> Schedule:
-        """See `cluster.run.keeper.Keeper`; at a lag, rounds go on with the weights of earlier ones."""
+        """See `cluster.run.keeper.Keeper`; at a lag, rounds act with the weights of earlier ones."""
         config, payload = self._config, self._payload
         if config.is_stream:
             return Stream(
@@ -172,9 +172,9 @@ def _restore(directory: RunDirectory, config: UnrollConfig, is_resumed: bool) ->
 
 
 def may_change(config: UnrollConfig) -> tuple[str, ...]:
-    """The settings that may change in a run that goes on.
+    """The settings that may change in a resumed run.
 
-    Coefficients of the learner are read at each update, so a checkpoint fits whatever they are; but what eta tunes is in the state.
+    Coefficients of the learner are read at each update, so a checkpoint fits any value; but those that eta tunes are in the state.
     """
     config_type: type = type(config)
     keys = overrides.keys(config_type)
@@ -189,7 +189,7 @@ def may_change(config: UnrollConfig) -> tuple[str, ...]:
 
 
 def schedule_line(config: Any, taken: int) -> str | None:
-    """Say what becomes of the learning rate in a run that is longer or shorter than what it is annealed over; None in any other.
+    """Return a line about the learning rate of a run that is longer or shorter than its schedule; None in any other.
 
     Args:
         config: the run.

@@ -1,4 +1,4 @@
-"""The inner loop of Evolved Policy Gradients: L policies trained from scratch, stacked, each on a loss of its own.
+"""The inner loop of Evolved Policy Gradients: L policies trained from scratch, stacked, each with its own loss.
 
 A lifetime begins with a new policy, memory unit, optimiser and normaliser. Every M steps it is updated: the steps are appended to the
 buffer, the moments include the whole buffer, and each of the newest M steps is used once, in shuffled minibatches of B with a step of Adam

@@ -1,4 +1,4 @@
-"""Units of tasks that policies adapt to: pure functions of the work, with the right weights in each unroll, and what they report."""
+"""Units of adaptation: pure functions of the work, with the right weights in each unroll, and their reports."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def assert_same(one: tuple[Trajectory, ...], other: tuple[Trajectory, ...]) -> N
 
 
 @pytest.mark.parametrize("family", ["point-goal", "cartpole-physics", "halfcheetah-direction"])
-def test_a_unit_is_the_same_whoever_does_it_whenever_and_however_often(family: str) -> None:
+def test_a_unit_is_the_same_on_any_worker_at_any_time_and_when_repeated(family: str) -> None:
     works = [Work(round=round_, index=index) for round_ in (0, 4) for index in (0, 1)]
     works.append(Work(round=4, index=0, part="evaluate"))
     (first, weights), (second, _) = made(resolve(family)), made(resolve(family))
@@ -118,7 +118,7 @@ def test_a_report_is_of_the_episodes_that_began_with_the_unrolls(family: TaskFam
     assert not np.array_equal(payload[0].action, payload[1].action)  # of the same policies: each unroll has draws of its own
 
 
-def test_episodes_that_go_on_beyond_the_unroll_have_no_return() -> None:
+def test_episodes_longer_than_the_unroll_have_no_return() -> None:
     report, payload = collected(TERMINATING, unroll_length=5)
     lengths = [int(float(task["length"])) for task in payload[0].tasks[::E]]
     short = [length for length in lengths if length <= 5]

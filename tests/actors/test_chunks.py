@@ -1,4 +1,4 @@
-"""Chunks are pure functions: who lives them, when and how often changes no bit, and a pair differs by its losses alone."""
+"""Chunks are pure functions: who computes them, when and how often changes no bit, and a pair differs by its losses alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETUP = LifetimeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LossConfig(
 HOPPERS, WINDY = replace(SETUP, family="hopper-dynamics"), replace(SETUP, family=windy.NAME)
 
 
-def lived(setup: LifetimeSetup, chunks: list[Chunk]) -> dict[int, tuple[float, ...]]:
+def fitness_of(setup: LifetimeSetup, chunks: list[Chunk]) -> dict[int, tuple[float, ...]]:
     runner, phi = LifetimeCollector(setup), initial_phi(setup)
     try:
         return {chunk.index: runner.run(chunk, phi).fitness for chunk in chunks}
@@ -38,7 +38,7 @@ def test_an_epoch_is_cut_into_chunks_that_cover_it() -> None:
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_order_and_repetition_change_no_bit(setup: LifetimeSetup, alpha: float) -> None:
     chunks = chunks_of("perturbed", 1, 8, 4, 4, alpha)
-    there, back, twice = lived(setup, chunks), lived(setup, chunks[::-1]), lived(setup, [*chunks, *chunks])
+    there, back, twice = fitness_of(setup, chunks), fitness_of(setup, chunks[::-1]), fitness_of(setup, [*chunks, *chunks])
     assert there == back == twice
     assert len({fitness for values in there.values() for fitness in values}) == 8
 
@@ -46,25 +46,25 @@ def test_order_and_repetition_change_no_bit(setup: LifetimeSetup, alpha: float) 
 @pytest.mark.parametrize("setup", [HOPPERS, WINDY], ids=["hopper-dynamics", "windy"])
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_a_pair_shares_all_its_random_numbers(setup: LifetimeSetup, alpha: float) -> None:
-    """With next to no perturbation the two of a pair live the same life; without common random numbers they do not."""
+    """With next to no perturbation the two lifetimes of a pair are the same; without common random numbers they do not."""
     still = replace(setup, evolution=EvolutionConfig(sigma=1e-30))
     chunks = chunks_of("perturbed", 0, 4, 4, 4, alpha)
-    (plus, minus, other, _) = lived(still, chunks)[0]
+    (plus, minus, other, _) = fitness_of(still, chunks)[0]
     assert plus == minus != other
     apart = replace(still, evolution=replace(still.evolution, common_random_numbers=False))
-    (plus, minus, _, _) = lived(apart, chunks)[0]
+    (plus, minus, _, _) = fitness_of(apart, chunks)[0]
     assert plus != minus
 
 
 def test_epochs_and_evaluations_draw_apart() -> None:
     still = replace(SETUP, evolution=EvolutionConfig(sigma=1e-30))
-    first = lived(still, chunks_of("perturbed", 0, 2, 2, 2, 0.0))[0]
-    second = lived(still, chunks_of("perturbed", 1, 2, 2, 2, 0.0))[0]
-    judged, later = (lived(still, chunks_of("evaluation", epoch, 2, 2, 2, 0.0))[0] for epoch in (0, 1))
+    first = fitness_of(still, chunks_of("perturbed", 0, 2, 2, 2, 0.0))[0]
+    second = fitness_of(still, chunks_of("perturbed", 1, 2, 2, 2, 0.0))[0]
+    judged, later = (fitness_of(still, chunks_of("evaluation", epoch, 2, 2, 2, 0.0))[0] for epoch in (0, 1))
     assert len({first[0], second[0], *judged, *later}) == 6
 
 
-def test_a_family_that_cannot_be_lived_in_is_refused() -> None:
+def test_a_family_without_restarts_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="family atari:pong cannot be used for lifetimes"):
         initial_phi(replace(SETUP, family="atari:pong"))
     with pytest.raises(InvalidInputError, match="family atari:pong cannot be used for lifetimes"):

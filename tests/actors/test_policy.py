@@ -1,4 +1,4 @@
-"""The acting side of a network: what the environment is given, and what the learner is told."""
+"""The acting side of a network: what the environment and the learner get."""
 
 from __future__ import annotations
 

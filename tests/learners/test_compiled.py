@@ -78,7 +78,7 @@ def tensors(state: LearnerState) -> dict[str, dict[str, torch.Tensor]]:
     }
 
 
-def test_a_machine_without_a_compiler_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor import config as inductor_config
 
     spec, network, config = CONTINUOUS

@@ -1,4 +1,4 @@
-"""Evolved Policy Gradients by the protocol: what it begins with, what actors get, and that its update is the evolution strategy's."""
+"""Evolved Policy Gradients by the protocol: its initial state, the weights of actors, and that its update is the evolution strategy's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_first_phi_is_named_by_the_seed_of_the_run() -> None:
     assert epg.weights(epg.Config(), state, progress(0))["phi"] is state.phi
 
 
-def test_an_update_takes_the_fitness_of_chunks_in_order_and_goes_on_from_a_checkpoint() -> None:
+def test_an_update_takes_the_fitness_of_chunks_in_order_and_continues_from_a_checkpoint() -> None:
     config = epg.Config()
     agent, state = epg.init(config, SPEC, None, NetworkConfig(), 3, CPU)
     fitness = np.random.default_rng(0).normal(size=(2, 8))

@@ -170,7 +170,7 @@ def test_batches_cut_and_join_columns_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rmsprop_inside_sqrt", "rmsprop_outside_sqrt", "adam"])
-def test_a_checkpointed_state_goes_on_bit_for_bit(kind: str) -> None:
+def test_a_checkpointed_state_continues_bit_for_bit(kind: str) -> None:
     config = replace(CONFIG, optimiser=OptimiserConfig(kind=kind, momentum=0.0 if kind == "adam" else 0.5))  # type: ignore[arg-type]
     agent, state = actor_critic.init(SPEC, NETWORK, config.optimiser, 0, CPU)
     batch = batch_of([trajectory()], slice(None), CPU)

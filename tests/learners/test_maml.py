@@ -191,7 +191,7 @@ def _columns(it: Trajectory, which: slice) -> Trajectory:
     return replace(it, **kept, frame_history=it.frame_history[:, which])
 
 
-def test_what_a_reset_and_a_final_observation_hold_is_not_looked_at() -> None:
+def test_reset_rows_and_final_observations_are_unused() -> None:
     agent, state = begun()
     found = unit()
     spoiled = []

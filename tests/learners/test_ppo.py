@@ -237,7 +237,7 @@ def test_a_truncated_step_bootstraps_from_its_final_observation_and_a_terminated
         assert difference[: row - 1, env].max() > 1e-5 if moves else difference.max() == 0
 
 
-def test_rewards_are_scaled_by_returns_that_go_on_from_round_to_round() -> None:
+def test_rewards_are_scaled_by_returns_that_continue_from_round_to_round() -> None:
     """Two rounds of four steps are one of eight, but for the moment at which the deviation is taken."""
     learner = replace(LEARNER, reward_clip=0.0)
     agent, state, _ = made(learner, NETWORKS["feed-forward"], DISCRETE)
@@ -281,7 +281,7 @@ def assert_same(got: State, want: State) -> None:
 
 
 @pytest.mark.parametrize("network", ["feed-forward", "lstm"])
-def test_a_round_is_named_by_seed_and_number_and_goes_on_from_a_checkpoint_bit_for_bit(network: str) -> None:
+def test_a_round_is_determined_by_seed_and_number_and_continues_from_a_checkpoint_bit_for_bit(network: str) -> None:
     config = ppo.Config(learner=LEARNER)
     agent, start, unrolls = made(LEARNER, NETWORKS[network], CONTINUOUS)
     before = {name: tensor.clone() for name, tensor in start.learner.params.items()}

@@ -110,7 +110,7 @@ def assert_same_and_finite(got: list[Tensor], want: list[Tensor]) -> None:
     assert [torch.equal(a, b) for a, b in zip(got, want, strict=True)] == [True] * len(want)
 
 
-def test_the_rule_finds_the_rows_that_nobody_uses() -> None:
+def test_the_rule_finds_the_unused_rows() -> None:
     it = unroll(DISCRETE, NETWORKS["feed-forward"], 0)
     want = np.zeros((LENGTH + 1, len(ENDS)), bool)
     for env, rows in UNUSED_OBS.items():
@@ -138,7 +138,7 @@ def test_a_batch_is_finite_and_otherwise_what_the_trajectory_holds(junk: float) 
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_stacks_of_frames_are_finite_where_nobody_uses_them(junk: float) -> None:
+def test_stacks_of_frames_are_finite_where_they_are_unused(junk: float) -> None:
     it = unroll(DISCRETE, NETWORKS["feed-forward"], 0)
     history = np.random.default_rng(0).normal(size=(2, len(ENDS), 3)).astype(np.float32)
     plain = batch_of([replace(it, frame_history=history)], slice(None), CPU)

@@ -109,7 +109,7 @@ def run_games(
             on_progress=report,
             conditioning=config.conditioning,
         )
-        # slots may run more than was asked for; which are left out depends on their index, not on their return
+        # slots may run more than requested; which are left out depends on their index, not on their return
         scores.append(_score(family.game_of(task), episodes[:num_episodes]))
     return tuple(scores)
 

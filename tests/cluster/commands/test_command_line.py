@@ -1,4 +1,4 @@
-"""The command line: wrong input, and one small run from start to picture."""
+"""The command line: wrong input, and one small run from start to plot."""
 
 import json
 import os
@@ -371,7 +371,7 @@ STOPS = [(signal.SIGINT, 130), (signal.SIGHUP, 129), pytest.param(signal.SIGTERM
 
 
 @pytest.mark.parametrize(("number", "code"), STOPS)
-def test_a_signal_checkpoints_and_exits_cleanly_and_resume_goes_on(number: signal.Signals, code: int, tmp_path: Path) -> None:
+def test_a_signal_checkpoints_and_exits_cleanly_and_resume_continues(number: signal.Signals, code: int, tmp_path: Path) -> None:
     with started(*ENDLESS, cwd=tmp_path) as process:
         wait_for(lambda: len(read_metrics(tmp_path / "run" / "metrics.jsonl")) > 2)
         process.send_signal(number)
@@ -432,7 +432,7 @@ def test_a_second_signal_stops_at_once(second: signal.Signals, tmp_path: Path) -
     assert "Traceback" not in err
 
 
-def test_the_end_of_its_terminal_stops_a_run_unless_it_was_told_not_to_listen(tmp_path: Path) -> None:
+def test_the_end_of_its_terminal_stops_a_run_unless_under_nohup(tmp_path: Path) -> None:
     with started(*ENDLESS, cwd=tmp_path, before=("nohup",)) as process:
         wait_for(lambda: len(read_metrics(tmp_path / "run" / "metrics.jsonl")) > 0)
         process.send_signal(signal.SIGHUP)

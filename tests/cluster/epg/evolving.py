@@ -1,4 +1,4 @@
-"""A small outer loop for tests: run from its beginning or from its journal, in any pool, without a family or a simulator."""
+"""A small outer loop for tests: run from its beginning or from its journal, on any backend, without a family or a simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule played without processes and without a clock: what may happen does, in a random order, and actors are lost on the way."""
+"""A schedule simulated without processes and without a clock: possible events happen in a random order, and actors are lost on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which unit of a round is given out when, and what becomes of answers that nobody waits for."""
+"""The order in which the units of a round are assigned, and results that are no longer needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run counts, when its mean return may be judged, and how much of it is done."""
+"""The counters of a run, when its mean return is settled, and its progress."""
 
 from __future__ import annotations
 

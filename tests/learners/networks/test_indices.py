@@ -73,7 +73,7 @@ def test_acting_equals_learning() -> None:
 
 
 @pytest.mark.parametrize("hidden_sizes", [(8,), ()])
-def test_the_network_is_told_of_eta_beside_an_index(hidden_sizes: tuple[int, ...]) -> None:
+def test_the_network_is_conditioned_on_eta_beside_an_index(hidden_sizes: tuple[int, ...]) -> None:
     network, conditioning = NetworkConfig(hidden_sizes=hidden_sizes), Conditioning(num_eta=2, embedding_size=3)
     vectors, indices, twins = both(GRID, network)
     values = []

@@ -1,4 +1,4 @@
-"""Integers are scaled by the bounds of their space, whatever reads them, and pixels by 255 as ever."""
+"""Integers are scaled by the bounds of their space, for every network, and pixels by 255."""
 
 from __future__ import annotations
 

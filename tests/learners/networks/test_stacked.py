@@ -27,21 +27,23 @@ def drawn(num_lifetimes: int, sizes: tuple[int, ...] = SIZES) -> list[tuple[torc
     ]
 
 
-def plain(x: torch.Tensor, layers: list[tuple[torch.Tensor, torch.Tensor]], life: int) -> torch.Tensor:
+def plain(x: torch.Tensor, layers: list[tuple[torch.Tensor, torch.Tensor]], lifetime: int) -> torch.Tensor:
     for index, (weight, bias) in enumerate(layers):
-        x = x @ weight[life] + bias[life]
+        x = x @ weight[lifetime] + bias[lifetime]
         x = torch.tanh(x) if index < len(layers) - 1 else x
     return x
 
 
 @pytest.mark.parametrize("sizes", [SIZES, (5, 3), (5, 4, 3)], ids=str)
 @pytest.mark.parametrize("lives_per_block", [1, 2, 100])
-def test_it_is_the_network_of_each_life(sizes: tuple[int, ...], lives_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_the_network_of_each_lifetime(
+    sizes: tuple[int, ...], lives_per_block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stacked_mlp, "BLOCK_BYTES", lives_per_block * 9 * max((*sizes[1:-1], 1)) * 8)
     layers, x = drawn(5, sizes), torch.randn(5, 9, sizes[0], dtype=torch.float64)
     weight = torch.randn(5, 9, sizes[-1], dtype=torch.float64)
     outputs = apply_mlp(x, *folded(layers))
-    expected = torch.stack([plain(x[life], layers, life) for life in range(5)])
+    expected = torch.stack([plain(x[lifetime], layers, lifetime) for lifetime in range(5)])
     torch.testing.assert_close(outputs, expected)
     with torch.no_grad():
         torch.testing.assert_close(apply_mlp_to_few(x, folded(layers)), expected)

@@ -1,4 +1,4 @@
-"""Ray's backend against that of one process, and what it promises of its processes."""
+"""Ray's backend against that of one process, and its guarantees about processes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Keeper(RunObserver):
         return self.payload is not None
 
 
-def test_a_run_begun_in_one_process_goes_on_upon_ray_as_if_nothing_had_been(ray_local: Any, config: RunConfig) -> None:
+def test_a_run_begun_in_one_process_continues_on_ray_bit_for_bit(ray_local: Any, config: RunConfig) -> None:
     config = replace(config, checkpoint_every_rounds=5)
     want = run(config)
     keeper = Keeper()
@@ -222,7 +222,7 @@ def test_a_cluster_that_is_too_small_is_one_line(ray_local: Any, config: RunConf
     assert ray_local.is_initialized()  # which was there before, and stays
 
 
-def test_a_gpu_that_nobody_has_is_one_line(ray_local: Any, config: RunConfig) -> None:
+def test_a_gpu_that_no_node_has_is_one_line(ray_local: Any, config: RunConfig) -> None:
     backend = on_ray(replace(config, learner_device="cuda"), "gpu")
     try:
         with pytest.raises(InvalidInputError, match="no node of the Ray cluster has a GPU"):
