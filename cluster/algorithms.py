@@ -252,7 +252,7 @@ def find_preset(name: str, algorithm: str | None = None) -> tuple[Row, Preset]:
     owners = [row.name for row in ALGORITHMS.values() if name in row.presets]
     if owners:
         raise InvalidInputError(f"preset {name} belongs to {owners[0]}: `metaray train {owners[0]} --preset {name}`")
-    raise unknown("preset", name, [preset for row in rows for preset in row.presets])
+    raise unknown("preset", name, {preset for row in rows for preset in row.presets})
 
 
 def config_of(preset: Preset, row: Row) -> Any:

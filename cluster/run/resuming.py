@@ -5,8 +5,7 @@ Only settings on which neither the learner's state nor stored experience depends
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +45,7 @@ def resumed(row: Row, directory: RunDirectory, config: Any, changes: Mapping[str
     for name, value in changes.items():
         overrides.find(config_type, name)
         if name not in assembly.may_change(config):
-            raise InvalidInputError(f"{name} = {value}: it cannot change in a resumed run{_allowed(assembly, config, [name])}")
+            raise InvalidInputError(f"{name} = {value}: it cannot change in a resumed run{_allowed(assembly, config)}")
     sizes = {name: value for name, value in changes.items() if name in assembly.sizes}
     others = {name: value for name, value in changes.items() if name not in assembly.sizes}
     before, after = config, row.check(_extended(row, assembly, directory, config, others))
@@ -111,7 +110,7 @@ def _changed_by_hand(assembly: Assembly, directory: RunDirectory, config: Any) -
     refused = [key.name for key in changed if key.name not in assembly.may_change(config)]
     if refused:
         raise InvalidInputError(
-            f"{line}; {', '.join(refused)} cannot change in a resumed run: change that back{_allowed(assembly, config, refused)}"
+            f"{line}; {', '.join(refused)} cannot change in a resumed run: change that back{_allowed(assembly, config)}"
         )
     sizes = {key.name: key.of(config) for key in changed if key.name in assembly.sizes}
     if sizes:
@@ -119,9 +118,6 @@ def _changed_by_hand(assembly: Assembly, directory: RunDirectory, config: Any) -
     return [line]
 
 
-def _allowed(assembly: Assembly, config: Any, names: Iterable[str]) -> str:
-    """The settings that may change, after the nearest ones to `names`."""
-    allowed = assembly.may_change(config)
-    near = [close for name in names for close in difflib.get_close_matches(name, allowed, n=2, cutoff=0.6)]
-    hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
-    return f"{hint} (these can: {', '.join(allowed)})"
+def _allowed(assembly: Assembly, config: Any) -> str:
+    """The settings that may change, for a message."""
+    return f" (these can: {', '.join(assembly.may_change(config))})"

@@ -81,6 +81,11 @@ WRONG = [
     (["evaluate", "nowhere", "--episodes", "9", "--num-tasks", "10"], "--num-tasks = 10 is out of range: allowed is [1, 9]"),
     (["plot", "nowhere"], "the run directory nowhere does not exist"),
     (["presets", "nope"], "unknown preset 'nope'"),
+    (  # a name of several algorithms is listed once
+        ["presets", "nop"],
+        "unknown preset 'nop' (one of: atari-impala, atari-metagradient-gamma, atari-metagradient-gamma-lambda, "
+        "atari-metagradient-lambda, cartpole, delayed-reward",
+    ),
     (["tasks", "nope"], "unknown task family 'nope'"),
     (["tasks", "cartpole", "--sample", "-1"], "--sample = -1 is out of range"),
     (["tasks", "--sample", "3"], "--sample and --check need a family"),
