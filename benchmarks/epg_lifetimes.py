@@ -73,7 +73,7 @@ def run_chunk(family: str, num_lifetimes: int, num_updates: int, seed: int) -> d
 def _on_the_clock(env: Any) -> TimedBatch | None:
     if not hasattr(env, "_batch"):
         return None
-    clock = env._batch = TimedBatch(env._batch)
+    clock = env.batch = TimedBatch(env._batch)
     return clock
 
 
