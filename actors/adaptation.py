@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from actors.policy import Policy, State
 from actors.unroll import EnvLoop, unroll
 from envs.batched import BatchedEnv
@@ -139,7 +139,7 @@ class AdaptationCollector:
         self._loop = EnvLoop(CheckedEnv(self._env, family.name))
         self._policy = StackedPolicy(SpaceSpec.of(self._env), network, self._env.single_action_space)
 
-    def collect(self, work: Work, weights: Snapshot) -> tuple[UnrollReport, tuple[Trajectory, ...]]:
+    def collect(self, work: Work, weights: Snapshot) -> tuple[Report, tuple[Trajectory, ...]]:
         """Adapt to the tasks of a unit of work; return its report and its K + 1 trajectories.
 
         The environment steps of an evaluation are no training steps and have a counter of their own.
@@ -162,7 +162,7 @@ class AdaptationCollector:
         self._loop.reset(self._policy, draws.seed(Stream.RESETS, step))
         return unroll(self._policy, self._loop, self._spec.unroll_length)
 
-    def _report(self, work: Work, trajectories: Sequence[Trajectory], started: float) -> UnrollReport:
+    def _report(self, work: Work, trajectories: Sequence[Trajectory], started: float) -> Report:
         """The returns before the first inner step and after the last; the run's episodes are those after it."""
         first, last = (first_episodes(trajectory) for trajectory in (trajectories[0], trajectories[-1]))
         is_training, env_steps = work.part == "train", sum(trajectory.env_steps for trajectory in trajectories)
@@ -174,7 +174,7 @@ class AdaptationCollector:
         }
         finished = tuple(episode for episode in last if episode is not None) if is_training else ()
         are_all_over = len(finished) == self._env.num_envs
-        return UnrollReport(
+        return Report(
             env_steps=env_steps if is_training else 0,
             busy_s=time.perf_counter() - started,
             episodes=finished,

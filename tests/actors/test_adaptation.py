@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from actors.adaptation import AdaptationCollector, AdaptationSpec, first_episodes, mean_return
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from envs.family import TaskFamily
 from envs.registry import resolve
 from learners import maml
@@ -95,7 +95,7 @@ def log_prob(agent: Agent, arrays: Any, it: Trajectory) -> np.ndarray:
     return found
 
 
-def collected(family: TaskFamily, part: Any = "train", **sizes: Any) -> tuple[UnrollReport, tuple[Trajectory, ...]]:
+def collected(family: TaskFamily, part: Any = "train", **sizes: Any) -> tuple[Report, tuple[Trajectory, ...]]:
     collector, weights = made(family, replace(SPEC, **sizes), lambda agent, config, arrays, its: _theta(arrays))
     return collector.collect(Work(round=1, index=0, part=part), weights)
 
