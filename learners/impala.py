@@ -32,7 +32,7 @@ from learners import actor_critic, metagradient, metagradient_config, vtrace_los
 from learners.actor_critic import LearnerState
 from learners.algorithm import Progress
 from learners.batch import batches
-from learners.compiled import CompiledUpdate
+from learners.compiled import Compiled, blank
 from learners.metagradient import MetaState
 from learners.metagradient_config import MetaConfig, MetaGradient
 from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
@@ -123,7 +123,7 @@ def update(
     if config.tuning is not None:
         update_on = partial(metagradient.update, agent, config.tuning)
     elif config.learner_compile:
-        update_on = _compiled(agent, config.learner)
+        update_on = partial(update_on, compiled=_compiled(agent, config.learner))
     watched = []
     for batch in batches(experience, config.batch_unrolls, actor_critic.device_of(agent)):
         state, found = update_on(state, batch, progress.total)
@@ -134,9 +134,10 @@ def update(
 def prepare(agent: Agent, config: Any, state: State) -> None:
     """Compile the update for the batch shape of this run's config, if `learner_compile` is set."""
     if config.learner_compile and isinstance(state, LearnerState):
-        _compiled(agent, config.learner).prepare(state, config.rollout.unroll_length, config.batch_unrolls)
+        batch = blank(agent, config.rollout.unroll_length, config.batch_unrolls)
+        vtrace_loss.update(agent, config.learner, state, batch, 1, _compiled(agent, config.learner))
 
 
 @lru_cache(maxsize=1)
-def _compiled(agent: Agent, config: ImpalaConfig) -> Any:
-    return CompiledUpdate(agent, config)
+def _compiled(agent: Agent, config: ImpalaConfig) -> Compiled:
+    return Compiled(partial(vtrace_loss.one_pass, agent, config))

@@ -247,7 +247,7 @@ def test_passes_end_before_the_first_that_starts_too_far_from_the_behaviour_poli
         out = actor_critic.outputs(agent, actor_critic.network_arrays(replace(after, moments=state.moments)), batch, "fp32")
         log_rho = (out.log_prob - batch.behaviour_log_prob).detach().numpy()[batch.weight.bool().numpy()]
         found.append(float(np.mean([math.exp(x) - 1 - x for x in log_rho.tolist()])))
-        after, terms = vtrace_loss.one_pass(agent, config, after, batch, config.learning_rate)
+        after, terms = vtrace_loss.one_pass(agent, config, replace(after, moments=state.moments), batch, config.learning_rate)
         assert float(terms["policy/kl"]) == pytest.approx(found[-1], rel=1e-4)
     stop = next(number for number in range(2, 5) if found[number] > max(found[1:number]))  # passes before a new maximum
     limit = (found[stop] + max(found[1:stop])) / 2
