@@ -22,20 +22,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Annotated, Any
 
-import torch
 from msgspec import Meta
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from envs.task import Task
 from learners import actor_critic, metagradient, metagradient_config, vtrace_loss
 from learners.actor_critic import LearnerState
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.batch import batches
 from learners.compiled import Compiled, blank
 from learners.metagradient import MetaState
 from learners.metagradient_config import MetaConfig, MetaGradient
-from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, Conditioning
 from learners.trajectory import Trajectory
 from learners.vtrace_loss import ImpalaConfig
 
@@ -93,18 +91,11 @@ def check(config: Config) -> None:
             )
 
 
-def init(
-    config: Config,
-    spec: SpaceSpec,
-    tasks: Sequence[Task] | None,
-    network: NetworkConfig,
-    run_seed: int,
-    device: torch.device,
-) -> tuple[Agent, State]:
-    """Return the agent module and the initial state; `tasks` is not used."""
+def init(config: Config, setup: Setup) -> tuple[Agent, State]:
+    """Return the agent module and the initial state."""
     if config.tuning is not None:
-        return metagradient.init(spec, network, config.tuning, run_seed, device)
-    return actor_critic.init(spec, network, config.learner.optimiser, run_seed, device)
+        return metagradient.init(setup.spec, setup.network, config.tuning, setup.run_seed, setup.device)
+    return actor_critic.init(setup.spec, setup.network, config.learner.optimiser, setup.run_seed, setup.device)
 
 
 def weights(config: Config, state: State, progress: Progress) -> dict[str, Tensor]:

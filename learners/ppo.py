@@ -36,13 +36,12 @@ from msgspec import Meta
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from envs.task import Task
 from learners import actor_critic
 from learners.actor_critic import LearnerState, Precision
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.batch import batch_of
 from learners.compiled import Compiled, blank
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent
 from learners.on_policy import RewardScale, Rows, rows_of
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
@@ -127,21 +126,14 @@ def check(config: Config) -> None:
     """Check fields against each other: nothing to check. See `learners.algorithm`."""
 
 
-def init(
-    config: Config,
-    spec: SpaceSpec,
-    tasks: Sequence[Task] | None,
-    network: NetworkConfig,
-    run_seed: int,
-    device: torch.device,
-) -> tuple[Agent, State]:
-    """Return the agent module and the initial state; `tasks` is not used."""
-    if config.learner_compile and network.core != "none":
+def init(config: Config, setup: Setup) -> tuple[Agent, State]:
+    """Return the agent module and the initial state."""
+    if config.learner_compile and setup.network.core != "none":
         raise InvalidInputError(
             "learner_compile = true is allowed with network.core = none only: a core cuts its unrolls where episodes end"
         )
-    agent, learner = actor_critic.init(spec, network, config.learner.optimiser, run_seed, device)
-    rewards = RewardScale(moments=RunningMoments.empty(()).to(device)) if config.learner.normalise_rewards else None
+    agent, learner = actor_critic.init(setup.spec, setup.network, config.learner.optimiser, setup.run_seed, setup.device)
+    rewards = RewardScale(moments=RunningMoments.empty(()).to(setup.device)) if config.learner.normalise_rewards else None
     return agent, State(learner=learner, rewards=rewards)
 
 

@@ -15,7 +15,7 @@ from envs.errors import InvalidInputError
 from envs.task import Task
 from learners import actor_critic, impala, vtrace_loss
 from learners.actor_critic import LearnerState
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.batch import batch_of, batches
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops import optimisers
@@ -261,7 +261,7 @@ def test_passes_end_before_the_first_that_starts_too_far_from_the_behaviour_poli
 
 def run_of(config: impala.Config, length: int = 2) -> list[Any]:
     """The states of a short run by the protocol."""
-    agent, state = impala.init(config, SPEC, None, NETWORK, 5, CPU)
+    agent, state = impala.init(config, Setup(spec=SPEC, network=NETWORK, run_seed=5, device=CPU))
     states = [state]
     for number in range(length):
         progress = Progress(round=number, total=10_000, run_seed=5)

@@ -20,7 +20,7 @@ from oracles.trajectories import trajectory
 from torch import Tensor
 
 from learners import actor_critic, metagradient, ppo, vtrace_loss
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.batch import batch_of, unused_rows
 from learners.compiled import Compiled
 from learners.metagradient import MetaState, PendingUpdate
@@ -172,7 +172,7 @@ def test_no_bit_of_an_update_depends_on_what_is_unused(network: str, spec: Space
 
 def ppo_updated(it: list[Trajectory], spec: SpaceSpec, network: NetworkConfig) -> list[Tensor]:
     config = ppo.Config(learner=ppo.LearnerConfig(passes=2, num_minibatches=3, reward_clip=1.5, learning_rate=0.01))
-    agent, state = ppo.init(config, spec, None, network, 0, CPU)
+    agent, state = ppo.init(config, Setup(spec=spec, network=network, run_seed=0, device=CPU))
     found: list[Tensor] = []
     for number in range(2):
         state, scalars = ppo.update(agent, config, state, it, Progress(round=number, total=10_000, run_seed=0))
