@@ -59,11 +59,6 @@ class AdaptationSpec:
 class StackedPolicy(Policy):
     """The policies of N tasks, which act in E environments each: rows [n E, (n + 1) E) of a batch are task n's."""
 
-    @property
-    def agent(self) -> Agent:
-        """The network's skeleton."""
-        return self._agent
-
     def take(self, arrays: Mapping[str, Tensor], version: int) -> None:
         """Act with `arrays`, the tasks along their first axis, from now on; they come of weights of this version."""
         self._stack, self.version = arrays, version
@@ -72,7 +67,7 @@ class StackedPolicy(Policy):
         self, obs: Tensor, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor, state: State
     ) -> tuple[Tensor, State]:
         grouped = obs.view(len(self._stack["policy_head.bias"]), -1, *obs.shape[1:])
-        return policy_params(self._spec, self._agent.config, self._stack, grouped).flatten(0, 1), state
+        return policy_params(self._spec, self.agent.config, self._stack, grouped).flatten(0, 1), state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 from torch.func import functional_call
 
@@ -25,6 +26,16 @@ from learners.ops.optimisers import OptimiserConfig, OptimiserState
 from learners.seeds import Stream, integer_seed
 
 Precision = Literal["fp32", "bf16"]
+
+Anneal = Annotated[
+    bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
+]
+RewardClip = Annotated[float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")]
+LearnerPrecision = Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")]
+LearnerCompile = Annotated[
+    bool, Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)")
+]
+"""Types of settings that several algorithms have."""
 
 
 class StepConfig(Protocol):

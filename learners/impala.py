@@ -27,7 +27,7 @@ from torch import Tensor
 
 from envs.errors import InvalidInputError
 from learners import actor_critic, metagradient, metagradient_config, vtrace_loss
-from learners.actor_critic import LearnerState
+from learners.actor_critic import LearnerCompile, LearnerState
 from learners.algorithm import Progress, Setup
 from learners.batch import batches
 from learners.compiled import Compiled, blank
@@ -52,10 +52,7 @@ class Config:
             description="environments x unroll_length in one learner update; a multiple or a divisor of envs_per_actor",
         ),
     ] = 32
-    learner_compile: Annotated[
-        bool,
-        Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)"),
-    ] = False
+    learner_compile: LearnerCompile = False
     eta: Annotated[
         tuple[str, ...],
         Meta(description="meta-parameters to tune, such as gamma,lambda; they start from the values under learner"),

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from envs.errors import InvalidInputError
 from learners import actor_critic
-from learners.actor_critic import LearnerState, Precision
+from learners.actor_critic import Anneal, LearnerCompile, LearnerPrecision, LearnerState, RewardClip
 from learners.algorithm import Progress, Setup
 from learners.batch import batch_of
 from learners.compiled import Compiled, blank
@@ -79,26 +79,19 @@ class LearnerConfig:
         Meta(description="divide rewards by the running standard deviation of their discounted return, and clip to [-10, 10]"),
     ] = True
     reward_scale: Annotated[float, Meta(gt=0, description="rewards are multiplied by it, before clipping and normalising")] = 1.0
-    reward_clip: Annotated[
-        float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")
-    ] = 0.0
+    reward_clip: RewardClip = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 3e-4
-    anneal: Annotated[
-        bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
-    ] = True
+    anneal: Anneal = True
     max_gradient_norm: Annotated[float, Meta(gt=0, description="clip of the global norm of the gradient")] = 0.5
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(kind="adam", epsilon=1e-5))
-    precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
+    precision: LearnerPrecision = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Config of the algorithm."""
 
-    learner_compile: Annotated[
-        bool,
-        Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)"),
-    ] = False
+    learner_compile: LearnerCompile = False
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
 

@@ -19,9 +19,11 @@ from msgspec import Meta
 from torch import Tensor
 
 from learners.actor_critic import (
+    Anneal,
+    LearnerPrecision,
     LearnerState,
     Outputs,
-    Precision,
+    RewardClip,
     counted,
     descend,
     learning_rate,
@@ -55,13 +57,9 @@ class ImpalaConfig:
     baseline_cost: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_cost: Annotated[float, Meta(ge=0, description="weight of the entropy bonus")] = 0.01
     reward_scale: Annotated[float, Meta(gt=0, description="rewards are multiplied by it, before clipping")] = 1.0
-    reward_clip: Annotated[
-        float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")
-    ] = 0.0
+    reward_clip: RewardClip = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 6e-4
-    anneal: Annotated[
-        bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
-    ] = True
+    anneal: Anneal = True
     max_gradient_norm: Annotated[float, Meta(gt=0, description="clip of the global norm of the gradient")] = 40.0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     passes: Annotated[
@@ -76,7 +74,7 @@ class ImpalaConfig:
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="no further pass over a batch once its mean KL(behaviour || policy) is above this; null: all passes"),
     ] = None
-    precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
+    precision: LearnerPrecision = "fp32"
 
 
 def loss(agent: Agent, arrays: dict[str, Tensor], batch: Batch, config: ImpalaConfig) -> tuple[Tensor, dict[str, Tensor]]:

@@ -73,10 +73,10 @@ def test_a_bounded_mean_stays_in_the_actors_range() -> None:
 
 def test_weights_are_taken_up_once_per_version() -> None:
     acting = policy(Box(-1, 1, (2,), np.float32))
-    arrays = {name: tensor.detach().numpy().copy() for name, tensor in acting._agent.named_parameters()}
+    arrays = {name: tensor.detach().numpy().copy() for name, tensor in acting.agent.named_parameters()}
     acting.load(Snapshot(version=3, arrays=arrays))
     acting.load(Snapshot(version=3, arrays={}))  # already at hand: not looked into
     assert acting.version == 3
     arrays["value_head.bias"] = arrays["value_head.bias"] + 1
     acting.load(Snapshot(version=4, arrays=arrays))
-    np.testing.assert_array_equal(acting._agent.value_head.bias.detach().numpy(), arrays["value_head.bias"])
+    np.testing.assert_array_equal(acting.agent.value_head.bias.detach().numpy(), arrays["value_head.bias"])
