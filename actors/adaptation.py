@@ -25,7 +25,7 @@ from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks
 from envs.family import TaskFamily
 from envs.task import Split, Task
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.networks.snapshot import arrays_to_parameters
 from learners.networks.stacked_agent import policy_params, stacked
 from learners.seeds import Stream, generator, integer_seed
@@ -63,11 +63,9 @@ class StackedPolicy(Policy):
         """Act with `arrays`, the tasks along their first axis, from now on; they come of weights of this version."""
         self._stack, self.version = arrays, version
 
-    def _params(
-        self, obs: Tensor, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        grouped = obs.view(len(self._stack["policy_head.bias"]), -1, *obs.shape[1:])
-        return policy_params(self._spec, self.agent.config, self._stack, grouped).flatten(0, 1), state
+    def _params(self, inputs: NetworkInputs) -> tuple[Tensor, State]:
+        grouped = inputs.obs.view(len(self._stack["policy_head.bias"]), -1, *inputs.obs.shape[2:])
+        return policy_params(self._spec, self.agent.config, self._stack, grouped).flatten(0, 1), inputs.initial_state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from actors.bounds import ActionBounds
 from envs.batched import BatchedEnv
-from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, Conditioning, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.trajectory import Snapshot
 
 State = tuple[Tensor, ...]
@@ -71,22 +71,21 @@ class Policy:
         Returns:
             Actions [B, *A], log pi(action) [B], and the next recurrent state.
         """
-        params, state = self._params(
-            torch.from_numpy(obs.astype(self.obs_dtype, copy=False)),
-            torch.from_numpy(is_first),
-            torch.from_numpy(previous_action),
-            torch.from_numpy(previous_reward),
-            state,
+        inputs = NetworkInputs(
+            obs=torch.from_numpy(obs.astype(self.obs_dtype, copy=False))[None],
+            is_first=torch.from_numpy(is_first)[None],
+            previous_action=torch.from_numpy(previous_action)[None],
+            previous_reward=torch.from_numpy(previous_reward)[None],
+            initial_state=state,
         )
+        params, state = self._params(inputs)
         distribution = self.agent.distribution(params)
         action = distribution.mode() if greedy else distribution.sample(self._generator)
         return action.numpy(), distribution.log_prob(action).numpy(), state
 
-    def _params(
-        self, obs: Tensor, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor, state: State
-    ) -> tuple[Tensor, State]:
+    def _params(self, inputs: NetworkInputs) -> tuple[Tensor, State]:
         """Parameters of the action distributions [B, P], and the next recurrent state."""
-        params, state = self.agent.policy(obs[None], is_first[None], previous_action[None], previous_reward[None], state)
+        params, state = self.agent.policy(inputs)
         return params[0], state
 
     def bounded(self, action: np.ndarray) -> np.ndarray:

@@ -16,8 +16,8 @@ from msgspec import Meta
 from torch import Tensor
 from torch.func import functional_call
 
-from learners.batch import Batch, NetworkInputs
-from learners.networks.agent import Agent, AgentOutput, Conditioning, NetworkConfig, SpaceSpec
+from learners.batch import Batch
+from learners.networks.agent import Agent, AgentOutput, Conditioning, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
 from learners.ops.normaliser import RunningMoments
@@ -139,9 +139,8 @@ class Outputs:
 
 def forward(agent: Agent, arrays: dict[str, Tensor], inputs: NetworkInputs, precision: Precision) -> AgentOutput:
     """Run the network. Gradient: flows to `arrays`."""
-    given = (inputs.obs, inputs.is_first, inputs.previous_action, inputs.previous_reward, inputs.initial_state)
     with torch.autocast(inputs.obs.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        found: AgentOutput = functional_call(agent, arrays, given, tie_weights=False)  # no two names share a parameter
+        found: AgentOutput = functional_call(agent, arrays, (inputs,), tie_weights=False)  # no two names share a parameter
     return found
 
 

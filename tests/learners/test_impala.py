@@ -97,8 +97,7 @@ def test_loss_equals_the_paper_s_formula_episode_by_episode(learner: tuple[Agent
     it = trajectory()
     batch = batch_of([it], slice(None), CPU)
     total, terms = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, CONFIG)
-    inputs = (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())
-    output = torch.func.functional_call(agent, actor_critic.network_arrays(state), inputs)
+    output = torch.func.functional_call(agent, actor_critic.network_arrays(state), (batch,))
     log_probs = output.distribution_params[:-1].log_softmax(-1).detach().numpy().astype(np.float64)
     values = output.value.detach().numpy().astype(np.float64)
     policy = value = entropy = 0.0

@@ -19,7 +19,7 @@ from envs.errors import InvalidInputError
 from learners import actor_critic, ppo
 from learners.algorithm import Progress, Setup
 from learners.batch import batch_of
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.on_policy import Rows, rows_of, values
 from learners.ops import optimisers
 from learners.ppo import LearnerConfig, State
@@ -373,9 +373,14 @@ class Recall:
         state, actions, log_probs = tuple(agent.initial_state(envs)), [], []
         with torch.no_grad():
             for t in range(steps):
-                row = torch.from_numpy(obs[t : t + 1]), torch.from_numpy(is_first[t : t + 1])
-                extras = torch.from_numpy(previous)[None], torch.zeros(1, envs)
-                output = torch.func.functional_call(agent, arrays, (*row, *extras, state))
+                inputs = NetworkInputs(
+                    obs=torch.from_numpy(obs[t : t + 1]),
+                    is_first=torch.from_numpy(is_first[t : t + 1]),
+                    previous_action=torch.from_numpy(previous)[None],
+                    previous_reward=torch.zeros(1, envs),
+                    initial_state=state,
+                )
+                output = torch.func.functional_call(agent, arrays, (inputs,))
                 distribution, state = agent.distribution(output.distribution_params[0]), output.state
                 actions.append(distribution.sample())
                 log_probs.append(distribution.log_prob(actions[-1]))
