@@ -18,7 +18,7 @@ Deviations from the paper:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Annotated, Any
 
@@ -32,8 +32,8 @@ from learners.algorithm import Progress, Setup
 from learners.batch import batches
 from learners.compiled import Compiled, blank
 from learners.metagradient import MetaState
-from learners.metagradient_config import MetaConfig, MetaGradient
-from learners.networks.agent import Agent, Conditioning
+from learners.metagradient_config import MetaGradient
+from learners.networks.agent import Agent
 from learners.trajectory import Trajectory
 from learners.vtrace_loss import ImpalaConfig
 
@@ -41,7 +41,7 @@ __all__ = ["Config", "ImpalaConfig", "check", "init", "prepare", "update", "weig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(MetaGradient):
     """Config of the algorithm."""
 
     batch_unrolls: Annotated[
@@ -53,22 +53,6 @@ class Config:
         ),
     ] = 32
     learner_compile: LearnerCompile = False
-    eta: Annotated[
-        tuple[str, ...],
-        Meta(description="meta-parameters to tune, such as gamma,lambda; they start from the values under learner"),
-    ] = ()
-    learner: ImpalaConfig = field(default_factory=ImpalaConfig)
-    meta: MetaConfig = field(default_factory=MetaConfig)
-
-    @property
-    def tuning(self) -> MetaGradient | None:
-        """Config of the meta-gradient; None where eta is empty."""
-        return MetaGradient(learner=self.learner, eta=self.eta, meta=self.meta) if self.eta else None
-
-    @property
-    def conditioning(self) -> Conditioning:
-        """The network's conditioning on eta, and its outer value head."""
-        return Conditioning() if self.tuning is None else self.tuning.conditioning
 
 
 State = LearnerState | MetaState
@@ -80,8 +64,8 @@ def check(config: Config) -> None:
         raise InvalidInputError(
             f"learner.target_kl = {config.learner.target_kl:g} needs learner.passes above 1: it ends passes early"
         )
-    if config.tuning is not None:
-        metagradient_config.check(config.tuning)
+    if config.eta:
+        metagradient_config.check(config)
         if config.learner.passes > 1:
             raise InvalidInputError(
                 f"learner.passes = {config.learner.passes} is allowed without eta only: the meta-gradient is that of one step"
@@ -90,16 +74,15 @@ def check(config: Config) -> None:
 
 def init(config: Config, setup: Setup) -> tuple[Agent, State]:
     """Return the agent module and the initial state."""
-    if config.tuning is not None:
-        return metagradient.init(setup.spec, setup.network, config.tuning, setup.run_seed, setup.device)
+    if config.eta:
+        return metagradient.init(setup.spec, setup.network, config, setup.run_seed, setup.device)
     return actor_critic.init(setup.spec, setup.network, config.learner.optimiser, setup.run_seed, setup.device)
 
 
 def weights(config: Config, state: State, progress: Progress) -> dict[str, Tensor]:
     """Return the network's parameters and buffers."""
     if isinstance(state, MetaState):
-        assert config.tuning is not None
-        return metagradient.network_arrays(config.tuning, state)
+        return metagradient.network_arrays(config, state)
     return actor_critic.network_arrays(state)
 
 
@@ -108,8 +91,8 @@ def update(
 ) -> tuple[State, dict[str, Tensor]]:
     """Make one update for each batch in the trajectories; scalars are means over them."""
     update_on: Callable[..., tuple[Any, dict[str, Tensor]]] = partial(vtrace_loss.update, agent, config.learner)
-    if config.tuning is not None:
-        update_on = partial(metagradient.update, agent, config.tuning)
+    if config.eta:
+        update_on = partial(metagradient.update, agent, config)
     elif config.learner_compile:
         update_on = partial(update_on, compiled=_compiled(agent, config.learner))
     watched = []
