@@ -22,10 +22,10 @@ from envs.one_hot import as_vectors
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig, perturbed, vector_and_replica
 from learners.learned_loss.inner_loop import LifetimeConfig, Objective
-from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+from learners.learned_loss.network import LossConfig, LossShape
 from learners.learned_loss.objectives import GuidedObjective, LearnedObjective, PpoObjective
 from learners.networks.spaces import SpaceSpec
-from learners.seeds import Stream, generator, seed_sequence
+from learners.seeds import Stream, seed_sequence
 from learners.trajectory import Snapshot
 
 Kind = Literal["perturbed", "evaluation"]
@@ -137,12 +137,6 @@ def spaces_of(family_name: str) -> SpaceSpec:
         return SpaceSpec.of(env)
     finally:
         env.close()
-
-
-def initial_phi(setup: LifetimeSetup) -> np.ndarray:
-    """Return the phi that a run starts from, float32."""
-    shape = LossShape.of(setup.loss, spaces_of(setup.family))
-    return draw_phi(shape, generator(setup.run_seed, Stream.LOSS)).astype(np.float32)
 
 
 class LifetimeCollector:

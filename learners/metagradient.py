@@ -45,7 +45,7 @@ from learners.ops.clip import clip_by_global_norm
 from learners.ops.cotangents import cotangent_derivatives, return_parameters
 from learners.ops.losses import policy_gradient_loss, value_loss
 from learners.ops.masks import cleared, standardised
-from learners.ops.meta_parameters import META_PARAMETERS, positions_of, slopes_of, to_logits, values_of
+from learners.ops.meta_parameters import META_PARAMETERS, slopes_of, to_logits, values_of
 from learners.ops.optimisers import OptimiserState
 from learners.ops.step_derivative import pull_back, push_forward
 from learners.ops.vtrace import VTrace
@@ -124,7 +124,8 @@ def network_arrays(config: MetaGradient, state: MetaState) -> Tensors:
     """Parameters and buffers by name: what `functional_call` takes and what a snapshot holds."""
     arrays = actor_critic.network_arrays(state.learner)
     if config.conditioning.num_extras:
-        arrays["eta"] = positions_of(state.logits).to(next(iter(arrays.values())).dtype)
+        # the position of each in its range
+        arrays["eta"] = state.logits.sigmoid().to(next(iter(arrays.values())).dtype)
     return arrays
 
 

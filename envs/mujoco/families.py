@@ -49,7 +49,6 @@ class MujocoFamily(TaskFamily):
         self.robot = robot
         self.parameters = robot.parameters
         self.goals = robot.goals
-        self.max_episode_steps = robot.max_episode_steps
         self.is_endless = robot.is_endless
         self.is_visible = is_visible
 
