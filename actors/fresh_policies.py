@@ -17,6 +17,7 @@ import torch
 
 from actors.inner_loop_buffer import InnerEpisode, Quantity
 from actors.lifetimes import LifetimeEnvs, LifetimeSeed, run_lifetimes
+from actors.messages import Report
 from envs.registry import resolve
 from envs.task import Split, Task
 from learners.learned_loss.inner_loop import LifetimeConfig, Objective
@@ -87,19 +88,15 @@ class AdaptedPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptedChunk:
-    """The result of a chunk.
+class AdaptedChunk(Report):
+    """The result of a chunk, which is its report: `env_steps` has the steps of the fitness in it.
 
     Attributes:
         policies: in order.
-        env_steps: of all of them, those of the fitness included.
-        busy_s: seconds that it took.
         cut_episodes: of the fitness, that had not ended when they were cut.
     """
 
     policies: tuple[AdaptedPolicy, ...]
-    env_steps: int
-    busy_s: float
     cut_episodes: int
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from actors.policy import Policy
 from actors.unroll import EnvLoop, unroll
 from envs.batched import BatchedEnv
@@ -81,7 +81,7 @@ class RolloutActor:
             self._loop.reset(self._policy, integer_seed(self._spec.run_seed, Stream.RESETS, self._actor, anchor_round))
         self._anchor_tasks: tuple[Task, ...] = tuple(self._env.tasks)
 
-    def collect(self, work: Work, weights: Snapshot) -> tuple[UnrollReport, Trajectory]:
+    def collect(self, work: Work, weights: Snapshot) -> tuple[Report, Trajectory]:
         """Act for T steps with these weights. See `actors.messages.Collector`."""
         started = time.perf_counter()
         if work.state is not None:
@@ -97,7 +97,7 @@ class RolloutActor:
             self._log.extend(self._policy.bounded(trajectory.action).copy())
         self._round = work.round + 1
         episodes, settled = self._loop.episodes.take()
-        report = UnrollReport(
+        report = Report(
             env_steps=trajectory.env_steps,
             episodes=episodes,
             settled=settled,

@@ -44,14 +44,16 @@ class TimedBatch:
 
 def run_chunk(family: str, num_lifetimes: int, num_updates: int, seed: int) -> dict[str, float]:
     """Run one chunk on this process's thread."""
-    from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, initial_phi
+    from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, spaces_of
     from learners.evolution import EvolutionConfig
     from learners.learned_loss.inner_loop import LifetimeConfig
-    from learners.learned_loss.network import LossConfig
+    from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+    from learners.seeds import Stream, generator
 
     config = LifetimeConfig(num_updates=num_updates)
     setup = LifetimeSetup(family=family, run_seed=seed, life=config, loss=LossConfig(), evolution=EvolutionConfig())
-    runner, phi = LifetimeCollector(setup), initial_phi(setup)
+    shape = LossShape.of(setup.loss, spaces_of(family))
+    runner, phi = LifetimeCollector(setup), draw_phi(shape, generator(seed, Stream.LOSS)).astype(np.float32)
     envs = runner.envs_of(num_lifetimes)
     clocks = [_on_the_clock(env._env) for env in (envs.training, envs.final)]
     workers = max(2, num_lifetimes)
@@ -73,7 +75,7 @@ def run_chunk(family: str, num_lifetimes: int, num_updates: int, seed: int) -> d
 def _on_the_clock(env: Any) -> TimedBatch | None:
     if not hasattr(env, "_batch"):
         return None
-    clock = env._batch = TimedBatch(env._batch)
+    clock = env.batch = TimedBatch(env._batch)
     return clock
 
 

@@ -15,22 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Shaped
+from jaxtyping import Bool, Float32, Shaped
 from torch import Tensor
 
+from learners.networks.agent import NetworkInputs
 from learners.ops.frames import stack_frames
 from learners.trajectory import Trajectory
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkInputs:
-    """The arguments of the network: observations, previous actions and rewards, and the recurrent state before the first row."""
-
-    obs: Shaped[Tensor, "T B *O"]
-    is_first: Bool[Tensor, "T B"]
-    previous_action: Shaped[Tensor, "T B *A"]
-    previous_reward: Float32[Tensor, "T B"]
-    initial_state: tuple[Float[Tensor, "B H"], ...]
 
 
 @dataclass(frozen=True, kw_only=True)

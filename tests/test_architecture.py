@@ -29,7 +29,7 @@ LATE = {
     "cluster.run.assembly": "cluster.backends.local cluster.backends.ray.backend",
     "cluster.run.preflight": "envs.contract",
     "cluster.run.trainer": "cluster.backends.ray.metrics",
-    "envs.atari.families": "envs.atari.env",
+    "envs.atari.families": "envs.atari.engine envs.atari.env",
     "envs.gymnasium_ids": "ale_py",
     "envs.registry": "envs.atari.families envs.classic.families envs.fetch envs.gymnasium_env envs.mujoco.families envs.user",
     "learners.compiled": "torch._inductor torch._inductor.exc torch.fx.experimental.proxy_tensor",

@@ -27,7 +27,7 @@ from cluster.store.journal import EpochRecord, Journal, RunRecord, UpdateRecord,
 from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
 from learners import epg
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.evolution import OuterState
 from learners.networks.config import NetworkConfig
 from learners.state_dict import state_from_arrays, state_to_arrays
@@ -72,7 +72,7 @@ def phi_sha256(phi: np.ndarray) -> str:
 
 def initial_state(config: EpgRunConfig) -> OuterState:
     """The state before the first epoch: a pure function of the config."""
-    _, state = epg.init(config, spaces_of(config.family), None, NetworkConfig(), config.seed, CPU)
+    _, state = epg.init(config, Setup(spec=spaces_of(config.family), network=NetworkConfig(), run_seed=config.seed, device=CPU))
     return state
 
 

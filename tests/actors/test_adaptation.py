@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from actors.adaptation import AdaptationCollector, AdaptationSpec, first_episodes, mean_return
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from envs.family import TaskFamily
 from envs.registry import resolve
 from learners import maml
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.maml import Config, MamlConfig
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.networks.snapshot import arrays_to_parameters, parameters_to_arrays
@@ -36,7 +36,7 @@ def made(family: TaskFamily, spec: AdaptationSpec = SPEC, adapt: Any = maml.adap
     collector = AdaptationCollector(family, NETWORK, spec, adapt, CONFIG)
     agent = collector._policy.agent
     spaces, progress = agent.spec, Progress(round=0, total=1, run_seed=5)
-    _, state = maml.init(CONFIG, spaces, None, NETWORK, 5, torch.device("cpu"))
+    _, state = maml.init(CONFIG, Setup(spec=spaces, network=NETWORK, run_seed=5, device=torch.device("cpu")))
     return collector, Snapshot(version=3, arrays=parameters_to_arrays(maml.weights(CONFIG, state, progress)))
 
 
@@ -95,7 +95,7 @@ def log_prob(agent: Agent, arrays: Any, it: Trajectory) -> np.ndarray:
     return found
 
 
-def collected(family: TaskFamily, part: Any = "train", **sizes: Any) -> tuple[UnrollReport, tuple[Trajectory, ...]]:
+def collected(family: TaskFamily, part: Any = "train", **sizes: Any) -> tuple[Report, tuple[Trajectory, ...]]:
     collector, weights = made(family, replace(SPEC, **sizes), lambda agent, config, arrays, its: _theta(arrays))
     return collector.collect(Work(round=1, index=0, part=part), weights)
 

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
-from actors.chunks import Chunk, LifetimeCollector, LifetimeSetup, chunks_of, initial_phi
+from actors.chunks import Chunk, LifetimeCollector, LifetimeSetup, chunks_of, spaces_of
 from actors.lifetimes import LifetimeEnvs
 from envs.errors import InvalidInputError
 from envs.registry import resolve
+from learners import epg
+from learners.algorithm import Setup
 from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.network import LossConfig
+from learners.networks.config import NetworkConfig
 from tests.envs import windy
 
 LIFE = LifetimeConfig(num_updates=2, update_every=16, buffer_rows=32, minibatch_rows=8, learning_rate=0.05, fitness_episodes=2)
 SETUP = LifetimeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LossConfig(), evolution=EvolutionConfig(sigma=0.5))
 HOPPERS, WINDY = replace(SETUP, family="hopper-dynamics"), replace(SETUP, family=windy.NAME)
+
+
+def initial_phi(setup: LifetimeSetup) -> np.ndarray:
+    """The phi that a run starts from."""
+    start = Setup(spec=spaces_of(setup.family), network=NetworkConfig(), run_seed=setup.run_seed, device=torch.device("cpu"))
+    phi: np.ndarray = epg.init(epg.Config(loss=setup.loss), start)[1].phi
+    return phi
 
 
 def fitness_of(setup: LifetimeSetup, chunks: list[Chunk]) -> dict[int, tuple[float, ...]]:
@@ -66,6 +78,6 @@ def test_epochs_and_evaluations_draw_apart() -> None:
 
 def test_a_family_without_restarts_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="family atari:pong cannot be used for lifetimes"):
-        initial_phi(replace(SETUP, family="atari:pong"))
+        spaces_of("atari:pong")
     with pytest.raises(InvalidInputError, match="family atari:pong cannot be used for lifetimes"):
         LifetimeEnvs(resolve("atari:pong"), 1, 1)

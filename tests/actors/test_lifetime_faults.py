@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, initial_phi, objective
+from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, objective
 from actors.lifetimes import LifetimeEnvs, LifetimeSeed, LifetimesResult, LifetimesStoppedError, run_lifetimes
 from envs.classic.point_goal import PointGoal
 from envs.errors import EnvFaultError
@@ -20,6 +20,7 @@ from envs.registry import resolve
 from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifetimeConfig, Lifetimes
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+from tests.actors.test_chunks import initial_phi
 
 LIFE = LifetimeConfig(num_updates=6, update_every=16, buffer_rows=48, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
 LOSS = LossConfig()

@@ -77,7 +77,7 @@ def test_an_observation_is_sent_in_few_bytes_and_learned_from(name: str) -> None
     _, scalars = vtrace_loss.update(agent, config, state, batch, 1000)
     assert float(scalars["gradient/norm"]) > 0
     # the learner's network says of every action what the actor's said, so both read the same observations
-    output = agent(batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())
+    output = agent(batch)
     log_prob = agent.distribution(output.distribution_params[:-1]).log_prob(batch.action)
     torch.testing.assert_close(log_prob, batch.behaviour_log_prob, rtol=1e-4, atol=1e-5)
 

@@ -46,9 +46,7 @@ def test_the_learner_sees_the_policy_that_acted(family: str, network: NetworkCon
     for trajectory in trajectories:
         check_shapes(trajectory)
         batch = batch_of([trajectory], slice(None), torch.device("cpu"))
-        output = functional_call(
-            agent, arrays, (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, batch.initial_state)
-        )
+        output = functional_call(agent, arrays, (batch,))
         log_prob = agent.distribution(output.distribution_params[:-1]).log_prob(batch.action)
         np.testing.assert_allclose(log_prob.detach().numpy(), trajectory.behaviour_log_prob, atol=2e-5)
     if family != "gym:MountainCarContinuous-v0":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from learners import evolution
+from learners import epg, evolution
 from learners.evolution import EvolutionConfig
 
 PUBLISHED = EvolutionConfig(antithetic=False, common_random_numbers=False)
@@ -98,11 +98,11 @@ def test_guidance_falls_over_the_first_eighth() -> None:
 
 
 def test_the_best_evaluation_is_kept() -> None:
-    state = evolution.keep_best(evolution.init(PAIRED, np.ones(3)), 5.0)
-    worse = evolution.keep_best(replace(state, phi=np.zeros(3, np.float32)), 4.0)
+    state = epg.keep_best(epg.Config(), evolution.init(PAIRED, np.ones(3)), 5.0)
+    worse = epg.keep_best(epg.Config(), replace(state, phi=np.zeros(3, np.float32)), 4.0)
     assert worse.best_score == 5.0
     assert worse.best_phi is not None and worse.best_phi.tolist() == [1, 1, 1]
-    assert evolution.keep_best(state, float("nan")).best_score == 5.0
+    assert epg.keep_best(epg.Config(), state, float("nan")).best_score == 5.0
 
 
 def test_figures_are_of_the_lifetimes_whose_fitness_is_finite() -> None:

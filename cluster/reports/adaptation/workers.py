@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from actors.fresh_policies import AdaptationChunk, AdaptationSetup, AdaptedChunk, adapt
-from actors.messages import Report, UnrollReport, Work
+from actors.messages import Work
 from cluster.backends.fleet import Answered, Gone, Raised, Signal
 from cluster.backends.hosts import ProcessWorker
 from learners.trajectory import Snapshot
@@ -35,10 +35,10 @@ class ChunkCollector:
     def __init__(self, setup: AdaptationSetup, progress_file: str, index: int) -> None:
         self._setup, self._index, self._counts = setup, index, np.memmap(progress_file, np.int64, "r+")
 
-    def collect(self, work: Work, weights: Snapshot) -> tuple[Report, tuple[int, AdaptedChunk]]:
+    def collect(self, work: Work, weights: Snapshot) -> tuple[AdaptedChunk, tuple[int, AdaptedChunk]]:
         """Adapt the chunk that is the request of `work`; the payload is its index and result."""
         chunk = adapt(self._setup, work.request, self._count)
-        return UnrollReport(env_steps=chunk.env_steps, busy_s=chunk.busy_s), (work.index, chunk)
+        return chunk, (work.index, chunk)
 
     def _count(self, num_updates: int) -> None:
         self._counts[self._index] += num_updates

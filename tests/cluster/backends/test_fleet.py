@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.backends import fleet as module
 from cluster.backends.base import Collected, Event, Failed, Lost
 from cluster.backends.fleet import (
@@ -72,7 +72,7 @@ class Crew:
         return work
 
     def answer(self, worker: Fake) -> Event | None:
-        return self.fleet.handle(Answered(worker=worker, report=UnrollReport(env_steps=1, busy_s=0.0), payload="steps"))
+        return self.fleet.handle(Answered(worker=worker, report=Report(env_steps=1, busy_s=0.0), payload="steps"))
 
 
 @pytest.fixture

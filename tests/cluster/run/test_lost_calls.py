@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.messages import UnrollReport
+from actors.messages import Report
 from cluster.backends.base import CallLost, Collected, Event, Handle, LearnCall, Notice
 from cluster.config import RolloutConfig, RunConfig
 from cluster.run.observer import RunObserver
@@ -85,7 +85,7 @@ def test_a_lost_call_makes_no_lag() -> None:
     def collect() -> None:
         assignment = schedule.next_work([0])
         assert assignment is not None
-        schedule.collected(Collected(work=assignment.work, report=UnrollReport(env_steps=1, busy_s=0.0)))
+        schedule.collected(Collected(work=assignment.work, report=Report(env_steps=1, busy_s=0.0)))
 
     collect()
     lost = schedule.next_call()

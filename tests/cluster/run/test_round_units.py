@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.run import round_units
 from cluster.run.plan import RoundPlan
 from cluster.run.round_units import Pace, RoundUnits
@@ -18,7 +18,7 @@ WORKS = tuple(Work(round=5, index=index, size=4) for index in range(4))
 
 
 def done(work: Work, steps: int = 1) -> Done:
-    return Done(work=work, version=7, report=UnrollReport(env_steps=steps, busy_s=0.1))
+    return Done(work=work, version=7, report=Report(env_steps=steps, busy_s=0.1))
 
 
 @pytest.fixture

@@ -63,7 +63,15 @@ def test_a_custom_loop_learns_what_a_lifetime_learns(spec: SpaceSpec) -> None:
     optimiser = torch.optim.Adam([*policy.parameters(), *([] if log_std is None else [log_std])], lr=0.01)
     history, memory = loss.history(32), lifetimes._memory[0]
     for _ in range(3):
-        steps = Steps.empty(1, 16, 5, loss.shape.action_size, torch.float32)
+        flags = torch.zeros(1, 16, dtype=torch.bool)
+        steps = Steps(
+            obs=torch.zeros(1, 16, 5),
+            action=torch.zeros(1, 16, loss.shape.action_size),
+            reward=torch.zeros(1, 16),
+            is_terminated=flags,
+            is_truncated=flags.clone(),
+            next_obs=torch.zeros(1, 16, 5),
+        )
         for row in range(16):
             obs, reward, is_last = rng.normal(size=5), float(rng.normal()), bool(rng.random() < 0.2)
             action = int(rng.integers(3)) if spec.is_discrete else rng.normal(size=2)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from learners.networks import stacked_mlp
-from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, mlp, mlp_shapes
+from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, mlp
 from learners.networks.stacked_mlp import apply_mlp, apply_mlp_to_few, folded
 
 SIZES = (5, 7, 6, 3)
@@ -79,7 +79,8 @@ def test_the_vectors_of_an_input_or_of_an_output_have_the_norm_asked_for(per: Pe
     start = draw_mlp(rng, "policy", (5, 8, 2), 0.01, per)
     np.testing.assert_allclose(np.linalg.norm(start["policy.0.weight"], axis=axis), 1)
     np.testing.assert_allclose(np.linalg.norm(start["policy.1.weight"], axis=axis), 0.01)
-    assert {name: array.shape for name, array in start.items()} == mlp_shapes("policy", (5, 8, 2))
+    shapes = {"policy.0.weight": (5, 8), "policy.0.bias": (8,), "policy.1.weight": (8, 2), "policy.1.bias": (2,)}
+    assert {name: array.shape for name, array in start.items()} == shapes
     x = torch.randn(1, 3, 5, dtype=torch.float64)
     stacked = {name: torch.from_numpy(array)[None] for name, array in start.items()}
     assert mlp(x, stacked, "policy", 2).shape == (1, 3, 2)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.backends.base import CallLost, Collected, Event, Failed, LearnCall, Learned, LearnReport, Notice
 from cluster.config import RunConfig
 from cluster.run.observer import RunObserver
@@ -100,7 +100,7 @@ def test_an_unroll_and_an_update_go_round(ray_local: Any, backend: Any) -> None:
     backend.submit(Work(round=0, index=1, actor=1), 1, backend.weights)
     assert backend.free() == [0]
     unrolled = await_event(backend, Collected)
-    assert isinstance(unrolled.report, UnrollReport)
+    assert isinstance(unrolled.report, Report)
     assert (unrolled.work, unrolled.report.env_steps > 0) == (Work(round=0, index=1, actor=1), True)
     assert isinstance(unrolled.payload, ray_local.ObjectRef)  # the driver holds no trajectory, only a reference
     trajectory = ray_local.get(unrolled.payload)
