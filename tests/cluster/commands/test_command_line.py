@@ -16,27 +16,15 @@ from cluster.run.recorder import Recorder
 from cluster.store.checkpoint import TENSORS, newest_step, saved
 from cluster.store.metrics import read_metrics
 from envs.errors import InvalidInputError
+from tests import processes
+from tests.processes import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = ["train", "impala", "--preset", "cartpole", "--local", "--no-progress"]
 
 
 def started(*arguments: str, cwd: Path, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """The command in a process of its own, as a person starts it, perhaps with another command before it.
-
-    It hears the signals that a background shell or nohup has the tests ignore.
-    """
-    command = [*before, sys.executable, "-m", "cluster.main", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
-    )
+    return processes.started("cluster.main", *arguments, cwd=cwd, before=before)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +235,7 @@ def test_a_finished_run_is_not_resumed_but_may_be_trained_for_longer(finished: P
     assert main(["resume", str(finished)]) == 2
     assert f"`metaray resume {finished} --steps N` trains it for longer" in capsys.readouterr().err
     assert main(["resume", str(finished), "--steps", "1000"]) == 2
-    assert "environment steps already" in capsys.readouterr().err
+    assert "environment steps: give more" in capsys.readouterr().err
     before = json.loads((finished / "summary.json").read_text())
     assert main(["resume", str(finished), "--steps", "12e3", "--no-progress"]) == 0
     after = json.loads((finished / "summary.json").read_text())
@@ -360,14 +348,6 @@ def test_a_corrupt_checkpoint_falls_back_and_says_so(tmp_path: Path, capsys: pyt
     assert f"falling back to {older.name}" in error
     steps = [record["env_steps"] for record in read_metrics(run / "metrics.jsonl")]
     assert steps == sorted(steps)
-
-
-def wait_for(condition: object, seconds: float = 60.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 LONG = ["train", "impala", "--preset", "cartpole", "--local", "--steps", "1e9", "--out", "run", "--set", "checkpoint_every_s=0.3"]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,9 @@ from actors.chunks import ChunkResult
 from cluster.main import main
 from cluster.store.journal import read
 from cluster.store.metrics import read_metrics
+from tests import processes
 from tests.cluster.epg.sleeping import Sleeping
+from tests.processes import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = ["train", "epg", "--preset", "point-goal", "--family", "cartpole", "--local", "--no-progress"]
@@ -32,17 +31,8 @@ def _sleeping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def started(*arguments: str, cwd: Path, sleep_s: float = 0.01) -> subprocess.Popen[str]:
-    """The command in a process of its own, as a person starts it."""
-    command = [sys.executable, "-m", "tests.cluster.epg.driver", str(sleep_s), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+    """The command, whose lifetimes sleep instead."""
+    return processes.started("tests.cluster.epg.driver", str(sleep_s), *arguments, cwd=cwd)
 
 
 def chunks(run: Path) -> list[ChunkResult]:

@@ -7,14 +7,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cluster.main import main
+from tests import processes
+from tests.processes import children_of, wait_for
 
 ROOT = Path(__file__).resolve().parents[4]
 MODULE = "gym:tests.cluster.commands.lifetimes.broken"
@@ -28,27 +28,7 @@ def trained(run: Path, name: str, *settings: str) -> int:
 
 
 def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """The command in a process of its own, which hears SIGINT however the tests were started."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "cluster.main", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def children_of(process: subprocess.Popen[str]) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    return processes.started("cluster.main", *arguments, cwd=cwd)
 
 
 def test_lifetimes_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

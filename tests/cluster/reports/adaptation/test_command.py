@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.loss import FILE_NAME, LearnedLoss
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 from learners.state_dict import state_to_arrays
+from tests.processes import children_of, started, wait_for
 
 ROOT = Path(__file__).resolve().parents[4]
 FAMILY = "halfcheetah-direction"
@@ -197,22 +197,6 @@ def test_errors_that_need_no_torch_do_not_import_it(run: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-def children_of(process: subprocess.Popen[str]) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
-def hear_ctrl_c() -> None:
-    """A shell that runs the tests in its background has them, and what they start, ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize(
     ("actors", "number", "code"),
     [
@@ -223,18 +207,8 @@ def hear_ctrl_c() -> None:
     ],
 )
 def test_a_signal_ends_it_and_no_process_stays(actors: int, number: signal.Signals, code: int, run: Path) -> None:
-    command = [sys.executable, "-m", "cluster.main", "adapt", str(run), "--updates", "100000", "--actors", str(actors)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command,
-        cwd=run,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=hear_ctrl_c,
-    ) as process:
+    command = ("cluster.main", "adapt", str(run), "--updates", "100000", "--actors", str(actors))
+    with started(*command, cwd=run, new_session=True) as process:
         try:
             # in the middle of lifetimes; with two actors in the middle of their imports, beside multiprocessing's own helper
             wait_for(lambda: actors == 1 or len(children_of(process)) == actors + 1)
