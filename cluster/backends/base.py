@@ -11,14 +11,16 @@ actors that die or hang (`cluster.backends.fleet`) and never retries work by its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from actors.messages import Part, Report, Work
+from actors.messages import Collector, Part, Report, Work
 from learners.algorithm import Progress
 from learners.trajectory import Snapshot
 
+MakeCollector = Callable[[int], Collector]
+"""Makes the collector of an actor, given its index; small and picklable, since it is called in the worker."""
 Handle = Any
 """A payload or a snapshot, or a reference to one: only the backend that made it looks inside."""
 

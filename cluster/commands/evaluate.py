@@ -144,12 +144,12 @@ class Evaluate:
         """The weights to evaluate, and the environment steps behind them."""
         import torch
 
-        from cluster.run.assembly import make_learner
+        from cluster.backends.learner import LearnerHost
         from cluster.run.recorder import warn
 
         torch.set_num_threads(1)
         # on the CPU, also where a GPU on another machine learned
-        host = make_learner(find(config.algorithm), replace(config, learner_device="cpu"))
+        host = LearnerHost(find(config.algorithm), replace(config, learner_device="cpu"))
         if self.untrained:
             return host.snapshot(), 0
         checkpoint = load_newest(directory.checkpoints, warn)

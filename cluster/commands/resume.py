@@ -31,11 +31,11 @@ class ResumeBase(RunOptions):
             from cluster.run.resuming import resumed
             from cluster.run.trainer import Run, train
 
-            config, lines = resumed(algorithm, directory, algorithms.config_of_run(directory), changes)
+            workload = algorithm.workload(algorithms.config_of_run(directory))
+            config, lines = resumed(workload, directory, changes)
             preflight.check_environment(config.family)
             run = Run(
-                row=algorithm,
-                config=config,
+                workload=algorithm.workload(config),
                 directory=directory,
                 where=where(run_name=directory.path.name),
                 command=command,

@@ -45,7 +45,8 @@ class TrainBase(RunOptions):
             resolve(self.family)
         config = self.resolve(options)
         preflight.check_environment(config.family)
-        algorithm.assembly().preflight(config, self.local)
+        workload = algorithm.workload(config)
+        workload.preflight(is_local=self.local)
         launch = {
             "command": command,
             "local": self.local,
@@ -59,7 +60,7 @@ class TrainBase(RunOptions):
             directory = claim.directory
             directory.begin(config, launch)
             at = where(run_name=directory.path.name)
-            run = Run(row=algorithm, config=config, directory=directory, where=at, command=command, quiet=self.no_progress)
+            run = Run(workload=workload, directory=directory, where=at, command=command, quiet=self.no_progress)
             code = train(run, is_resumed=False)
             if code > 128:  # by a signal, perhaps before anything was done
                 claim.discard()

@@ -1,6 +1,6 @@
 """The config that a run goes on with: what was asked for at a resume, and what was changed by hand in config.json since the last start.
 
-Only what neither the learner's state nor the experience that is kept depends on may change (`Assembly.may_change`); all else is refused.
+Only what neither the learner's state nor the experience that is kept depends on may change (`Workload.may_change`); all else is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cluster import overrides
-from cluster.run.assembly import Assembly
+from cluster.run.workload import Workload
 from cluster.store import scaling
 from cluster.store.former import completed
 from cluster.store.run_directory import RunDirectory
@@ -25,33 +25,30 @@ ENDED_BY = {"time limit": "max_train_seconds", "return reached": "stop_return"}
 """By the reason that a run ended for: the limit that is lifted when a longer run is asked for, and would end it again at once."""
 
 
-def resumed(row: Row, directory: RunDirectory, config: Any, changes: Mapping[str, str]) -> tuple[Any, list[str]]:
+def resumed(workload: Workload, directory: RunDirectory, changes: Mapping[str, str]) -> tuple[Any, list[str]]:
     """Return the config that a run goes on with, and a line for each setting that is another than at its last start; both are kept.
 
     Schedules stay laid over the length that the run was begun with: laid anew over more, a learning rate would rise in the middle of it.
 
     Args:
-        row: its algorithm.
+        workload: of what config.json says.
         directory: its folder, locked by the caller.
-        config: what config.json says.
         changes: what was asked for, by setting.
 
     Raises:
         InvalidInputError: a setting cannot change, its value is not possible, or the run has nothing left to do.
     """
-    assembly = row.assembly()
-    lines = _changed_by_hand(assembly, directory, config)
+    row, config = workload.row, workload.config
+    lines = _changed_by_hand(workload, directory)
     config_type: type = type(config)
     keys = overrides.keys(config_type)
     for name, value in changes.items():
         overrides.find(config_type, name)
-        if name not in assembly.may_change(config):
-            raise InvalidInputError(
-                f"{name} = {value}: it cannot change in a run that goes on{_allowed(assembly, config, [name])}"
-            )
-    sizes = {name: value for name, value in changes.items() if name in assembly.sizes}
-    others = {name: value for name, value in changes.items() if name not in assembly.sizes}
-    before, after = config, row.check(_extended(row, assembly, directory, config, others))
+        if name not in workload.may_change():
+            raise InvalidInputError(f"{name} = {value}: it cannot change in a run that goes on{_allowed(workload, [name])}")
+    sizes = {name: value for name, value in changes.items() if name in workload.sizes}
+    others = {name: value for name, value in changes.items() if name not in workload.sizes}
+    before, after = config, row.check(_extended(workload, directory, others))
     if sizes:
         before = scaling.desired(directory).upon(before)
         wanted = wanted_sizes(row, directory, after, sizes)
@@ -73,34 +70,34 @@ def wanted_sizes(row: Row, directory: RunDirectory, config: Any, sizes: Mapping[
     return {name: getattr(after, name) for name in sizes}
 
 
-def _extended(row: Row, assembly: Assembly, directory: RunDirectory, config: Any, changes: Mapping[str, str]) -> Any:
+def _extended(workload: Workload, directory: RunDirectory, changes: Mapping[str, str]) -> Any:
     """The config with the changes, and longer where that is asked for."""
-    summary, done, unit = read_summary(directory), assembly.length_done(directory), assembly.length_unit
-    after, is_longer = overrides.apply(config, changes), assembly.length in changes
+    summary, done, unit = read_summary(directory), workload.length_done(directory), workload.length_unit
+    after, is_longer = overrides.apply(workload.config, changes), workload.length in changes
     if is_longer:
-        total, begun = getattr(after, assembly.length), assembly.scheduled(config)
+        total, begun = getattr(after, workload.length), workload.scheduled
         if total <= done:
             raise InvalidInputError(
-                f"{assembly.length} = {total:,}: the run {directory.path} has {done:,} {unit} already; give more"
+                f"{workload.length} = {total:,}: the run {directory.path} has {done:,} {unit} already; give more"
             )
-        if total != begun and assembly.schedule not in changes:
-            after = replace(after, **{assembly.schedule: begun})
+        if total != begun and workload.schedule_length not in changes:
+            after = replace(after, **{workload.schedule_length: begun})
     if summary is not None and summary["finished"]:
-        limit = ENDED_BY.get(summary["reason"], assembly.length)
+        limit = ENDED_BY.get(summary["reason"], workload.length)
         if not is_longer and limit not in changes:
-            option = next(one for one in row.options if one.setting == assembly.length)
+            option = next(one for one in workload.row.options if one.setting == workload.length)
             raise InvalidInputError(
                 f"the run {directory.path} is finished ({summary['reason']}, {done:,} {unit}): "
                 f"`metaray resume {directory.path} {option.flag} {option.metavar}` trains it for longer"
             )
-        if limit != assembly.length and limit not in changes:
+        if limit != workload.length and limit not in changes:
             after = replace(after, **{limit: None})
     return after
 
 
-def _changed_by_hand(assembly: Assembly, directory: RunDirectory, config: Any) -> list[str]:
+def _changed_by_hand(workload: Workload, directory: RunDirectory) -> list[str]:
     """A line that names the settings that are others in config.json than at the last start; runs of older versions kept no such record."""
-    tree = directory.read_launch().get("config")
+    config, tree = workload.config, directory.read_launch().get("config")
     if tree is None:
         return []
     config_type: type = type(config)
@@ -110,20 +107,20 @@ def _changed_by_hand(assembly: Assembly, directory: RunDirectory, config: Any) -
         return []
     named = ", ".join(f"{key.name} ({key.of(before)} -> {key.of(config)})" for key in changed)
     line = f"config.json was changed by hand since the last start: {named}"
-    refused = [key.name for key in changed if key.name not in assembly.may_change(config)]
+    refused = [key.name for key in changed if key.name not in workload.may_change()]
     if refused:
         raise InvalidInputError(
-            f"{line}; {', '.join(refused)} cannot change in a run that goes on: change that back{_allowed(assembly, config, refused)}"
+            f"{line}; {', '.join(refused)} cannot change in a run that goes on: change that back{_allowed(workload, refused)}"
         )
-    sizes = {key.name: key.of(config) for key in changed if key.name in assembly.sizes}
+    sizes = {key.name: key.of(config) for key in changed if key.name in workload.sizes}
     if sizes:
         scaling.ask(directory, **sizes)
     return [line]
 
 
-def _allowed(assembly: Assembly, config: Any, names: Iterable[str]) -> str:
+def _allowed(workload: Workload, names: Iterable[str]) -> str:
     """The settings that may change, those nearest to `names` first."""
-    allowed = assembly.may_change(config)
+    allowed = workload.may_change()
     near = [close for name in names for close in difflib.get_close_matches(name, allowed, n=2, cutoff=0.6)]
     hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
     return f"{hint} (these can: {', '.join(allowed)})"

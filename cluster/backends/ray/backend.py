@@ -18,17 +18,18 @@ import math
 import os
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors.messages import Work
-from cluster.backends.base import Event, Handle, LearnCall, Learned, LearnReport, Notice
+from cluster.backends.base import Event, Handle, LearnCall, Learned, LearnReport, MakeCollector, Notice
 from cluster.backends.fleet import Answered, Fleet, Gone, Placed, Raised, Ready, Signal, Worker
-from cluster.backends.hosts import MakeCollector
 from cluster.backends.learner import LearnerHost
 from cluster.backends.local import Emitted, LearnerThread
 from cluster.backends.ray.session import RaySession
 from cluster.run.where import Where
+from cluster.run.workload import Workload
 from envs.errors import InvalidInputError
 from learners.trajectory import Snapshot
 
@@ -108,36 +109,16 @@ class RayBackend(Fleet):
     """See `cluster.backends.base.Backend`.
 
     Args:
-        make_learner, make_collector: make the learner and the collectors, in their processes.
-        num_actors: how many.
+        workload: of the run; where its family is a module of the user's own, that is sent to the cluster.
         where: the cluster to attach to (None for RAY_ADDRESS, or a new one on this machine during the run), and the name of the run:
             processes are called `<run name>/actor-3`, `<run name>/learner`.
-        family: the task family; a module of the user's own is sent to the cluster.
-        unit, deadline_s: see `cluster.backends.fleet.Fleet`.
-        num_cpus: logical CPUs of an actor.
-        store_bytes: shared memory of a new cluster for trajectories and weights.
-        learner_device: of the learner; None where it is a thread of the driver.
     """
 
-    def __init__(
-        self,
-        make_learner: Callable[[], LearnerHost],
-        make_collector: MakeCollector,
-        num_actors: int,
-        *,
-        where: Where,
-        family: str,
-        unit: str,
-        deadline_s: float,
-        num_cpus: int,
-        store_bytes: Callable[[], int],
-        learner_device: str | None,
-    ) -> None:
-        super().__init__(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
-        self._where, self._family = where, family
-        self._make_learner, self._make_collector = make_learner, make_collector
-        self._num_cpus, self._store_bytes = num_cpus, store_bytes
-        self._device = learner_device
+    def __init__(self, workload: Workload, where: Where) -> None:
+        super().__init__(self._spawn, workload.num_actors, unit=workload.unit, deadline_s=workload.deadline_s)
+        self._workload, self._where = workload, where
+        self._make_learner = partial(LearnerHost, workload.row, workload.config)
+        self._device: str | None = None if workload.learner_on_driver else workload.config.learner_device
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
         self._session: RaySession | None = None
         self._learner: RayLearner | LearnerThread | None = None
@@ -145,7 +126,8 @@ class RayBackend(Fleet):
 
     def _spawn(self, index: int) -> Worker:
         has_payload = self._device is not None  # a learner thread learns from reports
-        return RayWorker(self._make_collector, self._where.run_name, index, self._num_cpus, has_payload=has_payload)
+        workload = self._workload
+        return RayWorker(workload.collector(), self._where.run_name, index, workload.num_cpus, has_payload=has_payload)
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
         """See `cluster.backends.base.Backend`.
@@ -154,13 +136,13 @@ class RayBackend(Fleet):
             InvalidInputError: there is no cluster, or no room in it for a learner and an actor.
         """
         # a cluster of our own has all CPUs of the machine, or more where more actors were asked for
-        num_cpus = max(self.num_actors * self._num_cpus + (self._device is not None), os.cpu_count() or 1)
+        num_cpus = max(self.num_actors * self._workload.num_cpus + (self._device is not None), os.cpu_count() or 1)
         self._session = RaySession(
             self._where.address,
             insecure=self._where.is_insecure,
             num_cpus=num_cpus,
-            store_bytes=self._store_bytes(),
-            family=self._family,
+            store_bytes=self._workload.store_bytes(),
+            family=self._workload.config.family,
         )
         if self._device is None:
             host = self._make_learner()
@@ -182,7 +164,7 @@ class RayBackend(Fleet):
         """Wait until the cluster has CPUs for a learner and one actor."""
         from cluster.backends.ray.calls import resources
 
-        needed, give_up = 1 + self._num_cpus, time.monotonic() + PLACEMENT_WAIT_S
+        needed, give_up = 1 + self._workload.num_cpus, time.monotonic() + PLACEMENT_WAIT_S
         while (cpus := resources(free=False)["CPU"]) < needed:
             if time.monotonic() > give_up:
                 raise InvalidInputError(

@@ -21,8 +21,7 @@ import ray
 import torch
 
 from actors.messages import Report, Work
-from cluster.backends.base import LearnCall, LearnReport
-from cluster.backends.hosts import MakeCollector
+from cluster.backends.base import LearnCall, LearnReport, MakeCollector
 from cluster.backends.learner import LearnerHost
 from cluster.backends.ray.metrics import CollectorMetrics, LearnerMetrics
 from learners.trajectory import Snapshot
