@@ -107,7 +107,7 @@ def test_a_run_counts_rounds_steps_and_episodes(alone: LoopResult) -> None:
     assert (alone.rounds, alone.learner_updates, alone.env_steps, alone.reason) == (4, 4, 4 * ROUND, "total steps")
     assert alone.num_episodes == 4 * 6 * 2  # those after the inner step
     assert alone.max_lag == 0
-    assert alone.final_return is not None and alone.final_return < 0
+    assert alone.mean_return is not None and alone.mean_return < 0
 
 
 @pytest.mark.parametrize("num_actors", [2, 3])
@@ -117,7 +117,7 @@ def test_the_parameters_are_the_same_with_any_number_of_actors(alone: LoopResult
     assert digest(result) == digest(alone)
     assert len({actor for actor, _ in backend.asked}) > 1
     assert all(work.actor is None for _, work in backend.asked)
-    assert result.final_return == alone.final_return
+    assert result.mean_return == alone.mean_return
 
 
 def test_and_with_units_that_failed_twice(alone: LoopResult) -> None:
