@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from actors.messages import Collector, Part, Report, Work
+from actors.messages import Collector, Report, Work
 from learners.algorithm import Progress
 from learners.trajectory import Snapshot
 
@@ -27,15 +27,13 @@ Handle = Any
 
 @dataclass(frozen=True, kw_only=True)
 class LearnCall:
-    """A request to the learner.
+    """A request to the learner: to learn from a round's experience, or to keep the best after its evaluation.
 
     Attributes:
-        part: learn from a round's experience, or keep the best after its evaluation.
         progress: of the run.
         score: of the evaluation; None for an update.
     """
 
-    part: Part
     progress: Progress
     score: float | None = None
 

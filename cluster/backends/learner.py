@@ -81,7 +81,7 @@ class LearnerHost:
         """
         started, before, scalars = time.perf_counter(), int(self._state.version), dict[str, float]()
         self._progress = call.progress
-        if call.part == "evaluate":
+        if call.score is not None:
             self._state = self._algorithm.keep_best(self._config, self._state, call.score)  # type: ignore[attr-defined]
         else:
             self._state, found = self._algorithm.update(self._agent, self._config, self._state, experience, call.progress)

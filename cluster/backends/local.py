@@ -75,7 +75,6 @@ class LocalBackend(Fleet):
         super().__init__(self._spawn, workload.num_actors, unit=workload.unit, deadline_s=workload.deadline_s)
         self._workload, self._in_threads = workload, workload.in_threads
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
-        self._learner: LearnerThread | None = None
 
     def _spawn(self, index: int) -> Worker:
         worker = ThreadWorker if self._in_threads or self.num_actors == 1 else ProcessWorker
@@ -99,11 +98,6 @@ class LocalBackend(Fleet):
         assert isinstance(weights, Snapshot)
         return weights
 
-    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        self._learner.learn(call, experience)
-
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`."""
         events: list[Event | None] = []
@@ -121,14 +115,3 @@ class LocalBackend(Fleet):
     def stays(self, worker: Worker) -> bool:
         """See `cluster.backends.fleet.Fleet`: a thread beside processes would slow the driver down, so it is removed."""
         return self._in_threads or self.num_actors == 1 or worker.can_be_ended
-
-    def learner_state(self) -> dict[str, Any]:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        return self._learner.state()
-
-    def close(self) -> None:
-        """See `cluster.backends.base.Backend`."""
-        if self._learner is not None:
-            self._learner.close()
-        super().close()

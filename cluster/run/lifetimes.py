@@ -223,7 +223,7 @@ class Lifetimes(Workload):
         """See `cluster.run.workload.Workload`."""
         self._journal.append([report for report in reports if isinstance(report, ChunkResult)])
 
-    def complete(self, part: Part, works: Sequence[Work], reports: Sequence[Report]) -> list[str]:
+    def complete(self, works: Sequence[Work], reports: Sequence[Report]) -> list[str]:
         """Warn about lifetimes that are not finite and episodes that were cut.
 
         Raises:

@@ -170,12 +170,9 @@ class Loop:
         while (call := self._schedule.next_call()) is not None:
             self._statistics.called(call)
             self._calls.append(call)
-            part = call.done[0].work.part
-            for line in self._workload.complete(part, [one.work for one in call.done], [one.report for one in call.done]):
+            for line in self._workload.complete([one.work for one in call.done], [one.report for one in call.done]):
                 self._report_event(line)
-            self._backend.learn(
-                LearnCall(part=part, progress=call.progress, score=call.score), [one.experience for one in call.done]
-            )
+            self._backend.learn(LearnCall(progress=call.progress, score=call.score), [one.experience for one in call.done])
             # checked after each call, so that where a run stops does not depend on timing
             self._schedule.hold(self._stopped or self._statistics.goal_reached() is not None or self._checkpoint_due())
         while (assignment := self._schedule.next_work(self._backend.free())) is not None:

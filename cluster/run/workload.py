@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from actors.messages import Part, Report, Work
+from actors.messages import Report, Work
 from cluster.backends.base import Handle, MakeCollector
 from cluster.run.observer import Status
 from cluster.run.round_units import RoundPlan
@@ -167,7 +167,7 @@ class Workload:
     def collected(self, reports: Sequence[Report]) -> None:
         """Store results, before anything uses them."""
 
-    def complete(self, part: Part, works: Sequence[Work], reports: Sequence[Report]) -> list[str]:
+    def complete(self, works: Sequence[Work], reports: Sequence[Report]) -> list[str]:
         """Check what a learner call is about to learn from; return warnings, or raise to end the run."""
         return []
 

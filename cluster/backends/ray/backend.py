@@ -18,12 +18,11 @@ import math
 import os
 import queue
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors.messages import Work
-from cluster.backends.base import Event, Handle, LearnCall, Learned, LearnReport, MakeCollector, Notice
+from cluster.backends.base import Event, Handle, Learned, LearnReport, MakeCollector, Notice
 from cluster.backends.fleet import Answered, Fleet, Gone, Placed, Raised, Ready, Signal, Worker
 from cluster.backends.learner import LearnerHost
 from cluster.backends.local import Emitted, LearnerThread
@@ -117,11 +116,11 @@ class RayBackend(Fleet):
     def __init__(self, workload: Workload, where: Where) -> None:
         super().__init__(self._spawn, workload.num_actors, unit=workload.unit, deadline_s=workload.deadline_s)
         self._workload, self._where = workload, where
-        self._make_learner = partial(LearnerHost, workload.row, workload.config)
         self._device: str | None = None if workload.learner_on_driver else workload.config.learner_device
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
         self._session: RaySession | None = None
-        self._learner: RayLearner | LearnerThread | None = None
+        self._thread: LearnerThread | None = None
+        self._remote: RayLearner | None = None
         self._resized = math.inf
 
     def _spawn(self, index: int) -> Worker:
@@ -145,18 +144,20 @@ class RayBackend(Fleet):
             family=self._workload.config.family,
         )
         if self._device is None:
-            host = self._make_learner()
+            host = LearnerHost(self._workload.row, self._workload.config)
             report, snapshot = host.build(learner_state)
-            self._learner, weights = LearnerThread(host, self._emitted.put, publish=self.put), self.put(snapshot)
+            self._learner = self._thread = LearnerThread(host, self._emitted.put, publish=self.put)
+            weights = self.put(snapshot)
             self.start_workers()
         else:
             from cluster.backends.ray.learner import RayLearner
 
             self._await_nodes()
-            self._learner = RayLearner(self._make_learner, self._where.run_name, self._device, self._deadline_s)
-            self._learner.await_place(PLACEMENT_WAIT_S)
+            make = partial(LearnerHost, self._workload.row, self._workload.config)
+            self._learner = learner = self._remote = RayLearner(make, self._where.run_name, self._device, self._deadline_s)
+            learner.await_place(PLACEMENT_WAIT_S)
             self.start_workers()  # after the learner, so that actors cannot take its place
-            report, weights = self._learner.build(learner_state)
+            report, weights = learner.build(learner_state)
         self._resized = time.monotonic()
         return report, weights
 
@@ -186,11 +187,6 @@ class RayBackend(Fleet):
 
         return copied(fetch(weights, "the learner"))
 
-    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        self._learner.learn(call, experience)
-
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`.
 
@@ -199,9 +195,7 @@ class RayBackend(Fleet):
         """
         from cluster.backends.ray.calls import first_ready
 
-        thread = self._learner if isinstance(self._learner, LearnerThread) else None
-        learner = None if isinstance(self._learner, LearnerThread) else self._learner
-        is_learning = thread is not None and thread.num_calls > 0
+        learner, is_learning = self._remote, self._thread is not None and self._thread.num_calls > 0
         if is_learning and not self.is_busy:  # only the learner thread can have an event
             return self._from_thread(timeout_s)
         workers = [one.worker for one in self.watched()]
@@ -226,8 +220,8 @@ class RayBackend(Fleet):
             return []
         if isinstance(emitted, BaseException):
             raise emitted
-        assert isinstance(emitted, Learned) and isinstance(self._learner, LearnerThread)
-        self._learner.num_calls -= 1
+        assert isinstance(emitted, Learned) and self._thread is not None
+        self._thread.num_calls -= 1
         return [emitted]
 
     def _pending_notice(self) -> list[Event]:
@@ -246,17 +240,9 @@ class RayBackend(Fleet):
         self._resized = time.monotonic()
         return super().resize(num_actors)
 
-    def learner_state(self) -> dict[str, Any]:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        return self._learner.state()
-
     def close(self) -> None:
         """See `cluster.backends.base.Backend`: ends the run's processes, and the cluster if it was started for the run."""
         super().close()
-        if self._learner is not None:
-            self._learner.close()
-            self._learner = None
         if self._session is not None:
             self._session.close()
             self._session = None

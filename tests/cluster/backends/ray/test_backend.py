@@ -25,7 +25,7 @@ from tests.cluster.run.playing import PROGRESS
 from tests.cluster.run.running import digest, on_ray, run
 from tests.oracles.trajectories import check_shapes
 
-CALL = LearnCall(part="train", progress=PROGRESS)
+CALL = LearnCall(progress=PROGRESS)
 
 
 def await_event(backend: Any, kind: type[Event]) -> Any:
