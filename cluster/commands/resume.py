@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-from tyro.conf import Positional
 
 from cluster import algorithms
-from cluster.commands.own_options import RunOptions, option, own_values, with_own_options
+from cluster.commands.arguments import RunArgument
+from cluster.commands.own_options import RunOptions, own_values, with_own_options
 from cluster.run import preflight
 from cluster.store import run_directory
 
@@ -18,7 +16,7 @@ from cluster.store import run_directory
 class ResumeBase(RunOptions):
     """What `metaray resume` has for every algorithm."""
 
-    run_directory: Annotated[Positional[str], option("RUN", "run directory")]
+    run_directory: RunArgument
 
     def run(self, command: str) -> int:
         """Check everything and train on."""
