@@ -59,10 +59,9 @@ class Epoch:
         found = {index: result for (kind, index), result in self.results.items() if kind == "perturbed"}
         return [found[index] for index in sorted(found)]
 
-    @property
-    def progress(self) -> Callable[[int], Progress]:
-        """What its update is told, given the run's seed."""
-        return lambda seed: Progress(round=self.record.epoch, total=self.record.num_epochs, run_seed=seed, settings=self.record)
+    def progress(self, seed: int) -> Progress:
+        """An argument of its update, in a run of this seed."""
+        return Progress(round=self.record.epoch, total=self.record.num_epochs, run_seed=seed, settings=self.record)
 
 
 def phi_sha256(phi: np.ndarray) -> str:
