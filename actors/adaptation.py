@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from actors.policy import Policy, State
 from actors.unroll import EnvLoop, unroll
 from envs.batched import BatchedEnv
 from envs.contract import CheckedEnv, make_env, sample_tasks
 from envs.family import TaskFamily
 from envs.task import Split, Task
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.networks.snapshot import arrays_to_parameters
 from learners.networks.stacked_agent import policy_params, stacked
 from learners.seeds import Stream, generator, integer_seed
@@ -59,20 +59,13 @@ class AdaptationSpec:
 class StackedPolicy(Policy):
     """The policies of N tasks, which act in E environments each: rows [n E, (n + 1) E) of a batch are task n's."""
 
-    @property
-    def agent(self) -> Agent:
-        """The network's skeleton."""
-        return self._agent
-
     def take(self, arrays: Mapping[str, Tensor], version: int) -> None:
         """Act with `arrays`, the tasks along their first axis, from now on; they come of weights of this version."""
         self._stack, self.version = arrays, version
 
-    def _params(
-        self, obs: Tensor, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        grouped = obs.view(len(self._stack["policy_head.bias"]), -1, *obs.shape[1:])
-        return policy_params(self._spec, self._agent.config, self._stack, grouped).flatten(0, 1), state
+    def _params(self, inputs: NetworkInputs) -> tuple[Tensor, State]:
+        grouped = inputs.obs.view(len(self._stack["policy_head.bias"]), -1, *inputs.obs.shape[2:])
+        return policy_params(self._spec, self.agent.config, self._stack, grouped).flatten(0, 1), inputs.initial_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +132,7 @@ class AdaptationCollector:
         self._loop = EnvLoop(CheckedEnv(self._env, family.name))
         self._policy = StackedPolicy(SpaceSpec.of(self._env), network, self._env.single_action_space)
 
-    def collect(self, work: Work, weights: Snapshot) -> tuple[UnrollReport, tuple[Trajectory, ...]]:
+    def collect(self, work: Work, weights: Snapshot) -> tuple[Report, tuple[Trajectory, ...]]:
         """Adapt to the tasks of a unit of work; return its report and its K + 1 trajectories.
 
         The environment steps of an evaluation are no training steps and have a counter of their own.
@@ -162,7 +155,7 @@ class AdaptationCollector:
         self._loop.reset(self._policy, draws.seed(Stream.RESETS, step))
         return unroll(self._policy, self._loop, self._spec.unroll_length)
 
-    def _report(self, work: Work, trajectories: Sequence[Trajectory], started: float) -> UnrollReport:
+    def _report(self, work: Work, trajectories: Sequence[Trajectory], started: float) -> Report:
         """The returns before the first inner step and after the last; the run's episodes are those after it."""
         first, last = (first_episodes(trajectory) for trajectory in (trajectories[0], trajectories[-1]))
         is_training, env_steps = work.part == "train", sum(trajectory.env_steps for trajectory in trajectories)
@@ -174,7 +167,7 @@ class AdaptationCollector:
         }
         finished = tuple(episode for episode in last if episode is not None) if is_training else ()
         are_all_over = len(finished) == self._env.num_envs
-        return UnrollReport(
+        return Report(
             env_steps=env_steps if is_training else 0,
             busy_s=time.perf_counter() - started,
             episodes=finished,

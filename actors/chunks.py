@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,17 +16,17 @@ import torch
 
 from actors.inner_loop_buffer import Quantity
 from actors.lifetimes import LifetimeEnvs, LifetimeSeed, check_restarts, run_lifetimes
-from actors.messages import Work
+from actors.messages import Report, Work
 from envs.contract import make_env, sample_tasks
 from envs.one_hot import as_vectors
 from envs.registry import resolve
 from learners.evolution import EvolutionConfig, perturbed, vector_and_replica
 from learners.learned_loss.inner_loop import LifetimeConfig, Objective
-from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+from learners.learned_loss.network import LossConfig, LossShape
 from learners.learned_loss.objectives import GuidedObjective, LearnedObjective, PpoObjective
 from learners.networks.spaces import SpaceSpec
-from learners.seeds import Stream, generator, seed_sequence
-from learners.trajectory import Episode, Snapshot
+from learners.seeds import Stream, seed_sequence
+from learners.trajectory import Snapshot
 
 Kind = Literal["perturbed", "evaluation"]
 """Lifetimes under perturbed losses, whose fitness moves phi, or under phi itself, whose fitness evaluates it."""
@@ -70,15 +70,12 @@ class NotFinite:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChunkResult:
-    """The result of a chunk, which is its report (`actors.messages.Report`).
+class ChunkResult(Report):
+    """The result of a chunk, which is its report: `env_steps` has the steps of the fitness in it, `figures` are means over the lifetimes.
 
     Attributes:
         kind, epoch, index: of the chunk.
         fitness: of each lifetime, in order.
-        env_steps: that they took, those of the fitness included.
-        busy_s: seconds that they took.
-        figures: means over the lifetimes.
         not_finite: lifetimes in which something was not a finite number, in order.
         cut_episodes: of the fitness, that had not ended when they were cut.
     """
@@ -87,25 +84,16 @@ class ChunkResult:
     epoch: int
     index: int
     fitness: tuple[float, ...]
-    env_steps: int
-    busy_s: float
-    figures: dict[str, float] = field(default_factory=dict)
     not_finite: tuple[NotFinite, ...] = ()
     cut_episodes: int = 0
-    episodes: tuple[Episode, ...] = ()
-    settled: tuple[float, ...] = ()
-    state: None = None
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Lifetimes, those that are not finite (older journals do not name them, but hold their fitness), and episodes that were cut."""
+    def __post_init__(self) -> None:
+        """Derive counts and samples from the other fields, so that a result that was read from a journal has them too."""
+        # older journals do not name the lifetimes that are not finite, but hold their fitness
         not_finite = max(len(self.not_finite), sum(not math.isfinite(value) for value in self.fitness))
-        return {"lives": len(self.fitness), "lives/not_finite": not_finite, "episodes/cut": self.cut_episodes}
-
-    @property
-    def samples(self) -> dict[str, tuple[float, ...]]:
-        """The fitness of every lifetime."""
-        return {"fitness/histogram": self.fitness}
+        counts = {"lives": len(self.fitness), "lives/not_finite": not_finite, "episodes/cut": self.cut_episodes}
+        object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "samples", {"fitness/histogram": self.fitness})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +137,6 @@ def spaces_of(family_name: str) -> SpaceSpec:
         return SpaceSpec.of(env)
     finally:
         env.close()
-
-
-def initial_phi(setup: LifetimeSetup) -> np.ndarray:
-    """Return the phi that a run starts from, float32."""
-    shape = LossShape.of(setup.loss, spaces_of(setup.family))
-    return draw_phi(shape, generator(setup.run_seed, Stream.LOSS)).astype(np.float32)
 
 
 class LifetimeCollector:

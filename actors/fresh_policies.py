@@ -1,6 +1,6 @@
 """Testing an evolved loss: fresh policies on held-out tasks, trained by the frozen loss, and by PPO for comparison.
 
-Lifetime k of a split is the same for every learner: its task, first weights, noise and episode starts all come from one seed, (root,
+Lifetime k of a split is the same for every learner: its task, initial weights, noise and episode starts all come from one seed, (root,
 ADAPTATION, split, k). So fitness is compared task by task, under common random numbers.
 
 The unit of work is a chunk of lifetimes in lockstep, a pure function of (setup, chunk): it does not matter which process runs it.
@@ -17,6 +17,7 @@ import torch
 
 from actors.inner_loop_buffer import InnerEpisode, Quantity
 from actors.lifetimes import LifetimeEnvs, LifetimeSeed, run_lifetimes
+from actors.messages import Report
 from envs.registry import resolve
 from envs.task import Split, Task
 from learners.learned_loss.inner_loop import LifetimeConfig, Objective
@@ -87,19 +88,15 @@ class AdaptedPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptedChunk:
-    """The result of a chunk.
+class AdaptedChunk(Report):
+    """The result of a chunk, which is its report: `env_steps` has the steps of the fitness in it.
 
     Attributes:
         policies: in order.
-        env_steps: of all of them, those of the fitness included.
-        busy_s: seconds that it took.
         cut_episodes: of the fitness, that had not ended when they were cut.
     """
 
     policies: tuple[AdaptedPolicy, ...]
-    env_steps: int
-    busy_s: float
     cut_episodes: int
 
 
@@ -134,7 +131,7 @@ def adapt(
             _objective(setup, chunk, envs.spec),
             [LifetimeSeed(root) for root in roots],
             chunk.split,
-            on_update=lambda _, lives: on_update(lives.num_lifetimes),
+            on_update=lambda _, lifetimes: on_update(lifetimes.num_lifetimes),
         )
     finally:
         envs.close()

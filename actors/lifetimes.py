@@ -1,11 +1,11 @@
-"""Whole lifetimes, many in lockstep: each trains a policy from its first weights on one task, and is then scored.
+"""Whole lifetimes, many in lockstep: each trains a policy from its initial weights on one task, and is then scored.
 
     U steps, all lifetimes one step at a time      an update every M of them (`learners.learned_loss.inner_loop`)
     an episode that ends                           the lifetime continues in the next one, at once
     fitness                                        mean return of whole episodes with the final policy, all of them side by side;
                                                    one that has not ended after `max_episode_steps` is cut, and its return so far counts
 
-Every random number of a lifetime is drawn from its own seed: task, first weights, action noise, shuffles, episode starts. So a lifetime
+Every random number of a lifetime is drawn from its own seed: task, initial weights, action noise, shuffles, episode starts. So a lifetime
 does not depend on those beside it, up to the rounding of batched products, and two lifetimes of one seed differ by their loss alone. A NaN
 stays in its own lifetime, whose moments keep it to the end, and is named in the result.
 
@@ -156,47 +156,47 @@ def run_lifetimes(
         split: of the tasks.
         dtype: of what is learned; float64 is for tests.
         on_update: called with the number of updates made and the lifetimes, after each.
-        stop: set by another thread to end them within a step; None where nobody does.
+        stop: set by another thread to end them within a step; None if not needed.
 
     Raises:
         LifetimesStoppedError: `stop` was set.
     """
     began, stop = time.perf_counter(), stop or threading.Event()
     tasks = tuple(seed.draw_task(envs.family, split) for seed in seeds)
-    lives = Lifetimes(config, envs.spec, objective, [draw_start(config, envs.spec, seed.start) for seed in seeds], dtype)
-    buffer = _train(envs, lives, tasks, seeds, on_update, stop)
-    final = _final_episodes(envs, lives, tasks, seeds, stop)
+    lifetimes = Lifetimes(config, envs.spec, objective, [draw_start(config, envs.spec, seed.start) for seed in seeds], dtype)
+    buffer = _train(envs, lifetimes, tasks, seeds, on_update, stop)
+    final = _final_episodes(envs, lifetimes, tasks, seeds, stop)
     return LifetimesResult(
         tasks=tasks,
         fitness=final.fitness,
         episodes=buffer.episodes,
         env_steps=len(tasks) * config.num_steps + final.env_steps,
         seconds=time.perf_counter() - began,
-        not_finite=_not_finite(lives, buffer, final),
+        not_finite=_not_finite(lifetimes, buffer, final),
         cut_episodes=final.num_cut,
     )
 
 
 def _train(
     envs: LifetimeEnvs,
-    lives: Lifetimes,
+    lifetimes: Lifetimes,
     tasks: Sequence[Task],
     seeds: Sequence[LifetimeSeed],
     on_update: Callable[[int, Lifetimes], None] | None,
     stop: threading.Event,
 ) -> InnerLoopBuffer:
     """Take all U steps, with all updates."""
-    config = lives.config
+    config = lifetimes.config
     obs = envs.begin(envs.training, tasks, [seed.episodes for seed in seeds])
-    buffer = InnerLoopBuffer(lives, config.update_every)
+    buffer = InnerLoopBuffer(lifetimes)
     for index in range(config.num_updates):
-        noise = _noise(lives, [seed.noise for seed in seeds], (config.update_every, 1))
+        noise = _noise(lifetimes, [seed.noise for seed in seeds], (config.update_every, 1))
         for t in range(config.update_every):
             _check_stop(stop)
-            action = lives.act(buffer.tensor(obs)[:, None], noise[:, t])[:, 0].numpy()
+            action = lifetimes.act(buffer.tensor(obs)[:, None], noise[:, t])[:, 0].numpy()
             next_obs, reward, terminated, truncated, _ = envs.training.step(envs.given(action))
             buffer.write(
-                t, obs=obs, action=action, reward=reward, is_terminated=terminated, is_truncated=truncated, next_obs=next_obs
+                obs=obs, action=action, reward=reward, is_terminated=terminated, is_truncated=truncated, next_obs=next_obs
             )
             obs = next_obs
             slots = np.flatnonzero(terminated | truncated)
@@ -204,9 +204,9 @@ def _train(
                 buffer.end_episodes(slots, index * config.update_every + t + 1)
                 obs = next_obs.copy()
                 obs[slots] = envs.training.restart(slots)
-        lives.update(buffer.steps(), _orders(seeds, config))
+        lifetimes.update(buffer.steps(), _orders(seeds, config))
         if on_update is not None:
-            on_update(index + 1, lives)
+            on_update(index + 1, lifetimes)
     return buffer
 
 
@@ -221,10 +221,10 @@ class _Final:
 
 
 def _final_episodes(
-    envs: LifetimeEnvs, lives: Lifetimes, tasks: Sequence[Task], seeds: Sequence[LifetimeSeed], stop: threading.Event
+    envs: LifetimeEnvs, lifetimes: Lifetimes, tasks: Sequence[Task], seeds: Sequence[LifetimeSeed], stop: threading.Event
 ) -> _Final:
     """Take E whole episodes with each final policy."""
-    num_lifetimes, num_episodes, max_steps = envs.num_lifetimes, envs.num_episodes, lives.config.max_episode_steps
+    num_lifetimes, num_episodes, max_steps = envs.num_lifetimes, envs.num_episodes, lifetimes.config.max_episode_steps
     starts = [node for seed in seeds for node in seed.final_episodes.spawn(num_episodes)]
     obs = envs.begin(envs.final, [task for task in tasks for _ in range(num_episodes)], starts)
     returns, lengths = np.zeros(num_lifetimes * num_episodes), np.zeros(num_lifetimes * num_episodes, np.int64)
@@ -233,9 +233,9 @@ def _final_episodes(
     while is_running.any() and step < max_steps:
         _check_stop(stop)
         if step % NOISE_BLOCK == 0:
-            noise = _noise(lives, generators, (NOISE_BLOCK, num_episodes))
-        grouped = torch.from_numpy(obs).to(lives.dtype).view(num_lifetimes, num_episodes, -1)
-        action = lives.act(grouped, noise[:, step % NOISE_BLOCK]).flatten(0, 1).numpy()
+            noise = _noise(lifetimes, generators, (NOISE_BLOCK, num_episodes))
+        grouped = torch.from_numpy(obs).to(lifetimes.dtype).view(num_lifetimes, num_episodes, -1)
+        action = lifetimes.act(grouped, noise[:, step % NOISE_BLOCK]).flatten(0, 1).numpy()
         obs, reward, terminated, truncated, _ = envs.final.step(envs.given(action))
         returns += np.where(is_running, reward, 0.0)
         lengths += is_running
@@ -256,9 +256,9 @@ def _final_episodes(
     )
 
 
-def _not_finite(lives: Lifetimes, buffer: InnerLoopBuffer, final: _Final) -> tuple[Quantity | None, ...]:
+def _not_finite(lifetimes: Lifetimes, buffer: InnerLoopBuffer, final: _Final) -> tuple[Quantity | None, ...]:
     """Name what was not finite in each lifetime; of several quantities the one nearest to the environment."""
-    is_fit, learned = np.isfinite(final.fitness), lives.is_finite()
+    is_fit, learned = np.isfinite(final.fitness), lifetimes.is_finite()
     finite: dict[Quantity, np.ndarray] = {
         "observation": learned.observation & (final.is_obs_finite | is_fit),
         "reward": buffer.are_rewards_finite,
@@ -267,7 +267,7 @@ def _not_finite(lives: Lifetimes, buffer: InnerLoopBuffer, final: _Final) -> tup
         "gradient": learned.gradient,
     }
     names: list[Quantity | None] = []
-    for lifetime in range(lives.num_lifetimes):
+    for lifetime in range(lifetimes.num_lifetimes):
         found = [quantity for quantity, is_finite in finite.items() if not is_finite[lifetime]]
         names.append(found[0] if found else None if is_fit[lifetime] else "reward")
     return tuple(names)
@@ -278,13 +278,13 @@ def _check_stop(stop: threading.Event) -> None:
         raise LifetimesStoppedError
 
 
-def _noise(lives: Lifetimes, generators: Sequence[np.random.Generator], shape: tuple[int, int]) -> torch.Tensor:
+def _noise(lifetimes: Lifetimes, generators: Sequence[np.random.Generator], shape: tuple[int, int]) -> torch.Tensor:
     """The noise of `Lifetimes.act`, [L, steps, E, A], each lifetime's from its own generator."""
-    if lives.spec.is_discrete:
+    if lifetimes.spec.is_discrete:
         drawn = [rng.random((*shape, 1)) for rng in generators]
     else:
-        drawn = [rng.standard_normal((*shape, lives.spec.action_size)) for rng in generators]
-    return torch.from_numpy(np.stack(drawn)).to(lives.dtype)
+        drawn = [rng.standard_normal((*shape, lifetimes.spec.action_size)) for rng in generators]
+    return torch.from_numpy(np.stack(drawn)).to(lifetimes.dtype)
 
 
 def _orders(seeds: Sequence[LifetimeSeed], config: LifetimeConfig) -> torch.Tensor:

@@ -46,45 +46,20 @@ class Work:
         return self.part, self.round, self.index
 
 
-class Report(Protocol):
-    """The small part of a finished unit of work."""
-
-    @property
-    def env_steps(self) -> int:
-        """Environment steps taken (resets are none)."""
-
-    @property
-    def busy_s(self) -> float:
-        """Seconds spent in policy, environment and, where the actor learns, updates."""
-
-    @property
-    def episodes(self) -> tuple[Episode, ...]:
-        """Episodes of training that ended in it, where their returns are the run's."""
-
-    @property
-    def settled(self) -> tuple[float, ...]:
-        """Returns in order of their episodes' starts (see `actors.episodes`): what a mean may be taken of."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """What is added up over a run, by metric name."""
-
-    @property
-    def figures(self) -> Mapping[str, float]:
-        """What is averaged over the units of a round, by metric name."""
-
-    @property
-    def samples(self) -> Mapping[str, Sequence[float]]:
-        """What a histogram is drawn of, by metric name."""
-
-    @property
-    def state(self) -> dict[str, Any] | None:
-        """The actor's state after the unit, where its work wanted it."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class UnrollReport:
-    """The report of an unroll. See `Report`."""
+class Report:
+    """The small part of a finished unit of work.
+
+    Attributes:
+        env_steps: environment steps taken (resets are none).
+        busy_s: seconds spent in policy, environment and, where the actor learns, updates.
+        episodes: of training that ended in it, where their returns are the run's.
+        settled: returns in order of their episodes' starts (see `actors.episodes`): what a mean may be taken of.
+        counts: what is added up over a run, by metric name.
+        figures: what is averaged over the units of a round, by metric name.
+        samples: what a histogram is drawn of, by metric name.
+        state: the actor's state after the unit, where its work wanted it.
+    """
 
     env_steps: int
     busy_s: float

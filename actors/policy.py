@@ -11,7 +11,7 @@ from torch import Tensor
 
 from actors.bounds import ActionBounds
 from envs.batched import BatchedEnv
-from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, Conditioning, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.trajectory import Snapshot
 
 State = tuple[Tensor, ...]
@@ -23,6 +23,7 @@ class Policy:
     Attributes:
         version: of the weights that it acts with.
         obs_dtype: type of the observations as the network reads them and the learner gets them.
+        agent: the network.
     """
 
     def __init__(
@@ -30,8 +31,8 @@ class Policy:
     ) -> None:
         self._spec, self.obs_dtype = spec, np.dtype(spec.sent_dtype)
         self._bounds = ActionBounds(action_space)
-        self._agent = Agent(spec, network, conditioning).eval()
-        self._arrays: dict[str, Tensor] = dict(self._agent.named_parameters()) | dict(self._agent.named_buffers())
+        self.agent = Agent(spec, network, conditioning).eval()
+        self._arrays: dict[str, Tensor] = dict(self.agent.named_parameters()) | dict(self.agent.named_buffers())
         self._generator = torch.Generator()
         self.version = -1
 
@@ -70,34 +71,30 @@ class Policy:
         Returns:
             Actions [B, *A], log pi(action) [B], and the next recurrent state.
         """
-        params, state = self._params(
-            torch.from_numpy(self._cast(obs)),
-            torch.from_numpy(is_first),
-            torch.from_numpy(previous_action),
-            torch.from_numpy(previous_reward),
-            state,
+        inputs = NetworkInputs(
+            obs=torch.from_numpy(obs.astype(self.obs_dtype, copy=False))[None],
+            is_first=torch.from_numpy(is_first)[None],
+            previous_action=torch.from_numpy(previous_action)[None],
+            previous_reward=torch.from_numpy(previous_reward)[None],
+            initial_state=state,
         )
-        distribution = self._agent.distribution(params)
+        params, state = self._params(inputs)
+        distribution = self.agent.distribution(params)
         action = distribution.mode() if greedy else distribution.sample(self._generator)
         return action.numpy(), distribution.log_prob(action).numpy(), state
 
-    def _params(
-        self, obs: Tensor, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor, state: State
-    ) -> tuple[Tensor, State]:
+    def _params(self, inputs: NetworkInputs) -> tuple[Tensor, State]:
         """Parameters of the action distributions [B, P], and the next recurrent state."""
-        params, state = self._agent.policy(obs[None], is_first[None], previous_action[None], previous_reward[None], state)
+        params, state = self.agent.policy(inputs)
         return params[0], state
 
     def bounded(self, action: np.ndarray) -> np.ndarray:
         """What the environment is given; see `actors.bounds`."""
         return self._bounds.apply(action)
 
-    def _cast(self, obs: np.ndarray) -> np.ndarray:
-        return obs.astype(self.obs_dtype, copy=False)
-
     def initial_state(self, num_envs: int) -> State:
         """The recurrent state at the start; empty for a feed-forward network."""
-        return tuple(self._agent.initial_state(num_envs))
+        return tuple(self.agent.initial_state(num_envs))
 
     def no_action(self, num_envs: int) -> np.ndarray:
         """The previous action at the start: zeros."""

@@ -2,9 +2,9 @@
 
     reset -> [ act -> step ] x T -> Trajectory -> [ act -> step ] x T -> Trajectory -> ...
 
-The environment goes on between unrolls; only the policy's version changes. Every draw comes from the seed tree by (run, actor, round), save
-for the resets, whose generator the environment keeps; so an actor's future depends on the run's seed and on `state()` alone, and a
-replacement that restores the state goes on bit for bit.
+Episodes continue from one unroll to the next; only the policy's version changes. Every draw comes from the seed tree by (run, actor,
+round), except for the resets, whose generator the environment keeps; so an actor's future depends on the run's seed and on `state()` alone,
+and a replacement that restores the state continues bit for bit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from actors.policy import Policy
 from actors.unroll import EnvLoop, unroll
 from envs.batched import BatchedEnv
@@ -31,7 +31,7 @@ from learners.seeds import Stream, generator, integer_seed
 from learners.trajectory import Snapshot, Trajectory
 
 ANCHOR_ROUNDS = 200
-"""An environment that cannot save its state is reset every so many rounds where its state may be asked for, so that
+"""An environment that cannot save its state is reset every so many rounds where its state may be requested, so that
 replaying its actions from there stays short: 200 rounds of 20 steps are a minute of Atari."""
 
 
@@ -44,7 +44,7 @@ class RolloutSpec:
         unroll_length: steps of an unroll, T.
         env_threads: C++ threads that step them.
         run_seed: the root of the seed tree.
-        anchored: the actor's state may be asked for (deterministic runs), see `ANCHOR_ROUNDS`.
+        anchored: the actor's state may be requested (deterministic runs), see `ANCHOR_ROUNDS`.
         conditioning: inputs of the network for meta-parameters that the learner tunes.
     """
 
@@ -81,7 +81,7 @@ class RolloutActor:
             self._loop.reset(self._policy, integer_seed(self._spec.run_seed, Stream.RESETS, self._actor, anchor_round))
         self._anchor_tasks: tuple[Task, ...] = tuple(self._env.tasks)
 
-    def collect(self, work: Work, weights: Snapshot) -> tuple[UnrollReport, Trajectory]:
+    def collect(self, work: Work, weights: Snapshot) -> tuple[Report, Trajectory]:
         """Act for T steps with these weights. See `actors.messages.Collector`."""
         started = time.perf_counter()
         if work.state is not None:
@@ -97,7 +97,7 @@ class RolloutActor:
             self._log.extend(self._policy.bounded(trajectory.action).copy())
         self._round = work.round + 1
         episodes, settled = self._loop.episodes.take()
-        report = UnrollReport(
+        report = Report(
             env_steps=trajectory.env_steps,
             episodes=episodes,
             settled=settled,

@@ -40,7 +40,7 @@ class Step:
 
 
 class EnvLoop:
-    """B environments, and what a policy needs to go on acting in them; call `reset` first.
+    """B environments, and the state of acting in them; call `reset` first.
 
     Attributes:
         env: the environments.

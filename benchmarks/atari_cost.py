@@ -53,7 +53,7 @@ def acting(torso: Any, seconds: float) -> tuple[float, dict[str, float]]:
 
     from actors.policy import Policy
     from envs.registry import resolve
-    from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+    from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 
     torch.set_num_threads(1)
     family = resolve("atari:breakout")
@@ -66,9 +66,11 @@ def acting(torso: Any, seconds: float) -> tuple[float, dict[str, float]]:
     result = rate(lambda: policy.act(*given), seconds)
     agent = Agent(SpaceSpec.of(env), network)
     env.close()
-    inputs = [torch.from_numpy(array)[None] for array in given[:4]]
+    names = ("obs", "is_first", "previous_action", "previous_reward")
+    rows = {name: torch.from_numpy(array)[None] for name, array in zip(names, given, strict=False)}
+    inputs = NetworkInputs(**rows, initial_state=agent.initial_state(NUM_ENVS))
     with FlopCounterMode(display=False) as forward:
-        output = agent(*inputs, agent.initial_state(NUM_ENVS))
+        output = agent(inputs)
     with FlopCounterMode(display=False) as backward:
         (output.distribution_params.sum() + output.value.sum()).backward()
     counts = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}

@@ -247,7 +247,7 @@ def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
     result = run_loop(config, backend)
     shares = result.shares
     return {
-        "sleep_s_per_life": options.sleep,
+        "sleep_s_per_lifetime": options.sleep,
         "actors": options.actors,
         "workers": options.workers,
         "driver_share": round(shares.driver + shares.transport, 4),

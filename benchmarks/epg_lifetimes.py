@@ -1,8 +1,8 @@
 """Lifetimes in lockstep: steps per second of a core against one lifetime per process, and the share of physics in an epoch.
 
-    python benchmarks/epg_lifetimes.py [--family random-hopper] [--lives 32] [--rounds 3] [--updates 128]
+    python benchmarks/epg_lifetimes.py [--family random-hopper] [--lifetimes 32] [--rounds 3] [--updates 128]
 
-    lockstep   `LifetimeCollector` on one thread, a chunk of `--lives` lifetimes
+    lockstep   `LifetimeCollector` on one thread, a chunk of `--lifetimes` lifetimes
     single     peer: the same code on a chunk of one lifetime, as with one worker per lifetime
     physics    the time that the lockstep epoch spent inside `Batch.step`: the bare physics of the very same steps, in the same run
 
@@ -44,14 +44,16 @@ class TimedBatch:
 
 def run_chunk(family: str, num_lifetimes: int, num_updates: int, seed: int) -> dict[str, float]:
     """Run one chunk on this process's thread."""
-    from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, initial_phi
+    from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, spaces_of
     from learners.evolution import EvolutionConfig
     from learners.learned_loss.inner_loop import LifetimeConfig
-    from learners.learned_loss.network import LossConfig
+    from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+    from learners.seeds import Stream, generator
 
     config = LifetimeConfig(num_updates=num_updates)
     setup = LifetimeSetup(family=family, run_seed=seed, life=config, loss=LossConfig(), evolution=EvolutionConfig())
-    runner, phi = LifetimeCollector(setup), initial_phi(setup)
+    shape = LossShape.of(setup.loss, spaces_of(family))
+    runner, phi = LifetimeCollector(setup), draw_phi(shape, generator(seed, Stream.LOSS)).astype(np.float32)
     envs = runner.envs_of(num_lifetimes)
     clocks = [_on_the_clock(env._env) for env in (envs.training, envs.final)]
     workers = max(2, num_lifetimes)
@@ -66,21 +68,21 @@ def run_chunk(family: str, num_lifetimes: int, num_updates: int, seed: int) -> d
         "us_per_step": 1e6 * wall / result.env_steps,
         "physics_us_per_step": 1e6 * physics / result.env_steps,
         "physics_share": physics / wall,
-        "life_s": wall / num_lifetimes,
+        "lifetime_s": wall / num_lifetimes,
     }
 
 
 def _on_the_clock(env: Any) -> TimedBatch | None:
     if not hasattr(env, "_batch"):
         return None
-    clock = env._batch = TimedBatch(env._batch)
+    clock = env.batch = TimedBatch(env._batch)
     return clock
 
 
 def in_a_process(family: str, num_lifetimes: int, num_updates: int, seed: int) -> dict[str, float]:
     """Run one chunk in a process of its own, pinned to one core."""
     command = [sys.executable, __file__, "--child", "--family", family, "--updates", str(num_updates)]
-    command += ["--lives", str(num_lifetimes), "--seed", str(seed)]
+    command += ["--lifetimes", str(num_lifetimes), "--seed", str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     timings: dict[str, float] = child_json(command, env=environment)
     return timings
@@ -89,18 +91,18 @@ def in_a_process(family: str, num_lifetimes: int, num_updates: int, seed: int) -
 def main() -> None:
     parser = parser_of(__doc__, "rounds")
     parser.add_argument("--family", default="random-hopper")
-    parser.add_argument("--lives", type=int, default=32)
+    parser.add_argument("--lifetimes", type=int, default=32)
     parser.add_argument("--updates", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-        print(json.dumps(run_chunk(options.family, options.lives, options.updates, options.seed)))
+        print(json.dumps(run_chunk(options.family, options.lifetimes, options.updates, options.seed)))
         return
     rows: dict[str, list[dict[str, float]]] = {"lockstep": [], "single": []}
     for seed in range(options.rounds):
-        for name, num_lifetimes in (("lockstep", options.lives), ("single", 1)):
+        for name, num_lifetimes in (("lockstep", options.lifetimes), ("single", 1)):
             rows[name].append(in_a_process(options.family, num_lifetimes, options.updates, seed))
             print(name, {key: round(value, 3) for key, value in rows[name][-1].items()}, file=sys.stderr, flush=True)
     ratios = np.array([one["steps_per_s"] / other["steps_per_s"] for one, other in zip(*rows.values(), strict=True)])
@@ -108,7 +110,7 @@ def main() -> None:
         "epg_lifetimes",
         {
             "family": options.family,
-            "lives": options.lives,
+            "lifetimes": options.lifetimes,
             "updates": options.updates,
             "lockstep_over_single": median(ratios.tolist()),
             "physics_share": median([row["physics_share"] for row in rows["lockstep"]]),

@@ -102,9 +102,9 @@ def main() -> None:
         "epg_ppo_tuning",
         {
             "family": options.family,
-            "steps_of_a_life": config.life.num_steps,
+            "steps_per_lifetime": config.life.num_steps,
             "samples_per_update": config.life.update_every,
-            "lives": options.seeds,
+            "lifetimes": options.seeds,
             "grid": [row(*one) for one in tried],
             "finalists_on_other_tasks": [row(baseline, second) for _, baseline, second in finals],
             "best": asdict(best),

@@ -1,1 +1,1 @@
-"""What runs where: the command line, run directories, the main loop and its two wirings (threads and Ray)."""
+"""What runs where: the command line, run directories, the main loop and its two backends (this machine and Ray)."""

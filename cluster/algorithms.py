@@ -143,7 +143,7 @@ def _named(name: str) -> Any:
 
 
 RETURN = Shown(label="return", figure="return/mean_100", about="mean of the last 100 episodes", best="return/best_100")
-PLAYS = (
+NEXT_COMMANDS = (
     ("metaray evaluate {run}", "evaluate on held-out tasks"),
     ("metaray plot {run} ...", "compare it with other runs"),
 )
@@ -159,7 +159,7 @@ ALGORITHMS: dict[str, Row] = {
             presets=presets_of("impala"),
             headline=(RETURN,),
             shown=(Shown(label="lag", figure="lag/mean"), Shown(label="max lag", figure="lag/max")),
-            next_commands=PLAYS,
+            next_commands=NEXT_COMMANDS,
         ),
         Row(
             name="ppo",
@@ -168,7 +168,7 @@ ALGORITHMS: dict[str, Row] = {
             presets=presets_of("ppo"),
             headline=(RETURN,),
             shown=(Shown(label="kl", figure="policy/kl"), Shown(label="entropy", figure="policy/entropy")),
-            next_commands=PLAYS,
+            next_commands=NEXT_COMMANDS,
         ),
         Row(
             name="maml",
@@ -252,7 +252,7 @@ def find_preset(name: str, algorithm: str | None = None) -> tuple[Row, Preset]:
     owners = [row.name for row in ALGORITHMS.values() if name in row.presets]
     if owners:
         raise InvalidInputError(f"preset {name} belongs to {owners[0]}: `metaray train {owners[0]} --preset {name}`")
-    raise unknown("preset", name, [preset for row in rows for preset in row.presets])
+    raise unknown("preset", name, {preset for row in rows for preset in row.presets})
 
 
 def config_of(preset: Preset, row: Row) -> Any:

@@ -176,7 +176,7 @@ class RunConfig(impala.Config, UnrollConfig):
                 f"batch_unrolls = {batch} must be a multiple or a divisor of rollout.envs_per_actor = {envs}: "
                 f"try {_nearest(batch, envs)}"
             )
-        if self.tuning is not None and self.meta.outer_gamma == 1 and resolve(self.family).is_endless:
+        if self.eta and self.meta.outer_gamma == 1 and resolve(self.family).is_endless:
             raise InvalidInputError(
                 f"meta.outer_gamma = 1 and the tasks of {self.family} never terminate, so no value is finite: allowed is below 1, try 0.99"
             )

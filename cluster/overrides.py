@@ -134,7 +134,7 @@ def convert(key: Key, value: Any) -> Any:
 
 
 def _refuse(key: Key, value: Any, prepared: Any) -> NoReturn:
-    """Raise the error for `value`: out of range where it is a number as asked for, else of the wrong type."""
+    """Raise the error for `value`: out of range if it is a number of the right type, else of the wrong type."""
     shown = repr(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
     try:
         plain = msgspec.convert(prepared, _without_ranges(key.hint), strict=not isinstance(value, str))

@@ -1,4 +1,4 @@
-"""Whether `cluster`, `actors`, `learners` and `envs` are ours: their names are common, and another package may stand in front of them.
+"""Whether `cluster`, `actors`, `learners` and `envs` are ours: their names are common, and another package may come first on the path.
 
 Standard library only, and imported before anything else of the project.
 """

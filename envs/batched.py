@@ -86,7 +86,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray], abc.ABC):
         """
 
     def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
-        """Let each slot draw its episode starts, from its next one on, from a generator of its own.
+        """Let each slot draw its episode starts, from its next one on, from its own generator.
 
         The k-th start of a slot since then depends on its seed, its task and k alone: not on the other slots, nor on their number.
         A later `reset(seed=...)` goes back to one generator for all slots; a `reset` without a seed does not.

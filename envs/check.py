@@ -76,7 +76,7 @@ def _tasks(family: TaskFamily, name: str, seed: int, split: Split) -> list[Task]
 
 
 def _check_repeats(env: CheckedEnv, name: str, seed: int, give_up: float) -> None:
-    """Equal seeds and actions give equal episodes; and from where an environment was saved it goes on the same way."""
+    """Equal seeds and actions give equal episodes; and a restored environment continues as the saved one."""
     rng, actions = np.random.default_rng(seed), list[np.ndarray]()
     first: list[tuple[np.ndarray, ...]] = [(env.reset(seed=seed),)]
     while len(actions) < NUM_REPEATED and (not actions or time.monotonic() < give_up):

@@ -161,12 +161,13 @@ class CheckedEnv:
                 raise self._misfit(call, obs, *rows)
             if not self._is_float:
                 obs = obs.astype(self._dtype)
-        if self._range is not None and not ((obs >= self._range[0]) & (obs <= self._range[1])).all():
-            is_inside = ((obs >= self._range[0]) & (obs <= self._range[1])).reshape(len(obs), -1).all(axis=1)
-            slot = int(np.flatnonzero(~is_inside)[0])
-            raise self._fault(
-                call, f"returned the observation {one_line(str(obs[slot]))}; the space is {space_text(self._space)}", slot
-            )
+        if self._range is None:
+            return obs
+        is_inside = (obs >= self._range[0]) & (obs <= self._range[1])
+        if not is_inside.all():
+            slot = int(np.argwhere(~is_inside)[0, 0])
+            problem = f"returned the observation {one_line(str(obs[slot]))}; the space is {space_text(self._space)}"
+            raise self._fault(call, problem, slot)
         return obs
 
     def _misfit(self, call: str, obs: Any, num_rows: int) -> EnvFaultError:
@@ -271,7 +272,7 @@ def try_out(family: TaskFamily, name: str, num_slots: int) -> None:
             if not isinstance(env.single_observation_space, _OBSERVED) or not isinstance(
                 env.single_action_space, (Box, Discrete)
             ):
-                return  # no network can be built for it, which says so
+                return  # no network can be built for it, and that error is clearer
             checked = CheckedEnv(env, name)
             checked.reset(seed=0)
             for _ in range(PROBE_STEPS):

@@ -12,6 +12,7 @@ import numpy as np
 
 from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError, out_of_range, unknown
+from envs.goals import GoalRing
 from envs.task import Mode, Parameter, Split, Task, Value
 
 
@@ -22,17 +23,31 @@ class TaskFamily(abc.ABC):
         name: the registered name.
         doc: one line for `metaray tasks`.
         parameters: the parameters in which its tasks differ; empty for a family of a single task.
+        goals: what draws its tasks; None for parameters that are drawn one by one.
         is_endless: no task of it ever terminates: only a limit ends an episode. Such a task has no undiscounted value.
     """
 
     name: str
     doc: str
     parameters: tuple[Parameter, ...] = ()
+    goals: GoalRing | None = None
     is_endless: bool = False
 
-    @abc.abstractmethod
     def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
-        """Draw `num_tasks` tasks; all randomness comes from `rng`."""
+        """Draw `num_tasks` tasks; all randomness comes from `rng`.
+
+        Training and test tasks come from the same ranges by generators that are kept apart, so that the same seed never
+        yields the same task on both sides. Parameters are independent, uniform in their ranges and over their choices.
+        """
+        if split not in ("train", "test"):
+            raise unknown("split", split, ("train", "test"))
+        own = self._split_generator(rng, split)
+        return _uniform_tasks(self, num_tasks, own) if self.goals is None else self.goals.draw(self.name, num_tasks, own, split)
+
+    def _split_generator(self, rng: np.random.Generator, split: Split) -> np.random.Generator:
+        """Return a generator drawn from `rng` for one split."""
+        words = rng.integers(2**32, size=4, dtype=np.uint64)
+        return np.random.default_rng([0 if split == "train" else 1, *words.tolist()])
 
     @abc.abstractmethod
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
@@ -83,13 +98,7 @@ def with_visible(make: Make, name: str, doc: str, **visible: Any) -> dict[str, C
     }
 
 
-def split_generator(rng: np.random.Generator, split: Split) -> np.random.Generator:
-    """Return a generator drawn from `rng` for one split, so that the same seed never yields the same task in both."""
-    words = rng.integers(2**32, size=4, dtype=np.uint64)
-    return np.random.default_rng([0 if split == "train" else 1, *words.tolist()])
-
-
-def uniform_tasks(family: TaskFamily, num_tasks: int, rng: np.random.Generator) -> list[Task]:
+def _uniform_tasks(family: TaskFamily, num_tasks: int, rng: np.random.Generator) -> list[Task]:
     """Draw every numeric parameter of `family` uniformly from its range and every choice with equal weight."""
     drawn: list[Task] = []
     for _ in range(num_tasks):

@@ -26,9 +26,9 @@ from gymnasium.spaces import Box
 
 from envs.batched import BatchedEnv
 from envs.errors import InvalidInputError
-from envs.family import TaskFamily, split_generator, uniform_tasks, with_visible
+from envs.family import TaskFamily, with_visible
 from envs.gymnasium_env import GymnasiumEnv
-from envs.task import Mode, Parameter, Split, Task
+from envs.task import Mode, Parameter, Task
 
 ENV_ID = "FetchReachDense-v4"
 TARGET_RANGE = 0.15
@@ -55,10 +55,6 @@ class FetchReachFamily(TaskFamily):
 
     def __init__(self, *, name: str, doc: str, is_visible: bool = False) -> None:
         self.name, self.doc, self.is_visible = name, doc, is_visible
-
-    def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
-        """Draw targets; those for testing from a generator of their own."""
-        return uniform_tasks(self, num_tasks, split_generator(rng, split))
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
         """Make one batched environment, stepped on the calling thread; both modes have the same episodes.
@@ -100,12 +96,8 @@ class FetchReachEnv(GymnasiumEnv):
     """Fetch arms in lockstep, a target each."""
 
     def __init__(self, tasks: Sequence[Task], *, is_visible: bool, check: Callable[[Task], Task]) -> None:
-        self._check = check
         super().__init__(ENV_ID, tasks, lambda env: FetchTask(env, is_visible=is_visible))
-
-    def assign(self, slot: int, task: Task) -> None:
-        """Set the task of `slot` from its next reset on."""
-        super().assign(slot, self._check(task))
+        self._check = check
 
     def _take_up(self, tasks: dict[int, Task]) -> None:
         """Set the current tasks of slots."""

@@ -27,7 +27,7 @@ from envs.observations import converted, observed_space
 from envs.replies import STEP_RETURNS, Replies
 from envs.restarting import RestartingEnv
 from envs.slots import SlotSeed, check_seeds
-from envs.task import Mode, Split, Task
+from envs.task import Mode, Task
 
 log = logging.getLogger("metaray")
 
@@ -48,10 +48,6 @@ class GymnasiumFamily(TaskFamily):
         self.env_id = registered_id(env_id)
         self.name = f"gym:{env_id}"
         self.doc = f"Gymnasium's {self.env_id}"
-
-    def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
-        """Return the one task, `num_tasks` times."""
-        return [Task(family=self.name)] * num_tasks
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
         """Make one batched environment, stepped on the calling thread; both modes have the same episodes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.utils import seeding
 
 from envs.batched import BatchedEnv, Saved
+from envs.errors import out_of_range
 from envs.slots import SlotGenerators, SlotSeed, checked_slots
 from envs.task import Task, plain_task, task_from_plain
 
@@ -24,14 +25,25 @@ _FORMER_KEYS = {"has_ended": "is_over", "rng": "generator"}
 
 
 class RestartingEnv(BatchedEnv):
-    """Many episodes in lockstep, each slot of which restarts alone."""
+    """Many episodes in lockstep, each slot of which restarts alone.
+
+    Args:
+        tasks: one a slot.
+        observation_space, action_space: of one slot.
+        check: returns a task if it is valid here, or raises `InvalidInputError`; applied by `assign`.
+    """
 
     can_restart = True
 
     def __init__(
-        self, tasks: Sequence[Task], observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
+        self,
+        tasks: Sequence[Task],
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        check: Callable[[Task], Task] = lambda task: task,
     ) -> None:
         super().__init__(tasks, observation_space, action_space)
+        self._check = check
         self._pending: dict[int, Task] = dict(enumerate(tasks))
         self._elapsed = np.zeros(self.num_envs, np.int64)
         self._is_over = np.zeros(self.num_envs, np.bool_)
@@ -42,6 +54,13 @@ class RestartingEnv(BatchedEnv):
     @abc.abstractmethod
     def _start(self, slots: np.ndarray) -> None:
         """Start the next episodes of `slots` [n], in ascending order; all slots where the environment is not started yet."""
+
+    def _starts(self, slots: np.ndarray) -> list[tuple[np.ndarray, np.random.Generator]]:
+        """Return what the first states of `slots` are drawn from: one generator for all, or each slot's own."""
+        own = self._slot_generators
+        if own is None:
+            return [(slots, self.np_random)]
+        return [(slots[row : row + 1], own.start(slot)) for row, slot in enumerate(slots.tolist())]
 
     @abc.abstractmethod
     def _observe(self) -> np.ndarray:
@@ -60,8 +79,14 @@ class RestartingEnv(BatchedEnv):
             self._slot_generators = None
 
     def assign(self, slot: int, task: Task) -> None:
-        """Set the task of `slot` from its next reset on."""
-        self._pending[slot] = task
+        """Set the task of `slot` from its next reset on.
+
+        Raises:
+            InvalidInputError: there is no such slot, or the task is none of this environment.
+        """
+        if not 0 <= slot < self.num_envs:
+            raise out_of_range("slot", slot, f"[0, {self.num_envs - 1}]")
+        self._pending[slot] = self._check(task)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start every slot's next episode; see `BatchedEnv.reset`."""
@@ -97,7 +122,7 @@ class RestartingEnv(BatchedEnv):
         return np.zeros_like(terminated) if limit is None else self._elapsed >= limit
 
     def seed_slots(self, seeds: Sequence[SlotSeed]) -> None:
-        """Give each slot a generator of its own; see `BatchedEnv.seed_slots`."""
+        """Give each slot its own generator; see `BatchedEnv.seed_slots`."""
         self._slot_generators = SlotGenerators(seeds, self.num_envs)
 
     def restart(self, slots: np.ndarray) -> np.ndarray:

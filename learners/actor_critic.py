@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 from torch.func import functional_call
 
-from learners.batch import Batch, NetworkInputs
-from learners.networks.agent import Agent, AgentOutput, Conditioning, NetworkConfig, SpaceSpec
+from learners.batch import Batch
+from learners.networks.agent import Agent, AgentOutput, Conditioning, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
 from learners.ops.normaliser import RunningMoments
@@ -25,6 +26,16 @@ from learners.ops.optimisers import OptimiserConfig, OptimiserState
 from learners.seeds import Stream, integer_seed
 
 Precision = Literal["fp32", "bf16"]
+
+Anneal = Annotated[
+    bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
+]
+RewardClip = Annotated[float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")]
+LearnerPrecision = Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")]
+LearnerCompile = Annotated[
+    bool, Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)")
+]
+"""Types of settings that several algorithms have."""
 
 
 class StepConfig(Protocol):
@@ -128,9 +139,8 @@ class Outputs:
 
 def forward(agent: Agent, arrays: dict[str, Tensor], inputs: NetworkInputs, precision: Precision) -> AgentOutput:
     """Run the network. Gradient: flows to `arrays`."""
-    given = (inputs.obs, inputs.is_first, inputs.previous_action, inputs.previous_reward, inputs.initial_state)
     with torch.autocast(inputs.obs.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        found: AgentOutput = functional_call(agent, arrays, given, tie_weights=False)  # no two names share a parameter
+        found: AgentOutput = functional_call(agent, arrays, (inputs,), tie_weights=False)  # no two names share a parameter
     return found
 
 

@@ -6,7 +6,8 @@ A run keeps one `state`: every function is pure in it, and a checkpoint holds it
 functions of a module:
 
     adapt(agent, config, weights, trajectories) -> weights      where actors adapt: the weights of N tasks, stacked along a first axis
-    keep_best(config, state, score) -> state                    the state with the score of its evaluation
+    keep_best(config, state, score) -> state                    the state with the score of its evaluation; without it a run's result is
+                                                                its newest weights
     prepare(agent, config, state) -> None                       slow preparation, such as compiling, before the training time starts
 """
 
@@ -23,6 +24,25 @@ from torch import Tensor
 from envs.task import Task
 from learners.networks.config import NetworkConfig
 from learners.networks.spaces import SpaceSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a run gives an algorithm to begin with.
+
+    Attributes:
+        spec: the spaces acted in.
+        network: of the policy.
+        run_seed: root of the seed tree, from which the initial parameters are drawn.
+        device: device of the state's tensors.
+        tasks: the enumerated training set, for algorithms with per-task state; otherwise None.
+    """
+
+    spec: SpaceSpec
+    network: NetworkConfig
+    run_seed: int
+    device: torch.device
+    tasks: Sequence[Task] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,24 +75,8 @@ class Algorithm(Protocol):
             InvalidInputError: names the fields, their values and a fix.
         """
 
-    def init(
-        self,
-        config: Any,
-        spec: SpaceSpec,
-        tasks: Sequence[Task] | None,
-        network: NetworkConfig,
-        run_seed: int,
-        device: torch.device,
-    ) -> tuple[Any, Any]:
+    def init(self, config: Any, setup: Setup) -> tuple[Any, Any]:
         """Return the agent, whose parameter values are not used, and the initial state.
-
-        Args:
-            config: of the algorithm.
-            spec: the spaces acted in.
-            tasks: the enumerated training set, for algorithms with per-task state; otherwise None.
-            network: of the policy.
-            run_seed: root of the seed tree, from which the initial parameters are drawn.
-            device: device of the state's tensors.
 
         Returns:
             The agent, and a state: a frozen dataclass with `version`, the number of updates made.

@@ -15,22 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Shaped
+from jaxtyping import Bool, Float32, Shaped
 from torch import Tensor
 
+from learners.networks.agent import NetworkInputs
 from learners.ops.frames import stack_frames
 from learners.trajectory import Trajectory
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkInputs:
-    """The arguments of the network: observations, previous actions and rewards, and the recurrent state before the first row."""
-
-    obs: Shaped[Tensor, "T B *O"]
-    is_first: Bool[Tensor, "T B"]
-    previous_action: Shaped[Tensor, "T B *A"]
-    previous_reward: Float32[Tensor, "T B"]
-    initial_state: tuple[Float[Tensor, "B H"], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +58,7 @@ def unused_rows(is_first: Bool[np.ndarray, "T+1 B"], terminated: Bool[np.ndarray
 
     Row t is used by step t, which acts on it, unless that step is a reset; and by step t - 1, which bootstraps from it, unless that one
     is a reset or terminated. The rest: the final observation of an episode that terminated; row 0 where it is a final observation,
-    of whichever kind, for the step that led to it is in the unroll before; and the last row where an episode starts there.
+    of either kind, for the step that led to it is in the unroll before; and the last row where an episode starts there.
     """
     is_step = ~is_first[1:]
     is_used = np.zeros_like(is_first)

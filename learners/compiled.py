@@ -19,11 +19,8 @@ import torch
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from learners import actor_critic, vtrace_loss
-from learners.actor_critic import LearnerState
 from learners.batch import Batch
 from learners.networks.agent import Agent
-from learners.vtrace_loss import ImpalaConfig
 
 
 class Compiled:
@@ -86,42 +83,6 @@ def _rebuilt(like: Any, leaves: Iterator[Any]) -> Any:
     if isinstance(like, tuple):
         return tuple(_rebuilt(one, leaves) for one in like)
     return None if like is None else next(leaves)
-
-
-class CompiledUpdate:
-    """`vtrace_loss.update` for one network and one config."""
-
-    def __init__(self, agent: Agent, config: ImpalaConfig) -> None:
-        self._agent, self._config = agent, config
-        self._step = Compiled(self._one_pass)
-
-    def prepare(self, state: LearnerState, unroll_length: int, num_envs: int) -> None:
-        """Compile for batches of this shape now, before the training time starts.
-
-        Raises:
-            InvalidInputError: no C++ compiler works.
-        """
-        self(state, blank(self._agent, unroll_length, num_envs), 1)
-
-    def __call__(self, state: LearnerState, batch: Batch, total_env_steps: int) -> tuple[LearnerState, dict[str, Tensor]]:
-        """See `vtrace_loss.update`."""
-        rate = actor_critic.learning_rate(self._config, state.env_steps, total_env_steps)
-        after, made = state, list[dict[str, Tensor]]()
-        for _ in range(self._config.passes):
-            # each pass counts the batch into the moments from before the update; the last count is kept
-            moved, terms = self._step(replace(after, moments=state.moments), batch, rate)
-            if vtrace_loss.is_last_pass_made(self._config, made, terms):
-                break
-            after = moved
-            made.append(terms)
-        optimiser = replace(after.optimiser, step=state.optimiser.step + len(made))
-        env_steps = state.env_steps + batch.env_steps
-        after = replace(after, optimiser=optimiser, version=state.version + 1, env_steps=env_steps)
-        return after, vtrace_loss.over_passes(made)
-
-    def _one_pass(self, state: LearnerState, batch: Batch, rate: Tensor) -> tuple[LearnerState, dict[str, Tensor]]:
-        after, watched = vtrace_loss.one_pass(self._agent, self._config, state, batch, rate)
-        return actor_critic.counted(after, batch), watched
 
 
 def blank(agent: Agent, length: int, num_envs: int) -> Batch:

@@ -8,21 +8,19 @@ learned loss and the inner loop are in `learners.learned_loss`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from envs.errors import InvalidInputError
-from envs.task import Task
 from learners import evolution
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.evolution import EvolutionConfig, OuterState
 from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.learned_loss.network import ARCHITECTURES, LossConfig, LossShape, draw_phi
-from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.seeds import Stream, generator
 
 
@@ -91,17 +89,10 @@ def _divisor(value: int, near: int) -> int:
     return min((candidate for candidate in range(1, value + 1) if value % candidate == 0), key=lambda one: abs(one - near))
 
 
-def init(
-    config: Config,
-    spec: SpaceSpec,
-    tasks: Sequence[Task] | None,
-    network: NetworkConfig,
-    run_seed: int,
-    device: torch.device,
-) -> tuple[LossShape, OuterState]:
+def init(config: Config, setup: Setup) -> tuple[LossShape, OuterState]:
     """Return the shape of the loss, and the state before the first epoch; phi is a numpy array on any device."""
-    shape = LossShape.of(config.loss, spec)
-    phi = draw_phi(shape, generator(run_seed, Stream.LOSS)).astype(np.float32)
+    shape = LossShape.of(config.loss, setup.spec)
+    phi = draw_phi(shape, generator(setup.run_seed, Stream.LOSS)).astype(np.float32)
     return shape, evolution.init(config.evolution, phi)
 
 
@@ -137,4 +128,6 @@ def update(
 
 def keep_best(config: Config, state: OuterState, score: float) -> OuterState:
     """Keep phi as the best one where `score`, of an evaluation of it, is the highest so far."""
-    return evolution.keep_best(state, score)
+    if not math.isfinite(score) or (state.best_score is not None and score <= state.best_score):
+        return state
+    return replace(state, best_phi=state.phi, best_score=score)

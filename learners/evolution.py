@@ -222,10 +222,3 @@ def _adam(config: EvolutionConfig, state: OuterState, gradient: Float[np.ndarray
     direction = first / (1 - config.beta1**step) / (np.sqrt(second / (1 - config.beta2**step)) + EPSILON)
     phi = (state.phi + rate * direction).astype(np.float32)
     return replace(state, phi=phi, first_moment=first, second_moment=second, num_steps=step)
-
-
-def keep_best(state: OuterState, score: float) -> OuterState:
-    """Return the state with its phi stored as the best one if `score`, from an evaluation of it, is the highest so far."""
-    if not math.isfinite(score) or (state.best_score is not None and score <= state.best_score):
-        return state
-    return replace(state, best_phi=state.phi, best_score=score)

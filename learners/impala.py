@@ -18,24 +18,22 @@ Deviations from the paper:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Annotated, Any
 
-import torch
 from msgspec import Meta
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from envs.task import Task
 from learners import actor_critic, metagradient, metagradient_config, vtrace_loss
-from learners.actor_critic import LearnerState
-from learners.algorithm import Progress
+from learners.actor_critic import LearnerCompile, LearnerState
+from learners.algorithm import Progress, Setup
 from learners.batch import batches
-from learners.compiled import CompiledUpdate
+from learners.compiled import Compiled, blank
 from learners.metagradient import MetaState
-from learners.metagradient_config import MetaConfig, MetaGradient
-from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
+from learners.metagradient_config import MetaGradient
+from learners.networks.agent import Agent
 from learners.trajectory import Trajectory
 from learners.vtrace_loss import ImpalaConfig
 
@@ -43,7 +41,7 @@ __all__ = ["Config", "ImpalaConfig", "check", "init", "prepare", "update", "weig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(MetaGradient):
     """Config of the algorithm."""
 
     batch_unrolls: Annotated[
@@ -54,26 +52,7 @@ class Config:
             description="environments x unroll_length in one learner update; a multiple or a divisor of envs_per_actor",
         ),
     ] = 32
-    learner_compile: Annotated[
-        bool,
-        Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)"),
-    ] = False
-    eta: Annotated[
-        tuple[str, ...],
-        Meta(description="meta-parameters to tune, such as gamma,lambda; they start from the values under learner"),
-    ] = ()
-    learner: ImpalaConfig = field(default_factory=ImpalaConfig)
-    meta: MetaConfig = field(default_factory=MetaConfig)
-
-    @property
-    def tuning(self) -> MetaGradient | None:
-        """Config of the meta-gradient; None where eta is empty."""
-        return MetaGradient(learner=self.learner, eta=self.eta, meta=self.meta) if self.eta else None
-
-    @property
-    def conditioning(self) -> Conditioning:
-        """The network's conditioning on eta, and its outer value head."""
-        return Conditioning() if self.tuning is None else self.tuning.conditioning
+    learner_compile: LearnerCompile = False
 
 
 State = LearnerState | MetaState
@@ -85,33 +64,25 @@ def check(config: Config) -> None:
         raise InvalidInputError(
             f"learner.target_kl = {config.learner.target_kl:g} needs learner.passes above 1: it ends passes early"
         )
-    if config.tuning is not None:
-        metagradient_config.check(config.tuning)
+    if config.eta:
+        metagradient_config.check(config)
         if config.learner.passes > 1:
             raise InvalidInputError(
                 f"learner.passes = {config.learner.passes} is allowed without eta only: the meta-gradient is that of one step"
             )
 
 
-def init(
-    config: Config,
-    spec: SpaceSpec,
-    tasks: Sequence[Task] | None,
-    network: NetworkConfig,
-    run_seed: int,
-    device: torch.device,
-) -> tuple[Agent, State]:
-    """Return the agent module and the initial state; `tasks` is not used."""
-    if config.tuning is not None:
-        return metagradient.init(spec, network, config.tuning, run_seed, device)
-    return actor_critic.init(spec, network, config.learner.optimiser, run_seed, device)
+def init(config: Config, setup: Setup) -> tuple[Agent, State]:
+    """Return the agent module and the initial state."""
+    if config.eta:
+        return metagradient.init(setup.spec, setup.network, config, setup.run_seed, setup.device)
+    return actor_critic.init(setup.spec, setup.network, config.learner.optimiser, setup.run_seed, setup.device)
 
 
 def weights(config: Config, state: State, progress: Progress) -> dict[str, Tensor]:
     """Return the network's parameters and buffers."""
     if isinstance(state, MetaState):
-        assert config.tuning is not None
-        return metagradient.network_arrays(config.tuning, state)
+        return metagradient.network_arrays(config, state)
     return actor_critic.network_arrays(state)
 
 
@@ -120,10 +91,10 @@ def update(
 ) -> tuple[State, dict[str, Tensor]]:
     """Make one update for each batch in the trajectories; scalars are means over them."""
     update_on: Callable[..., tuple[Any, dict[str, Tensor]]] = partial(vtrace_loss.update, agent, config.learner)
-    if config.tuning is not None:
-        update_on = partial(metagradient.update, agent, config.tuning)
+    if config.eta:
+        update_on = partial(metagradient.update, agent, config)
     elif config.learner_compile:
-        update_on = _compiled(agent, config.learner)
+        update_on = partial(update_on, compiled=_compiled(agent, config.learner))
     watched = []
     for batch in batches(experience, config.batch_unrolls, actor_critic.device_of(agent)):
         state, found = update_on(state, batch, progress.total)
@@ -134,9 +105,10 @@ def update(
 def prepare(agent: Agent, config: Any, state: State) -> None:
     """Compile the update for the batch shape of this run's config, if `learner_compile` is set."""
     if config.learner_compile and isinstance(state, LearnerState):
-        _compiled(agent, config.learner).prepare(state, config.rollout.unroll_length, config.batch_unrolls)
+        batch = blank(agent, config.rollout.unroll_length, config.batch_unrolls)
+        vtrace_loss.update(agent, config.learner, state, batch, 1, _compiled(agent, config.learner))
 
 
 @lru_cache(maxsize=1)
-def _compiled(agent: Agent, config: ImpalaConfig) -> Any:
-    return CompiledUpdate(agent, config)
+def _compiled(agent: Agent, config: ImpalaConfig) -> Compiled:
+    return Compiled(partial(vtrace_loss.one_pass, agent, config))

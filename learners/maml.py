@@ -36,11 +36,10 @@ from jaxtyping import Float
 from msgspec import Meta
 from torch import Tensor
 
-from envs.task import Task
 from learners import actor_critic
 from learners.actor_critic import LearnerState, descend, learning_rate, means, network_arrays
-from learners.algorithm import Progress
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.algorithm import Progress, Setup
+from learners.networks.agent import Agent
 from learners.networks.stacked_agent import policy_params, stacked
 from learners.ops import optimisers
 from learners.ops.distributions import Categorical, DiagonalGaussian, distribution
@@ -99,16 +98,9 @@ def check(config: Config) -> None:
     """Check fields against each other: nothing to check. See `learners.algorithm`."""
 
 
-def init(
-    config: Config,
-    spec: SpaceSpec,
-    tasks: Sequence[Task] | None,
-    network: NetworkConfig,
-    run_seed: int,
-    device: torch.device,
-) -> tuple[Agent, LearnerState]:
+def init(config: Config, setup: Setup) -> tuple[Agent, LearnerState]:
     """Return the agent module and the initial state: the policy's parameters, without those of the value."""
-    agent, state = actor_critic.init(spec, network, config.learner.optimiser, run_seed, device)
+    agent, state = actor_critic.init(setup.spec, setup.network, config.learner.optimiser, setup.run_seed, setup.device)
     params = {name: value for name, value in state.params.items() if not name.startswith("value_")}
     return agent, replace(state, params=params, optimiser=optimisers.init(config.learner.optimiser, params))
 
@@ -246,8 +238,3 @@ def _theta_and_buffers(agent: Agent, arrays: Mapping[str, Tensor]) -> tuple[dict
     names = {name for name, _ in agent.named_parameters()}
     theta = {name: array.detach().requires_grad_() for name, array in arrays.items() if name in names}
     return theta, {name: array for name, array in arrays.items() if name not in names}
-
-
-def keep_best(config: Config, state: LearnerState, score: float) -> LearnerState:
-    """Return the state unchanged: evaluations are reported, and a run's result is its newest weights."""
-    return state

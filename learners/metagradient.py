@@ -41,11 +41,11 @@ from learners.batch import Batch
 from learners.metagradient_config import MetaGradient
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops import optimisers
-from learners.ops.clip import clip_by_global_norm, global_norm
-from learners.ops.cotangents import Costs, cotangent_derivatives, return_parameters
+from learners.ops.clip import clip_by_global_norm
+from learners.ops.cotangents import cotangent_derivatives, return_parameters
 from learners.ops.losses import policy_gradient_loss, value_loss
 from learners.ops.masks import cleared, standardised
-from learners.ops.meta_parameters import META_PARAMETERS, positions_of, slopes_of, to_logits, values_of
+from learners.ops.meta_parameters import META_PARAMETERS, slopes_of, to_logits, values_of
 from learners.ops.optimisers import OptimiserState
 from learners.ops.step_derivative import pull_back, push_forward
 from learners.ops.vtrace import VTrace
@@ -124,7 +124,8 @@ def network_arrays(config: MetaGradient, state: MetaState) -> Tensors:
     """Parameters and buffers by name: what `functional_call` takes and what a snapshot holds."""
     arrays = actor_critic.network_arrays(state.learner)
     if config.conditioning.num_extras:
-        arrays["eta"] = positions_of(state.logits).to(next(iter(arrays.values())).dtype)
+        # the position of each in its range
+        arrays["eta"] = state.logits.sigmoid().to(next(iter(arrays.values())).dtype)
     return arrays
 
 
@@ -233,8 +234,8 @@ def _targets_and_cotangents(found: Outputs, batch: Batch, inner: ImpalaConfig, e
         clips=Clips(rho=inner.clip_rho, c=inner.clip_c, pg_rho=inner.clip_pg_rho, leak_rho=inner.leak_rho, leak_c=inner.leak_c),
         by=return_parameters(eta),
     )
-    costs = Costs(policy=inner.policy_cost, baseline=inner.baseline_cost, entropy=inner.entropy_cost)
-    return derivatives.targets, cotangent_derivatives(eta, derivatives, costs, inputs["value_t"], batch.weight)
+    costs = {"policy_cost": inner.policy_cost, "baseline_cost": inner.baseline_cost}
+    return derivatives.targets, cotangent_derivatives(eta, derivatives, inputs["value_t"], batch.weight, **costs)
 
 
 def _trace(config: MetaGradient, before: PendingUpdate | Trace | None, made: PendingUpdate, by_network: list[Tensors]) -> Trace:
@@ -255,7 +256,7 @@ def _meta_step(
 ) -> tuple[Tensor, OptimiserState, Tensors]:
     """One step of Adam on the logits; returns them, Adam's state, and scalars to log."""
     by_logits = {"logits": by_eta.double() * slopes_of(state.logits, config.ranges)}
-    norm = global_norm(by_logits)
+    norm = by_logits["logits"].norm()
     if config.meta.max_gradient_norm is not None:
         by_logits, norm = clip_by_global_norm(by_logits, config.meta.max_gradient_norm)
     moved, optimiser = optimisers.apply(

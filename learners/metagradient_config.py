@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -74,17 +74,20 @@ class MetaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MetaGradient:
-    """A learner with meta-gradients.
+    """A learner that may tune some of its hyper-parameters.
 
     Attributes:
+        eta: names of the meta-parameters, in order; empty for a learner without meta-gradients.
         learner: the inner loss and its update; fields named in eta are its initial values.
-        eta: names of the meta-parameters, in order, at least one.
         meta: the outer objective and its update.
     """
 
-    learner: ImpalaConfig
-    eta: tuple[str, ...]
-    meta: MetaConfig
+    eta: Annotated[
+        tuple[str, ...],
+        Meta(description="meta-parameters to tune, such as gamma,lambda; they start from the values under learner"),
+    ] = ()
+    learner: ImpalaConfig = field(default_factory=ImpalaConfig)
+    meta: MetaConfig = field(default_factory=MetaConfig)
 
     @property
     def ranges(self) -> list[Range]:
@@ -103,7 +106,9 @@ class MetaGradient:
 
     @property
     def conditioning(self) -> Conditioning:
-        """The network's conditioning."""
+        """The network's conditioning on eta, and its outer value head."""
+        if not self.eta:
+            return Conditioning()
         return Conditioning(
             num_eta=len(self.eta), embedding_size=self.meta.embedding_size, has_outer_value=self.meta.outer_critic == "outer"
         )

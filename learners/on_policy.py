@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from learners.actor_critic import LearnerState, Precision, forward, network_arrays, scaled_rewards
-from learners.batch import Batch, NetworkInputs
-from learners.networks.agent import Agent
+from learners.batch import Batch
+from learners.networks.agent import Agent, NetworkInputs
 from learners.ops.gae import gae
 from learners.ops.masks import cleared
 from learners.ops.normaliser import RunningMoments, update

@@ -36,13 +36,12 @@ from msgspec import Meta
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from envs.task import Task
 from learners import actor_critic
-from learners.actor_critic import LearnerState, Precision
-from learners.algorithm import Progress
+from learners.actor_critic import Anneal, LearnerCompile, LearnerPrecision, LearnerState, RewardClip
+from learners.algorithm import Progress, Setup
 from learners.batch import batch_of
 from learners.compiled import Compiled, blank
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent
 from learners.on_policy import RewardScale, Rows, rows_of
 from learners.ops import optimisers
 from learners.ops.clip import clip_by_global_norm
@@ -80,26 +79,19 @@ class LearnerConfig:
         Meta(description="divide rewards by the running standard deviation of their discounted return, and clip to [-10, 10]"),
     ] = True
     reward_scale: Annotated[float, Meta(gt=0, description="rewards are multiplied by it, before clipping and normalising")] = 1.0
-    reward_clip: Annotated[
-        float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")
-    ] = 0.0
+    reward_clip: RewardClip = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 3e-4
-    anneal: Annotated[
-        bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
-    ] = True
+    anneal: Anneal = True
     max_gradient_norm: Annotated[float, Meta(gt=0, description="clip of the global norm of the gradient")] = 0.5
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(kind="adam", epsilon=1e-5))
-    precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
+    precision: LearnerPrecision = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Config of the algorithm."""
 
-    learner_compile: Annotated[
-        bool,
-        Meta(description="compile the update to machine code before training (needs a C++ compiler; tens of seconds, once)"),
-    ] = False
+    learner_compile: LearnerCompile = False
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
 
@@ -127,21 +119,14 @@ def check(config: Config) -> None:
     """Check fields against each other: nothing to check. See `learners.algorithm`."""
 
 
-def init(
-    config: Config,
-    spec: SpaceSpec,
-    tasks: Sequence[Task] | None,
-    network: NetworkConfig,
-    run_seed: int,
-    device: torch.device,
-) -> tuple[Agent, State]:
-    """Return the agent module and the initial state; `tasks` is not used."""
-    if config.learner_compile and network.core != "none":
+def init(config: Config, setup: Setup) -> tuple[Agent, State]:
+    """Return the agent module and the initial state."""
+    if config.learner_compile and setup.network.core != "none":
         raise InvalidInputError(
             "learner_compile = true is allowed with network.core = none only: a core cuts its unrolls where episodes end"
         )
-    agent, learner = actor_critic.init(spec, network, config.learner.optimiser, run_seed, device)
-    rewards = RewardScale(moments=RunningMoments.empty(()).to(device)) if config.learner.normalise_rewards else None
+    agent, learner = actor_critic.init(setup.spec, setup.network, config.learner.optimiser, setup.run_seed, setup.device)
+    rewards = RewardScale(moments=RunningMoments.empty(()).to(setup.device)) if config.learner.normalise_rewards else None
     return agent, State(learner=learner, rewards=rewards)
 
 

@@ -9,8 +9,9 @@ hyper-parameters of this loss; `learners.compiled` compiles the update.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -18,9 +19,11 @@ from msgspec import Meta
 from torch import Tensor
 
 from learners.actor_critic import (
+    Anneal,
+    LearnerPrecision,
     LearnerState,
     Outputs,
-    Precision,
+    RewardClip,
     counted,
     descend,
     learning_rate,
@@ -54,13 +57,9 @@ class ImpalaConfig:
     baseline_cost: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_cost: Annotated[float, Meta(ge=0, description="weight of the entropy bonus")] = 0.01
     reward_scale: Annotated[float, Meta(gt=0, description="rewards are multiplied by it, before clipping")] = 1.0
-    reward_clip: Annotated[
-        float, Meta(ge=0, description="rewards are clipped to [-reward_clip, reward_clip]; 0 for no clipping")
-    ] = 0.0
+    reward_clip: RewardClip = 0.0
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size at the start")] = 6e-4
-    anneal: Annotated[
-        bool, Meta(description="decay the learning rate linearly to 0 over schedule_env_steps, or else over total_env_steps")
-    ] = True
+    anneal: Anneal = True
     max_gradient_norm: Annotated[float, Meta(gt=0, description="clip of the global norm of the gradient")] = 40.0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     passes: Annotated[
@@ -75,7 +74,7 @@ class ImpalaConfig:
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="no further pass over a batch once its mean KL(behaviour || policy) is above this; null: all passes"),
     ] = None
-    precision: Annotated[Precision, Meta(description="arithmetic of the learner's network; weights stay fp32")] = "fp32"
+    precision: LearnerPrecision = "fp32"
 
 
 def loss(agent: Agent, arrays: dict[str, Tensor], batch: Batch, config: ImpalaConfig) -> tuple[Tensor, dict[str, Tensor]]:
@@ -147,41 +146,44 @@ def gradient(
 def one_pass(
     agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, rate: float | Tensor
 ) -> tuple[LearnerState, dict[str, Tensor]]:
-    """Take one step along the gradient of a batch; return the state after it and scalars to log, by metric name."""
+    """Take one step along the gradient of a batch; return the state after it, which counts the batch, and scalars to log."""
     gradients, terms = gradient(agent, config, state, batch)
     after, norm = descend(config, state, gradients, rate)
-    return after, terms | {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)}
+    return counted(after, batch), terms | {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)}
 
 
-def is_last_pass_made(config: ImpalaConfig, made: Sequence[dict[str, Tensor]], terms: dict[str, Tensor]) -> bool:
-    """Return whether the policy has moved beyond `config.target_kl`, by the terms of the pass that would come after those `made`.
-
-    The divergence is from the policy that acted, so it includes the lag. The first pass is always made.
-    """
-    return bool(made) and config.target_kl is not None and float(terms["policy/kl"]) > config.target_kl
-
-
-def over_passes(made: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the means of the passes' scalars, and how many passes there were."""
-    return means(made) | {"impala/passes": torch.full_like(made[0]["loss/total"], len(made))}
+OnePass = Callable[[LearnerState, Batch, float], tuple[LearnerState, dict[str, Tensor]]]
 
 
 def update(
-    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int
+    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, total_env_steps: int, compiled: OnePass | None = None
 ) -> tuple[LearnerState, dict[str, Tensor]]:
     """Step along the gradient of one batch, once for each pass, with V-trace's ratios recomputed each time; pure in `state`.
 
-    Passes end early where the policy has moved beyond `config.target_kl`.
+    Passes end early where the policy has moved beyond `config.target_kl`. The divergence is from the policy that acted, so it includes
+    the lag. The first pass is always made.
+
+    Args:
+        agent: the network.
+        config: of the loss.
+        state: before the update.
+        batch: what is learned from.
+        total_env_steps: length of the schedule of the step size.
+        compiled: `one_pass` of this agent and config as machine code; None to run it as it is.
 
     Returns:
         The next state, and the means over the passes of the scalars to log, by metric name, still on the device.
     """
-    rate = learning_rate(config, state.env_steps, total_env_steps)
-    made: list[dict[str, Tensor]] = []
+    take, rate = compiled or partial(one_pass, agent, config), learning_rate(config, state.env_steps, total_env_steps)
+    after, made = state, list[dict[str, Tensor]]()
     for _ in range(config.passes):
-        gradients, terms = gradient(agent, config, state, batch)
-        if is_last_pass_made(config, made, terms):
+        # each pass counts the batch into the moments from before the update; the last count is kept
+        moved, terms = take(replace(after, moments=state.moments), batch, rate)
+        if made and config.target_kl is not None and float(terms["policy/kl"]) > config.target_kl:
             break
-        state, norm = descend(config, state, gradients, rate)
-        made.append(terms | {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)})
-    return counted(state, batch), over_passes(made)
+        after = moved
+        made.append(terms)
+    # a compiled pass returns numbers as tensors
+    optimiser, env_steps = replace(after.optimiser, step=state.optimiser.step + len(made)), state.env_steps + batch.env_steps
+    after = replace(after, optimiser=optimiser, version=state.version + 1, env_steps=env_steps)
+    return after, means(made) | {"impala/passes": torch.full_like(made[0]["loss/total"], len(made))}

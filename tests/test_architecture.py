@@ -1,4 +1,4 @@
-"""The house holds: imports run one way, files and functions stay short, and the command starts light."""
+"""The house rules: imports go one way, files and functions stay short, and the command starts light."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATE = {
     "cluster.commands.tasks": "cluster.run.preflight envs.check envs.contract envs.registry",
     "cluster.main": "cluster.commands.command_line cluster.run.stop_flag envs.errors",
     "cluster.run.preflight": "envs.contract",
-    "envs.atari.families": "envs.atari.env",
+    "envs.atari.families": "envs.atari.engine envs.atari.env",
     "envs.gymnasium_ids": "ale_py",
     "envs.registry": "envs.atari.families envs.classic.families envs.fetch envs.gymnasium_env envs.mujoco.families envs.user",
     "learners.compiled": "torch._inductor torch._inductor.exc torch.fx.experimental.proxy_tensor",

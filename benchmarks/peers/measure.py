@@ -1,4 +1,4 @@
-"""What all peers share: the environments, steps counted where they happen, and the one way in which a rate is taken.
+"""What all peers share: the environments, counters of steps where they happen, and how a rate is measured.
 
 A peer's own counters are not trusted: some report frames for steps, some count a batch once per epoch. Here every environment counts its
 `step` calls, and every learner the samples that it differentiates, in eight bytes of a mapped file; the measuring process adds them up.

@@ -68,7 +68,7 @@ class Collected:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """Our own code or an environment raised in a worker; the worker itself goes on.
+    """Our own code or an environment raised in a worker; the worker itself keeps running.
 
     Attributes:
         work: of the worker; None while its collector was made.
@@ -108,7 +108,7 @@ class Learned:
 
 @dataclass(frozen=True, kw_only=True)
 class CallLost:
-    """The oldest learner call made no update: a payload was lost with the machine that held it. The learner itself goes on."""
+    """The oldest learner call made no update: a payload was lost with the machine that held it. The learner itself keeps running."""
 
     reason: str
 
@@ -129,7 +129,7 @@ class Backend(Protocol):
     A learner that fails is no event: `wait` raises its error, and the run ends with it.
 
     Attributes:
-        num_actors: how many were asked for.
+        num_actors: the requested number.
     """
 
     num_actors: int

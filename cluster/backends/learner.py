@@ -15,7 +15,7 @@ from cluster.backends.base import LearnCall, LearnReport
 from cluster.backends.memory import keep_freed_memory
 from cluster.store.checkpoint import parameters_sha256
 from envs.errors import InvalidInputError
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.networks.agent import NetworkConfig
 from learners.networks.snapshot import parameters_to_arrays
 from learners.state_dict import state_from_arrays, state_to_arrays
@@ -32,7 +32,7 @@ def device_of(wanted: str) -> torch.device:
     """The learner's device: `auto` takes a GPU where there is one.
 
     Raises:
-        InvalidInputError: a GPU is asked for and there is none.
+        InvalidInputError: a GPU is requested and there is none.
     """
     has_gpu = torch.cuda.is_available()
     if wanted == "auto":
@@ -58,7 +58,8 @@ class LearnerHost:
         network = getattr(config, "network", NetworkConfig())
         self._progress = Progress(round=0, total=workload.scheduled, run_seed=config.seed)
         self._device = device
-        self._agent, self._state = algorithm.init(config, workload.spaces(), None, network, config.seed, device)
+        setup = Setup(spec=workload.spaces(), network=network, run_seed=config.seed, device=device)
+        self._agent, self._state = algorithm.init(config, setup)
 
     def build(self, state: dict[str, Any] | None) -> tuple[LearnReport, Snapshot]:
         """Prepare, from a checkpointed state if one is given; return a report without an update, and the weights.
@@ -82,7 +83,8 @@ class LearnerHost:
         started, before, scalars = time.perf_counter(), int(self._state.version), dict[str, float]()
         self._progress = call.progress
         if call.score is not None:
-            self._state = self._algorithm.keep_best(self._config, self._state, call.score)  # type: ignore[attr-defined]
+            if (keep_best := getattr(self._algorithm, "keep_best", None)) is not None:
+                self._state = keep_best(self._config, self._state, call.score)
         else:
             self._state, found = self._algorithm.update(self._agent, self._config, self._state, experience, call.progress)
             scalars = {name: float(value) for name, value in found.items()}

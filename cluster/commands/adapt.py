@@ -36,7 +36,7 @@ MAX_SEEDS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt:
-    """Train fresh policies with the frozen loss of an EPG run, each on a held-out task of its own, and compare with PPO.
+    """Train fresh policies with the frozen loss of an EPG run, each on its own held-out task, and compare with PPO.
 
     Both learn the same tasks from the same initial weights, with the same noise and as many samples per update. Prints the final fitness
     (whole episodes with the final policy) with 95 % intervals and the difference paired by task; writes all numbers to
@@ -51,7 +51,7 @@ class Adapt:
     tasks: Annotated[
         Literal["test", "train", "both"], arg(help="tasks held out from training, training tasks, or both in one plot")
     ] = "test"
-    seeds: Annotated[int, arg(metavar="N", help="fresh policies of each learner and split, each on a task of its own")] = 8
+    seeds: Annotated[int, arg(metavar="N", help="fresh policies of each learner and split, each on its own task")] = 8
     family: Annotated[str, option("task family (default: that of the loss)", "FAMILY")] = ""
     baseline: Annotated[Literal["ppo", "none"], arg(help="learner that the learned loss is compared with")] = "ppo"
     updates: Annotated[str, option("updates of a lifetime (default: as many as the loss was evolved for)", "N")] = ""
@@ -155,8 +155,8 @@ class Adapt:
         from cluster.reports.adaptation.plot import draw
 
         life = config.life
-        lives = [one for chunk in chunks for one in chunk.policies]
-        groups = make_groups(lives, num_updates=life.num_updates, update_every=life.update_every)
+        lifetimes = [one for chunk in chunks for one in chunk.policies]
+        groups = make_groups(lifetimes, num_updates=life.num_updates, update_every=life.update_every)
         comparisons = compare(groups)
         plot = file.with_suffix(".png")
         head |= {

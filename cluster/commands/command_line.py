@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, get_args
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, subcommand
 
+from cluster import algorithms
 from cluster.commands.adapt import Adapt
 from cluster.commands.evaluate import Evaluate
 from cluster.commands.journal import Journal
@@ -18,6 +19,7 @@ from cluster.commands.scale import Scale
 from cluster.commands.tasks import Tasks
 from cluster.commands.train import Train
 from cluster.commands.version import Version
+from envs.errors import unknown
 
 DESCRIPTION = """metaray: distributed actor-learner training over many sampled tasks, on one machine or a Ray cluster.
 
@@ -53,6 +55,20 @@ Commands = (
 
 
 def parse(arguments: list[str]) -> Command:
-    """Parse `arguments`; tyro itself answers `--help` and refuses what it cannot parse, with exit code 2."""
+    """Parse `arguments`; tyro itself answers `--help` and refuses unknown options, with exit code 2.
+
+    Raises:
+        InvalidInputError: there is no such command or algorithm.
+    """
+    _check_names(*arguments[:2])
     parsed: Command = tyro.cli(Commands, args=arguments, prog="metaray", description=DESCRIPTION, config=(FlagCreatePairsOff,))
     return parsed
+
+
+def _check_names(command: str = "-", algorithm: str = "-", /) -> None:
+    """Refuse unknown names in one line with the nearest ones; tyro's box has none. Options are left to tyro."""
+    names = [metadata.name for _, metadata in map(get_args, get_args(Commands))]
+    if not command.startswith("-") and command not in names:
+        raise unknown("command", command, names)
+    if command == "train" and not algorithm.startswith("-"):
+        algorithms.find(algorithm)

@@ -1,4 +1,4 @@
-"""`metaray resume`: go on with a run that was stopped, or train a finished one for longer."""
+"""`metaray resume`: continue a run that was stopped, or train a finished one for longer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ResumeBase(RunOptions):
     run_directory: RunArgument
 
     def run(self, command: str) -> int:
-        """Check everything and train on."""
+        """Check everything and continue the training."""
         directory = run_directory.open_run(Path(self.run_directory))
         algorithm = algorithms.find(directory.algorithm)
         changes = algorithms.check_options(algorithm, own_values(self, resumes=True), resumes=True)
@@ -46,6 +46,6 @@ class ResumeBase(RunOptions):
 Resume = with_own_options(
     "Resume",
     ResumeBase,
-    "Go on with a run where it stopped, and on the machines where it ran before unless told otherwise; --set changes what may change.",
+    "Continue a run where it stopped, and where it ran before (--local, --ray: elsewhere); --set changes settings that may change.",
     resumes=True,
 )

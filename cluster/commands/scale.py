@@ -27,7 +27,7 @@ class Scale:
     vectors: Annotated[str, option("perturbations of an epoch", "V")] = ""
 
     def run(self, command: str) -> int:
-        """Store the size asked for, or print the present one."""
+        """Store the requested size, or print the present one."""
         directory = run_directory.open_run(Path(self.run_directory))
         check_outer_loop(directory)
         given = {name: value for name in ("actors", "workers", "vectors") if (value := getattr(self, name))}

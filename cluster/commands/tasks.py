@@ -89,15 +89,15 @@ class Tasks:
         """Check the family and print the result."""
         from envs.check import check_family
 
-        played = check_family(family, self.family, seed=self.seed)
+        result = check_family(family, self.family, seed=self.seed)
         console.print(
-            f"\n[bold green]passed[/]: {len(played.returns)} episodes of random actions, {played.env_steps:,} steps, "
-            f"{played.env_steps / max(played.seconds, 1e-9):,.0f} steps/s on one thread"
+            f"\n[bold green]passed[/]: {len(result.returns)} episodes of random actions, {result.env_steps:,} steps, "
+            f"{result.env_steps / max(result.seconds, 1e-9):,.0f} steps/s on one thread"
         )
-        if played.returns.size:
-            low, mean, high = (number(float(one)) for one in (played.returns.min(), played.returns.mean(), played.returns.max()))
-            console.print(f"  return   {mean} (mean; {low} to {high}), {played.lengths.mean():,.0f} steps each")
-        for note in played.notes:
+        if result.returns.size:
+            low, mean, high = (number(float(one)) for one in (result.returns.min(), result.returns.mean(), result.returns.max()))
+            console.print(f"  return   {mean} (mean; {low} to {high}), {result.lengths.mean():,.0f} steps each")
+        for note in result.notes:
             console.print(f"  note     {note}", markup=False, soft_wrap=True)
 
 

@@ -4,7 +4,7 @@
     a share    Clopper and Pearson's: all shares under which the observed count is not in a tail of 2.5 %
     a figure   of several groups of values: figure -+ q se, se by the bootstrap within groups, q Student's with effective degrees of freedom
 
-Coverage, measured over 20,000 samples (`tests/cluster/test_bootstrap.py`), for means of S values:
+Coverage, measured over 20,000 samples (`tests/cluster/reports/test_bootstrap.py`), for means of S values:
 
     S                                     4      8      16     32
     normal                               97 %   97 %   96 %   96 %

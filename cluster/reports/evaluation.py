@@ -22,7 +22,7 @@ from envs.registry import resolve
 from learners.trajectory import Episode
 
 MAX_SLOTS = 64
-"""Environments in parallel, unless more tasks are asked for: enough for the simulators' threads, few enough for Atari's memory."""
+"""Environments in parallel, unless more tasks are requested: enough for the simulators' threads, few enough for Atari's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

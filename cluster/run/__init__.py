@@ -1,1 +1,1 @@
-"""One run, from its config to its summary: the trainer, the loop, the schedules, and everything that watches."""
+"""One run, from its config to its summary: the trainer, the loop, the schedules, and the observers."""

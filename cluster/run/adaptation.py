@@ -1,4 +1,4 @@
-"""Runs whose actors adapt policies to tasks: rounds of units that anybody may do, each some tasks with the unrolls before and after.
+"""Runs whose actors adapt policies to tasks: rounds of units for any actor, each some tasks with the unrolls before and after.
 
 round:  tasks_per_round tasks = units of rollout.envs_per_actor / envs_per_task tasks --> one outer step
 """

@@ -43,7 +43,7 @@ LABEL_STYLE = "dim"
 
 
 class Terminal(Console):
-    """Standard output, whose reader may close it (`| head -1`): the run goes on, and nothing more is printed."""
+    """Standard output, whose reader may close it (`| head -1`): the run continues, and nothing more is printed."""
 
     def on_broken_pipe(self) -> None:
         """Print nothing more; rich itself would end the program."""

@@ -73,16 +73,16 @@ def not_finite(chunk: Chunk, result: ChunkResult) -> list[NotFinite]:
     """The lifetimes of a chunk that are not finite; journals of older versions do not name them, so their fitness is checked as well."""
     named = {one.life: one for one in result.not_finite}
     by_fitness = (chunk.first + row for row, value in enumerate(result.fitness) if not math.isfinite(value))
-    unnamed = [NotFinite(life=life, what="fitness", task="") for life in by_fitness if life not in named]
+    unnamed = [NotFinite(life=lifetime, what="fitness", task="") for lifetime in by_fitness if lifetime not in named]
     return sorted([*named.values(), *unnamed], key=lambda one: one.life)
 
 
-def in_words(lives: Sequence[NotFinite]) -> str:
+def in_words(lifetimes: Sequence[NotFinite]) -> str:
     """Which lifetimes, and what was not finite: `observation: lifetimes 2, 5; reward: lifetime 7, the first in hopper(gravity=9.81)`."""
     parts = []
-    for what in dict.fromkeys(one.what for one in lives):
-        numbers = [str(one.life) for one in lives if one.what == what]
+    for what in dict.fromkeys(one.what for one in lifetimes):
+        numbers = [str(one.life) for one in lifetimes if one.what == what]
         more = f" and {len(numbers) - MAX_NAMED} more" if len(numbers) > MAX_NAMED else ""
         parts.append(f"{what}: {'lifetime' if len(numbers) == 1 else 'lifetimes'} {', '.join(numbers[:MAX_NAMED])}{more}")
-    tasks = [one.task for one in lives if one.task and not one.task.endswith("()")]
+    tasks = [one.task for one in lifetimes if one.task and not one.task.endswith("()")]
     return "; ".join(parts) + (f", the first in {tasks[0]}" if tasks else "")

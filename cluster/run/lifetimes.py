@@ -56,7 +56,7 @@ CHANGEABLE = (
     "checkpoint_every_epochs",
     *scaling.SIZES,
 )
-"""What is no part of phi, or is written down for each epoch: the journal is replayed with the settings that the run was begun with."""
+"""Settings that do not change phi, or are recorded for each epoch: the journal is replayed with the settings that the run began with."""
 PARTS: dict[Kind, Part] = {"perturbed": "train", "evaluation": "evaluate"}
 
 
@@ -128,13 +128,13 @@ class Lifetimes(Workload):
             for at in (done, total)
         )
         return (
-            f"guidance and step size are laid over {over:,} epochs (schedule_epochs in config.json; null lays them over all {total:,}): "
+            f"the schedules of guidance and step size last {over:,} epochs (schedule_epochs; null for all {total:,}): "
             f"{now} at epoch {done:,}, {end} at the end"
         )
 
     @contextlib.contextmanager
     def opened(self, directory: RunDirectory, payload: Payload | None) -> Iterator[None]:
-        """Keep the journal open, and follow the size that is asked for."""
+        """Keep the journal open, and follow the requested size."""
         assert payload is not None
         epoch: Epoch | None = payload["epoch"]
         self._first_round = int(payload["first_round"])
@@ -152,7 +152,7 @@ class Lifetimes(Workload):
         return Rounds(self, lag=0, version=version, weights=start, first_round=first, is_ending=is_ending)
 
     def train(self, number: int) -> RoundPlan:
-        """The next epoch, of the size that was asked for."""
+        """The next epoch, of the requested size."""
         record = self._record if self._record is not None and self._record.epoch == number else self._begin(number)
         self._record = record
         chunks = chunks_of("perturbed", number, record.num_workers, record.num_vectors, record.lives_per_chunk, record.alpha)

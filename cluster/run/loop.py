@@ -157,7 +157,7 @@ class Loop:
         return self._schedule.rounds_begun >= self._saved_rounds + self._workload.checkpoint_every_rounds
 
     def _resize_if_asked(self) -> None:
-        """Change the number of actors if another one was asked for."""
+        """Change the number of actors if another one is requested."""
         if problem := self._workload.look():
             self._report_event(problem)
         if (wanted := self._workload.num_actors) != self._backend.num_actors:

@@ -55,7 +55,7 @@ class Status:
         rounds, total_rounds: finished and in all; 0 where a run does not count them.
         part, done, total: part of the current round, its units done and in all.
         figures: the newest value of every metric, by name.
-        actors_alive, num_actors: actors that are up, and those asked for.
+        actors_alive, num_actors: actors that are up, and the requested number.
         lost_actors: actors that died or hung and were replaced.
         waiting: shares of wall time since the last status.
         elapsed_s: wall time of training in this process.
@@ -114,7 +114,7 @@ class RunObserver:
         Args:
             env_steps: environment steps so far, the x axis of every plot.
             scalars: by name, such as `return/mean_100`, `throughput/env_steps_per_s`, `lag/mean`, `loss/policy`.
-            histograms: raw samples by name (`lag/histogram`: one lag per trajectory); binned by whoever writes them.
+            histograms: raw samples by name (`lag/histogram`: one lag per trajectory); binned by the writer.
         """
 
     def on_event(self, line: str) -> None:
@@ -129,5 +129,5 @@ class RunObserver:
         """
 
     def stop_requested(self) -> bool:
-        """Whether the user or the system asked for a stop; the loop then checkpoints and returns."""
+        """Whether the user or the system requested a stop; the loop then checkpoints and returns."""
         return False

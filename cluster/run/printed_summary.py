@@ -42,7 +42,7 @@ def print_summary(
     lines += [f"  picture  {escape(picture)}"] if picture else []
     lines += [f"  run      {run}", "next"]
     if not summary["finished"]:
-        lines.append(f"  [cyan]metaray resume {run}{' --local' if is_local else ''}[/]  go on from here")
+        lines.append(f"  [cyan]metaray resume {run}{' --local' if is_local else ''}[/]  continue from here")
     lines += [f"  [cyan]{escape(command.format(run=directory.path))}[/]  {about}" for command, about in row.next_commands]
     lines.append(f"  [cyan]tensorboard --logdir {run}/tb[/]  look at every metric")
     for line in lines:

@@ -1,10 +1,10 @@
-"""Phi from the journal alone: the first phi, which the config makes, and every update since, made again from the fitness of the lifetimes.
+"""Phi from the journal alone: the initial phi, determined by the config, and every update since, recomputed from the lifetimes' fitness.
 
     rebuild(journal)    the state after the last finished epoch, each epoch's phi compared with its digest
-    resume(...)         what a run goes on from: the same from the newest checkpoint on, as the payload of a checkpoint
+    resume(...)         what a resumed run starts from: the same from the newest checkpoint on, as the payload of a checkpoint
 
 NumPy does not promise the same random numbers from one version to the next (NEP 19): where a replayed phi differs from its digest, the
-noise is another, and the run stops with one line instead of going on with a phi that never was.
+noise differs, and the run stops with one line instead of continuing with a wrong phi.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cluster.store.journal import EpochRecord, Journal, RunRecord, UpdateRecord,
 from cluster.store.versions import library_versions
 from envs.errors import InvalidInputError
 from learners import epg
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.evolution import OuterState
 from learners.networks.config import NetworkConfig
 from learners.state_dict import state_from_arrays, state_to_arrays
@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 
 class ReplayError(InvalidInputError):
-    """A replay does not come to the phi that the run had."""
+    """A replay gives another phi than the run."""
 
 
 @dataclass(kw_only=True)
@@ -60,7 +60,7 @@ class Epoch:
         return [found[index] for index in sorted(found)]
 
     def progress(self, seed: int) -> Progress:
-        """An argument of its update, in a run of this seed."""
+        """The progress that its update gets, given the run's seed."""
         return Progress(round=self.record.epoch, total=self.record.num_epochs, run_seed=seed, settings=self.record)
 
 
@@ -71,7 +71,7 @@ def phi_sha256(phi: np.ndarray) -> str:
 
 def initial_state(config: EpgRunConfig) -> OuterState:
     """The state before the first epoch: a pure function of the config."""
-    _, state = epg.init(config, spaces_of(config.family), None, NetworkConfig(), config.seed, CPU)
+    _, state = epg.init(config, Setup(spec=spaces_of(config.family), network=NetworkConfig(), run_seed=config.seed, device=CPU))
     return state
 
 
@@ -135,7 +135,7 @@ def rebuild(path: Path, on_epoch: Callable[[Epoch, OuterState], None] = lambda e
 
     Args:
         path: the journal.
-        on_epoch: is told of each epoch that was replayed and agrees.
+        on_epoch: called after each epoch that was replayed and agrees.
 
     Raises:
         ReplayError: an epoch's phi differs from what the run had.
@@ -169,7 +169,7 @@ def _versions(record: RunRecord) -> str:
 
 
 def resume(path: Path, checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Where the run of a journal goes on: what a checkpoint after the last finished epoch would hold, and what there is of the next.
+    """Where the run of a journal continues: what a checkpoint after the last finished epoch would hold, and what there is of the next.
 
     Args:
         path: the journal, mended.
@@ -180,7 +180,7 @@ def resume(path: Path, checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
         Payload of a checkpoint, with the next epoch as `epoch`; None where that has not begun.
 
     Raises:
-        ReplayError: the replay does not come to the same phi.
+        ReplayError: the replay gives another phi.
     """
     config = config_of(first_record(path))
     saved = None if checkpoint is None else checkpoint.get("learner")

@@ -1,12 +1,11 @@
-"""The config that a run goes on with: what was asked for at a resume, and what was changed by hand in config.json since the last start.
+"""The config of a resumed run: the changes of `metaray resume`, and those made by hand in config.json since the last start.
 
-Only what neither the learner's state nor the experience that is kept depends on may change (`Workload.may_change`); all else is refused.
+Only settings on which neither the learner's state nor stored experience depends may change (`Workload.may_change`); others are refused.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +21,21 @@ if TYPE_CHECKING:
     from cluster.algorithms import Row
 
 ENDED_BY = {"time limit": "max_train_seconds", "return reached": "stop_return"}
-"""By the reason that a run ended for: the limit that is lifted when a longer run is asked for, and would end it again at once."""
+"""The limit to lift when a longer run is requested, by the reason that the run ended: it would end the run again at once."""
 
 
 def resumed(workload: Workload, directory: RunDirectory, changes: Mapping[str, str]) -> tuple[Any, list[str]]:
-    """Return the config that a run goes on with, and a line for each setting that is another than at its last start; both are kept.
+    """Return the config of the resumed run, and a line for each setting that differs from its last start; the config is written.
 
-    Schedules stay laid over the length that the run was begun with: laid anew over more, a learning rate would rise in the middle of it.
+    Schedules keep the length that the run began with: stretched over more steps, a learning rate would rise in the middle of the run.
 
     Args:
         workload: of what config.json says.
         directory: its folder, locked by the caller.
-        changes: what was asked for, by setting.
+        changes: new values by setting.
 
     Raises:
-        InvalidInputError: a setting cannot change, its value is not possible, or the run has nothing left to do.
+        InvalidInputError: a setting cannot change, its value is not possible, or the run is complete.
     """
     row, config = workload.row, workload.config
     lines = _changed_by_hand(workload, directory)
@@ -45,7 +44,7 @@ def resumed(workload: Workload, directory: RunDirectory, changes: Mapping[str, s
     for name, value in changes.items():
         overrides.find(config_type, name)
         if name not in workload.may_change():
-            raise InvalidInputError(f"{name} = {value}: it cannot change in a run that goes on{_allowed(workload, [name])}")
+            raise InvalidInputError(f"{name} = {value}: it cannot change in a resumed run{_allowed(workload)}")
     sizes = {name: value for name, value in changes.items() if name in workload.sizes}
     others = {name: value for name, value in changes.items() if name not in workload.sizes}
     before, after = config, row.check(_extended(workload, directory, others))
@@ -61,24 +60,24 @@ def resumed(workload: Workload, directory: RunDirectory, changes: Mapping[str, s
 
 
 def wanted_sizes(row: Row, directory: RunDirectory, config: Any, sizes: Mapping[str, str]) -> dict[str, int]:
-    """Return sizes that were asked for, checked together with those that stay.
+    """Return the requested sizes, checked together with those that stay.
 
     Raises:
-        InvalidInputError: they are not possible.
+        InvalidInputError: a size is not possible.
     """
     after = row.check(overrides.apply(scaling.desired(directory).upon(config), sizes))
     return {name: getattr(after, name) for name in sizes}
 
 
 def _extended(workload: Workload, directory: RunDirectory, changes: Mapping[str, str]) -> Any:
-    """The config with the changes, and longer where that is asked for."""
+    """The config with the changes, and a longer run if requested."""
     summary, done, unit = read_summary(directory), workload.length_done(directory), workload.length_unit
     after, is_longer = overrides.apply(workload.config, changes), workload.length in changes
     if is_longer:
         total, begun = getattr(after, workload.length), workload.scheduled
         if total <= done:
             raise InvalidInputError(
-                f"{workload.length} = {total:,}: the run {directory.path} has {done:,} {unit} already; give more"
+                f"{workload.length} = {total:,}: the run {directory.path} already has {done:,} {unit}: give more"
             )
         if total != begun and workload.schedule_length not in changes:
             after = replace(after, **{workload.schedule_length: begun})
@@ -96,7 +95,7 @@ def _extended(workload: Workload, directory: RunDirectory, changes: Mapping[str,
 
 
 def _changed_by_hand(workload: Workload, directory: RunDirectory) -> list[str]:
-    """A line that names the settings that are others in config.json than at the last start; runs of older versions kept no such record."""
+    """A line with the settings that differ in config.json from the last start; runs of older versions have no such record."""
     config, tree = workload.config, directory.read_launch().get("config")
     if tree is None:
         return []
@@ -110,7 +109,7 @@ def _changed_by_hand(workload: Workload, directory: RunDirectory) -> list[str]:
     refused = [key.name for key in changed if key.name not in workload.may_change()]
     if refused:
         raise InvalidInputError(
-            f"{line}; {', '.join(refused)} cannot change in a run that goes on: change that back{_allowed(workload, refused)}"
+            f"{line}; {', '.join(refused)} cannot change in a resumed run: change that back{_allowed(workload)}"
         )
     sizes = {key.name: key.of(config) for key in changed if key.name in workload.sizes}
     if sizes:
@@ -118,9 +117,6 @@ def _changed_by_hand(workload: Workload, directory: RunDirectory) -> list[str]:
     return [line]
 
 
-def _allowed(workload: Workload, names: Iterable[str]) -> str:
-    """The settings that may change, those nearest to `names` first."""
-    allowed = workload.may_change()
-    near = [close for name in names for close in difflib.get_close_matches(name, allowed, n=2, cutoff=0.6)]
-    hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
-    return f"{hint} (these can: {', '.join(allowed)})"
+def _allowed(workload: Workload) -> str:
+    """The settings that may change, for a message."""
+    return f" (these can: {', '.join(workload.may_change())})"

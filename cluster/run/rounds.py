@@ -238,7 +238,7 @@ class Rounds:
         """Raise: calls queued behind it may have run already, on other weights than they should have.
 
         Raises:
-            RuntimeError: says how to go on.
+            RuntimeError: with the command to continue.
         """
         lost = ", ".join(self._plan.describe(one.work) for one in call.done)
         raise RuntimeError(

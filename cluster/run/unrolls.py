@@ -1,4 +1,4 @@
-"""Runs whose actors unroll a policy in environments of their own: as a stream, or in rounds of one unroll an actor."""
+"""Runs whose actors unroll a policy in environments of their own: as a stream, or in rounds of one unroll per actor."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ class Unrolls(Workload):
         return checkpoints.newest_step(directory.checkpoints)
 
     def may_change(self) -> tuple[str, ...]:
-        """The settings that may change in a run that goes on.
+        """The settings that may change in a resumed run.
 
-        Coefficients of the learner are read at each update, so a checkpoint fits whatever they are; but what eta tunes is in the state.
+        Coefficients of the learner are read at each update, so a checkpoint fits any value; but those that eta tunes are in the state.
         """
         config_type: type = type(self.config)
         keys = overrides.keys(config_type)
@@ -132,7 +132,7 @@ class Unrolls(Workload):
         )
 
     def schedule_line(self, done: int) -> str | None:
-        """Say what becomes of the learning rate in a run that is longer or shorter than what it is annealed over."""
+        """Return a line about the learning rate of a run that is longer or shorter than its schedule; None in any other."""
         learner, over, total = self.config.learner, self.scheduled, self.config.total_env_steps
         if over == total or not learner.anneal:
             return None
@@ -149,7 +149,7 @@ class Unrolls(Workload):
     def schedule(
         self, version: int, weights: Handle, put: Callable[[Snapshot], Handle], is_ending: Callable[[], bool]
     ) -> Schedule:
-        """See `cluster.run.workload.Workload`; at a lag, rounds go on with the weights of earlier ones."""
+        """See `cluster.run.workload.Workload`; at a lag, rounds act with the weights of earlier ones."""
         config, payload = self.config, self._payload
         if config.is_stream:
             return Stream(

@@ -1,6 +1,6 @@
 """What the actors of a run do, by how its experience is collected: the base of `cluster.run.unrolls`, `.adaptation` and `.lifetimes`.
 
-A workload knows no algorithm: learner and headline come from the row, the rest from the config's fields that all runs of its kind have.
+A workload knows no algorithm: learner and headline come from the row, the rest from config fields that all runs with that collection share.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cluster.algorithms import Row
 
 ALWAYS = ("max_train_seconds", "keep_checkpoints", "log_every_s")
-"""Settings that may change in every run that goes on."""
+"""Settings that may change in every resumed run."""
 Payload = dict[str, Any]
 """Of a checkpoint: `learner`, `statistics`, and what the schedule needs."""
 
@@ -39,7 +39,7 @@ class Workload:
 
     Attributes:
         length, length_unit: the setting of how long a run is, and what it counts, in words.
-        schedule_length: the setting of the length that schedules are laid over; null for that of the run.
+        schedule_length: the setting of the length of schedules; null for that of the run.
         sizes: the settings that a driver follows while it runs (`cluster.store.scaling`).
         in_threads: on one machine its actors are threads; else more than one are processes.
         learner_on_driver: its learner takes so little that on Ray it is a thread of the driver.
@@ -76,12 +76,12 @@ class Workload:
 
     @property
     def scheduled(self) -> int:
-        """The length that schedules are laid over."""
+        """The length of schedules."""
         length = getattr(self.config, self.schedule_length)
         return int(getattr(self.config, self.length) if length is None else length)
 
     def schedule_line(self, done: int) -> str | None:
-        """Say what the schedules come to in a run that is longer or shorter than they are; None in any other.
+        """Return a line about the schedules of a run that is longer or shorter than they are; None in any other.
 
         Args:
             done: how much of its length the run has behind it.
@@ -89,7 +89,7 @@ class Workload:
         raise NotImplementedError
 
     def may_change(self) -> tuple[str, ...]:
-        """The settings that may change when a run goes on (`cluster.run.resuming`)."""
+        """The settings that may change when a run is resumed (`cluster.run.resuming`)."""
         raise NotImplementedError
 
     def length_done(self, directory: RunDirectory) -> int:
@@ -117,12 +117,12 @@ class Workload:
         raise NotImplementedError
 
     def restore(self, directory: RunDirectory, *, is_resumed: bool) -> Payload | None:
-        """Where the run goes on; None at its beginning."""
+        """Where the run continues; None at its beginning."""
         raise NotImplementedError
 
     @contextlib.contextmanager
     def opened(self, directory: RunDirectory, payload: Payload | None) -> Iterator[None]:
-        """Keep open what the run stores, for as long as the block takes; `payload` is what it goes on from."""
+        """Keep open what the run stores, for as long as the block takes; `payload` is what it continues from."""
         self._payload = payload
         yield
 
@@ -157,11 +157,11 @@ class Workload:
 
     @property
     def num_actors(self) -> int:
-        """The number of actors that is asked for now."""
+        """The number of actors that is requested now."""
         return int(self.config.num_actors)
 
     def look(self) -> str | None:
-        """Look whether another size is asked for; return a warning to show, if any."""
+        """Look whether another size is requested; return a warning to show, if any."""
         return None
 
     def collected(self, reports: Sequence[Report]) -> None:

@@ -90,8 +90,8 @@ class UpdateRecord:
 Record = RunRecord | EpochRecord | ChunkResult | UpdateRecord
 
 _TYPES: dict[str, type[Any]] = {"run": RunRecord, "epoch": EpochRecord, "chunk": ChunkResult, "update": UpdateRecord}
-_NOT_KEPT = ("figures", "episodes", "settled", "state")
-"""Fields of a chunk that are for metrics only."""
+_NOT_KEPT = ("figures", "episodes", "settled", "state", "counts", "samples")
+"""Fields of a chunk that are for metrics only, or follow from the others."""
 _OPTIONAL = ("not_finite", "cut_episodes")
 """Fields of a chunk that are left out of its line where they are empty."""
 _NAMES = {kind: name for name, kind in _TYPES.items()}

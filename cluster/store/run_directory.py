@@ -1,7 +1,7 @@
 """The run directory, and its lock.
 
 runs/quickstart-s0-20260102-030405/
-    config.json          the whole config; `metaray train impala --config FILE` runs it again
+    config.json          the whole config; `metaray train impala --config FILE` trains with it again
     launch.json          the command, whether it ran in this process or on Ray, and the config of the last start
     checkpoints/         see `cluster.store.checkpoint`
     journal.jsonl        of EPG: see `cluster.store.journal`, and `cluster.store.scaling` for two small files beside it
@@ -86,7 +86,7 @@ class RunDirectory:
         return bool(saved(self.checkpoints)) or (self.journal_file.exists() and self.has_something())
 
     def write_config(self, config: object, launch: dict[str, Any] | None = None) -> None:
-        """Write the whole config, and into `launch.json` what the run starts with, so that a config changed by hand is noticed."""
+        """Write the whole config, and into `launch.json` what the run starts with, so that a config edited by hand is detected."""
         tree = to_tree(config)
         write_json(self.launch_file, (self.read_launch() if launch is None else launch) | {"config": tree})
         write_json(self.config_file, tree)  # last: a folder with a config is a run

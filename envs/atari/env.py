@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
 
 from envs.atari.engine import FRAME_SIZE, NUM_STACKED, Emulators, EmulatorStep
-from envs.atari.protocols import MAX_FRAMES, MAX_NOOPS
 from envs.batched import BatchedEnv
 from envs.task import Task
 
@@ -39,11 +37,9 @@ class AtariEnv(BatchedEnv):
         tasks: one a slot.
         game_of: the game that a task names.
         is_one_game: every task names the same game, whose own actions are then the action space.
+        engine: makes so many emulators of a game.
         num_threads: C++ threads that emulate at any time.
         ends_with_life: a lost life ends the episode.
-        repeat_action_probability: sticky actions.
-        max_noops: a game starts with 1 to so many frames without action; 0 for none.
-        max_frames: frames after which a game is truncated.
     """
 
     frame_stack = NUM_STACKED
@@ -55,22 +51,12 @@ class AtariEnv(BatchedEnv):
         *,
         game_of: Callable[[Task], str],
         is_one_game: bool,
+        engine: Callable[[str, int], Emulators],
         num_threads: int = 1,
         ends_with_life: bool = True,
-        repeat_action_probability: float = 0.0,
-        max_noops: int = MAX_NOOPS,
-        max_frames: int = MAX_FRAMES,
     ) -> None:
         self._game_of, self._is_one_game, self._num_threads = game_of, is_one_game, num_threads
-        self._ends_with_life = ends_with_life
-        self._engine = partial(
-            Emulators,
-            num_threads=num_threads,
-            has_all_actions=not is_one_game,
-            repeat_action_probability=repeat_action_probability,
-            max_noops=max_noops,
-            max_frames=max_frames,
-        )
+        self._ends_with_life, self._engine = ends_with_life, engine
         self._games = [game_of(task) for task in tasks]
         groups = [len(tasks)] if is_one_game else [1] * len(tasks)
         self._engines = [self._engine(game, num_envs) for game, num_envs in zip(self._games, groups, strict=False)]

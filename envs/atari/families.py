@@ -70,16 +70,22 @@ class AtariFamily(TaskFamily):
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
         """Make one batched environment; in `train` mode the loss of a life ends an episode, in `evaluate` mode only the game does."""
+        from envs.atari.engine import Emulators
         from envs.atari.env import AtariEnv
 
         return AtariEnv(
             tasks,
             game_of=self.game_of,
             is_one_game=self.game is not None,
+            engine=partial(
+                Emulators,
+                num_threads=num_threads,
+                has_all_actions=self.game is None,
+                repeat_action_probability=self.repeat_action_probability,
+                max_noops=self.max_noops,
+            ),
             num_threads=num_threads,
             ends_with_life=mode == "train",
-            repeat_action_probability=self.repeat_action_probability,
-            max_noops=self.max_noops,
         )
 
 

@@ -1,1 +1,1 @@
-"""Classic control in vectorised numpy, and the base classes for numpy families of one's own."""
+"""Classic control in vectorised numpy, and the base classes for custom numpy families."""

@@ -99,11 +99,7 @@ class NumpyEnv(RestartingEnv):
 
     def _start(self, slots: np.ndarray) -> None:
         """Draw the first states of `slots`, from each one's own generator where they have one."""
-        if self._slot_generators is None:
-            drawn = self.initial_state(slots, self.np_random)
-        else:
-            own = [(slots[i : i + 1], self._slot_generators.start(slot)) for i, slot in enumerate(slots.tolist())]
-            drawn = np.concatenate([self.initial_state(slot, rng) for slot, rng in own])
+        drawn = np.concatenate([self.initial_state(some, rng) for some, rng in self._starts(slots)])
         if self._is_started:
             self._state[slots] = drawn
         else:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from envs.batched import BatchedEnv
-from envs.family import TaskFamily, split_generator, uniform_tasks
+from envs.family import TaskFamily
 from envs.goals import GoalRing
-from envs.task import Mode, Parameter, Split, Task
+from envs.task import Mode, Parameter, Task
 
 
 class NumpyFamily(TaskFamily):
-    """Tasks whose parameters are independent and uniform, or are those of `goals`; without either, a family of one task.
-
-    Training and test tasks come from the same ranges by generators that are kept apart, so that the same seed never
-    yields the same task on both sides.
-    """
+    """Tasks whose parameters are independent and uniform, or are those of `goals`; without either, a family of one task."""
 
     def __init__(
         self,
@@ -35,11 +29,6 @@ class NumpyFamily(TaskFamily):
         self.goals = goals
         self.is_endless = is_endless
         self._env = env
-
-    def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
-        """Draw `num_tasks` tasks; all randomness comes from `rng`."""
-        own = split_generator(rng, split)
-        return uniform_tasks(self, num_tasks, own) if self.goals is None else self.goals.draw(self.name, num_tasks, own, split)
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
         """Make one batched environment; numpy steps it on the calling thread, and both modes have the same episodes."""

@@ -41,6 +41,9 @@ class MujocoBatchedEnv(RestartingEnv):
         num_threads: threads that step the simulations, the caller's included.
         visible: task parameters that are appended to the observation, in this order.
         check: returns a task if it is valid here, or raises `InvalidInputError`; applied by `assign`.
+
+    Attributes:
+        batch: the simulations; for inspection, as every write to them changes the episodes.
     """
 
     def __init__(
@@ -57,30 +60,18 @@ class MujocoBatchedEnv(RestartingEnv):
         if num_threads < 1:
             raise out_of_range("num_threads", num_threads, "1 or more")
         model = robot_type.load()
-        self._check = check
-        self._batch = Batch(model, len(tasks), num_threads)
-        self._batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        self._default_row = self._batch.state[0].copy()
-        self._ctrl = self._batch.bind("ctrl")
-        self._bad = self._batch.warning[:, _BAD, 1]
-        self._robot = robot_type(self._batch)
+        self.batch = Batch(model, len(tasks), num_threads)
+        self.batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        self._default_row = self.batch.state[0].copy()
+        self._ctrl = self.batch.bind("ctrl")
+        self._bad = self.batch.warning[:, _BAD, 1]
+        self._robot = robot_type(self.batch)
         self._visible = tuple(visible)
         self._goal = np.zeros((len(tasks), len(self._visible)))
         self._num_diverged = 0
         low, high = model.actuator_ctrlrange.T.astype(np.float32)
         size = self._robot.observation_size + len(self._visible)
-        super().__init__(tasks, Box(-np.inf, np.inf, (size,), np.float64), Box(low, high, dtype=np.float32))
-
-    @property
-    def batch(self) -> Batch:
-        """The simulations; for inspection and tests, as every write to them changes the episodes."""
-        return self._batch
-
-    def assign(self, slot: int, task: Task) -> None:
-        """Set the task of `slot` from its next reset on."""
-        if not 0 <= slot < self.num_envs:
-            raise out_of_range("slot", slot, f"[0, {self.num_envs - 1}]")
-        super().assign(slot, self._check(task))
+        super().__init__(tasks, Box(-np.inf, np.inf, (size,), np.float64), Box(low, high, dtype=np.float32), check)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance every slot by one step, or reset it if its episode is over; see `BatchedEnv.step`."""
@@ -89,10 +80,10 @@ class MujocoBatchedEnv(RestartingEnv):
             raise InvalidInputError(f"actions have shape {actions.shape}: allowed is {self._ctrl.shape}")
         self._check_started("step")
         is_first = self._is_over
-        has_resets = bool(is_first.any())
-        failed = self._advance(actions, self._in_play(is_first) if has_resets or self._has_resting else None)
+        is_idle = is_first | self._is_resting
+        failed = self._advance(actions, np.flatnonzero(~is_idle).astype(np.int32) if is_idle.any() else None)
         reward, terminated = self._robot.outcome(actions)
-        if has_resets:
+        if is_first.any():
             self._begin(np.flatnonzero(is_first))
         obs = self._observe()
         if self._has_resting:
@@ -106,34 +97,30 @@ class MujocoBatchedEnv(RestartingEnv):
     def rest(self, slots: np.ndarray) -> None:
         """Leave `slots` out of the physics; see `BatchedEnv.rest`."""
         super().rest(slots)
-        self._batch.state[slots] = self._default_row  # the last one may be that of a simulation that diverged
-        self._batch.warning[slots] = 0
+        self.batch.state[slots] = self._default_row  # the last one may be that of a simulation that diverged
+        self.batch.warning[slots] = 0
 
     def save(self) -> Saved:
         """Return everything that the future of this environment depends on, as arrays and plain values."""
-        own = {"state": self._batch.state.copy(), "robot": self._robot.save(), "num_diverged": self._num_diverged}
+        own = {"state": self.batch.state.copy(), "robot": self._robot.save(), "num_diverged": self._num_diverged}
         return super().save() | own
 
     def restore(self, saved: Saved) -> None:
         """Go on from where `saved` was taken, bit for bit; tasks may differ from the current ones."""
-        if saved["state"].shape != self._batch.state.shape:
-            raise InvalidInputError(f"saved state has shape {saved['state'].shape}: allowed is {self._batch.state.shape}")
+        if saved["state"].shape != self.batch.state.shape:
+            raise InvalidInputError(f"saved state has shape {saved['state'].shape}: allowed is {self.batch.state.shape}")
         super().restore(saved)  # the model fields of a task are a function of it, so taking it up gives them back bit for bit
-        self._batch.state[:] = saved["state"]
-        self._batch.warning[:] = 0  # a warned slot has ended, so its next step clears its counters anyway
+        self.batch.state[:] = saved["state"]
+        self.batch.warning[:] = 0  # a warned slot has ended, so its next step clears its counters anyway
         self._robot.restore(saved["robot"])
         self._num_diverged = saved["num_diverged"]
-
-    def _in_play(self, is_first: Bool[np.ndarray, " B"]) -> Slots:
-        """Return the slots that the step simulates: neither reset by it nor resting."""
-        return np.flatnonzero(~(is_first | self._is_resting)).astype(np.int32)
 
     def _advance(self, actions: np.ndarray, slots: Slots | None) -> Slots:
         """Step the simulations in `slots` (all where None); return those in which MuJoCo raised."""
         self._ctrl[...] = actions
         self._robot.keep()
         try:
-            self._batch.step(slots, nstep=self._robot.frame_skip)
+            self.batch.step(slots, nstep=self._robot.frame_skip)
         except SimulationError as error:  # those kept their state, the others went on
             LOGGER.warning("%s", error)
             return np.asarray(error.ids, dtype=np.int32)
@@ -142,13 +129,10 @@ class MujocoBatchedEnv(RestartingEnv):
     def _start(self, slots: np.ndarray) -> None:
         """Draw the first states of `slots`, from each one's own generator where they have one."""
         rows: Slots = slots.astype(np.int32)
-        self._batch.state[rows] = self._default_row
-        self._batch.warning[rows] = 0
-        if self._slot_generators is None:
-            self._robot.draw_start(rows, self.np_random)
-        else:
-            for index, slot in enumerate(rows.tolist()):
-                self._robot.draw_start(rows[index : index + 1], self._slot_generators.start(slot))
+        self.batch.state[rows] = self._default_row
+        self.batch.warning[rows] = 0
+        for some, rng in self._starts(rows):
+            self._robot.draw_start(some, rng)
         self._robot.settle(rows)
 
     def _take_up(self, tasks: dict[int, Task]) -> None:
@@ -161,11 +145,8 @@ class MujocoBatchedEnv(RestartingEnv):
     def _observe(self) -> Float[np.ndarray, "B O"]:
         """Return every slot's observation in a new array."""
         obs = np.empty((self.num_envs, self._robot.observation_size + len(self._visible)))
-        if self._visible:
-            self._robot.observe(obs[:, : self._robot.observation_size])
-            obs[:, self._robot.observation_size :] = self._goal
-        else:
-            self._robot.observe(obs)
+        self._robot.observe(obs[:, : self._robot.observation_size])
+        obs[:, self._robot.observation_size :] = self._goal
         return obs
 
     def _end_diverged(

@@ -17,7 +17,7 @@ import numpy as np
 
 from envs.batched import BatchedEnv
 from envs.errors import unknown
-from envs.family import TaskFamily, uniform_tasks, with_visible
+from envs.family import TaskFamily, with_visible
 from envs.mujoco.engine import MujocoBatchedEnv
 from envs.mujoco.robot import Robot
 from envs.mujoco.robots import evolved, goals
@@ -49,17 +49,12 @@ class MujocoFamily(TaskFamily):
         self.robot = robot
         self.parameters = robot.parameters
         self.goals = robot.goals
-        self.max_episode_steps = robot.max_episode_steps
         self.is_endless = robot.is_endless
         self.is_visible = is_visible
 
-    def sample(self, num_tasks: int, rng: np.random.Generator, split: Split = "train") -> list[Task]:
-        """Draw tasks uniformly from the family's ranges, or goals; test tasks from a generator of their own."""
-        if split not in ("train", "test"):
-            raise unknown("split", split, ("train", "test"))
-        if split == "test":
-            rng = np.random.default_rng([_TEST_KEY, int(rng.integers(2**63))])
-        return uniform_tasks(self, num_tasks, rng) if self.goals is None else self.goals.draw(self.name, num_tasks, rng, split)
+    def _split_generator(self, rng: np.random.Generator, split: Split) -> np.random.Generator:
+        """Return `rng` for training tasks, and a generator of their own for test tasks."""
+        return rng if split == "train" else np.random.default_rng([_TEST_KEY, int(rng.integers(2**63))])
 
     def make(self, tasks: Sequence[Task], *, num_threads: int = 1, mode: Mode = "train") -> BatchedEnv:
         """Make a batched environment; both modes have the same episodes, as MuJoCo robots have no other protocol for evaluation."""

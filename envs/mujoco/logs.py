@@ -7,6 +7,7 @@ happens when an environment is made, and once. A library that installs a handler
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import threading
 
@@ -22,7 +23,6 @@ _MAX_SEEN = 1000
 
 _lock = threading.Lock()
 _seen: set[str] = set()
-_is_installed = False
 
 
 def _handle(message: str) -> None:
@@ -38,13 +38,9 @@ def _handle(message: str) -> None:
     LOGGER.log(logging.INFO if "deprecated" in message else logging.WARNING, "%s", message)
 
 
+@functools.cache
 def install_log_handler() -> None:
     """Send every warning of MuJoCo in this process to the logger `metaray.mujoco`; calling it again does nothing."""
-    global _is_installed
-    with _lock:
-        if _is_installed:
-            return
-        _is_installed = True
     config = mujoco.MjLogConfig.get()
     config.logto_file = False  # for what no handler sees: warnings after it is taken down at exit
     config.logto_console = False

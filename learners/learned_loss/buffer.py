@@ -43,20 +43,6 @@ class Steps:
     is_truncated: Bool[Tensor, "L M"]
     next_obs: Float[Tensor, "L M O"]
 
-    @classmethod
-    def empty(cls, num_lifetimes: int, num_steps: int, obs_size: int, action_size: int, dtype: torch.dtype) -> Steps:
-        """Return arrays of zeros for steps, to be written into."""
-        flags = torch.zeros((num_lifetimes, num_steps), dtype=torch.bool)
-        obs = torch.zeros((num_lifetimes, num_steps, obs_size), dtype=dtype)
-        return cls(
-            obs=obs,
-            action=torch.zeros((num_lifetimes, num_steps, action_size), dtype=dtype),
-            reward=torch.zeros((num_lifetimes, num_steps), dtype=dtype),
-            is_terminated=flags,
-            is_truncated=flags.clone(),
-            next_obs=obs.clone(),
-        )
-
     @property
     def is_last(self) -> Bool[Tensor, "L M"]:
         """Whether the step ended its episode."""
@@ -110,15 +96,15 @@ class Buffer:
         self._rows = torch.zeros((num_lifetimes, num_rows, obs_size + action_size), dtype=dtype)
         self._ends = torch.zeros((num_lifetimes, num_rows, 2), dtype=dtype)
 
-    def append(self, steps: Steps) -> None:
-        """Append the newest steps and drop as many of the oldest rows."""
-        num_new, num_rows = steps.obs.shape[1], self._rows.shape[1]
+    def append(self, rows: Float[Tensor, "L M OA"], reward: Float[Tensor, "L M"], is_last: Bool[Tensor, "L M"]) -> None:
+        """Append the newest steps, raw, and drop as many of the oldest rows."""
+        num_new, num_rows = rows.shape[1], self._rows.shape[1]
         kept = num_rows - num_new
         self._rows[:, :kept] = self._rows[:, num_new:].clone()
         self._ends[:, :kept] = self._ends[:, num_new:].clone()
-        self._rows[:, kept:] = torch.cat((steps.obs, steps.action), dim=-1)
-        self._ends[:, kept:, 0] = steps.reward
-        self._ends[:, kept:, 1] = steps.is_last.to(self._ends.dtype)
+        self._rows[:, kept:] = rows
+        self._ends[:, kept:, 0] = reward
+        self._ends[:, kept:, 1] = is_last.to(self._ends.dtype)
         self.num_filled = min(num_rows, self.num_filled + num_new)
 
     def filled(self) -> Float[Tensor, "L n OA"]:

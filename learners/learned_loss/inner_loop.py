@@ -1,4 +1,4 @@
-"""The inner loop of Evolved Policy Gradients: L policies trained from scratch, stacked, each on a loss of its own.
+"""The inner loop of Evolved Policy Gradients: L policies trained from scratch, stacked, each with its own loss.
 
 A lifetime begins with a new policy, memory unit, optimiser and normaliser. Every M steps it is updated: the steps are appended to the
 buffer, the moments include the whole buffer, and each of the newest M steps is used once, in shuffled minibatches of B with a step of Adam
@@ -30,7 +30,7 @@ from learners.learned_loss.buffer import Buffer, Moments, Steps
 from learners.learned_loss.network import MEMORY_SIZE
 from learners.learned_loss.ppo_loss import PpoConfig
 from learners.networks.spaces import SpaceSpec
-from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, folded_mlp, mlp, mlp_shapes
+from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, folded_mlp, mlp
 from learners.networks.stacked_mlp import apply_mlp_to_few
 
 MEMORY_INPUTS = 64
@@ -79,19 +79,6 @@ class LifetimeConfig:
     def num_steps(self) -> int:
         """U: environment steps of a lifetime, without those of its fitness."""
         return self.num_updates * self.update_every
-
-
-def layout_of(config: LifetimeConfig, spec: SpaceSpec, *, has_value: bool) -> Layout:
-    """Return the layout of a lifetime's trained parameters in its row."""
-    obs_size, num_outputs = spec.obs_shape[0], spec.num_actions or spec.action_size
-    shapes = mlp_shapes("policy", (obs_size, *config.hidden_sizes, num_outputs))
-    if not spec.is_discrete:
-        shapes["log_std"] = (num_outputs,)
-    if config.train_memory:
-        shapes |= {"memory.weight": (MEMORY_SIZE, MEMORY_INPUTS), "memory.bias": (MEMORY_SIZE,)}
-    if has_value:
-        shapes |= mlp_shapes("value", (obs_size, *config.hidden_sizes, 1))
-    return Layout(shapes)
 
 
 def draw_start(config: LifetimeConfig, spec: SpaceSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -209,7 +196,10 @@ class Lifetimes:
     ) -> None:
         self.config, self.spec, self.num_lifetimes = config, spec, len(starts)
         self._objective, self.dtype = objective, dtype
-        self._layout = layout_of(config, spec, has_value=objective.has_value)
+        is_trained = {"memory": config.train_memory, "value": objective.has_value}
+        self._layout = Layout(
+            {name: part.shape for name, part in starts[0].items() if is_trained.get(name.partition(".")[0], True)}
+        )
         self._policies = Policies(num_layers=len(config.hidden_sizes) + 1, is_discrete=spec.is_discrete)
         self._rows = torch.from_numpy(np.stack([self._layout.row(start) for start in starts])).to(dtype)
         self._first, self._second, self._num_adam_steps = torch.zeros_like(self._rows), torch.zeros_like(self._rows), 0
@@ -269,7 +259,7 @@ class Lifetimes:
             steps: the M steps since the last update.
             order: each lifetime's indices of them, shuffled again for each pass; cut into minibatches.
         """
-        self._buffer.append(steps)
+        self._buffer.append(torch.cat((steps.obs, steps.action), dim=-1), steps.reward, steps.is_last)
         self._moments.add(self._buffer.filled())
         with torch.no_grad():
             update = Update(
@@ -279,9 +269,9 @@ class Lifetimes:
                 moments=self._moments,
                 memory=self._memory,
             )
-            loss = self._objective.begin(update, self._layout.views(self._rows), self._policies)
+            loss = self._objective.begin(update, self.parameters, self._policies)
         for rows in torch.split(order, self.config.minibatch_rows, dim=1):
-            leaves = {name: view.detach().requires_grad_() for name, view in self._layout.views(self._rows).items()}
+            leaves = {name: view.detach().requires_grad_() for name, view in self.parameters.items()}
             losses = loss(leaves, rows)
             grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
             self._adam(self._layout.rows(dict(zip(leaves, grads, strict=True))))

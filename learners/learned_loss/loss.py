@@ -32,7 +32,7 @@ from safetensors.numpy import save as to_bytes
 from torch import Tensor, nn
 
 from envs.errors import InvalidInputError
-from learners.learned_loss.buffer import Buffer, Moments, Steps
+from learners.learned_loss.buffer import Buffer, Moments
 from learners.learned_loss.inner_loop import MEMORY_INPUTS, SMALL
 from learners.learned_loss.network import ARCHITECTURES, MEMORY_SIZE, LossShape
 from learners.learned_loss.stack import LossStack, static_rows
@@ -165,7 +165,7 @@ class History:
 
     def __init__(self, shape: LossShape, num_rows: int) -> None:
         self.num_rows, self.num_newest = num_rows, 0
-        self._shape, self._new = shape, list[tuple[Any, Any, float, bool]]()
+        self._shape, self._new = shape, list[tuple[np.ndarray, float, bool]]()
         self._buffer = Buffer(1, num_rows, shape.obs_size, shape.action_size, torch.float32)
         self._moments = Moments(1, shape.obs_size + shape.action_size, torch.float32)
         self.obs = torch.zeros(num_rows, shape.obs_size)
@@ -194,18 +194,15 @@ class History:
             action = np.eye(shape.action_size)[int(action)]
         elif action.shape != (shape.action_size,):
             raise InvalidInputError(f"an action has shape {action.shape}: the loss reads {shape.action_size} action components")
-        self._new.append((obs, action, float(reward), bool(is_last)))
+        self._new.append((np.concatenate((obs, action)), float(reward), bool(is_last)))
 
     def take_in(self) -> None:
         """Add the steps since the last call to buffer and moments, and update `obs` and `static`."""
         self.num_newest = len(self._new)
         if not 0 < self.num_newest <= self.num_rows:
             raise InvalidInputError(f"{self.num_newest} steps since the last take_in: allowed is [1, {self.num_rows}]")
-        obs, action, reward, is_last = zip(*self._new, strict=True)
-        steps = Steps.empty(1, self.num_newest, self._shape.obs_size, self._shape.action_size, torch.float32)
-        steps.obs[0], steps.action[0] = torch.as_tensor(np.stack(obs)), torch.as_tensor(np.stack(action))
-        steps.reward[0], steps.is_terminated[0] = torch.tensor(reward), torch.tensor(is_last)
-        self._buffer.append(steps)
+        newest, reward, is_last = (torch.from_numpy(np.stack(part))[None] for part in zip(*self._new, strict=True))
+        self._buffer.append(newest.float(), reward.float(), is_last)
         self._moments.add(self._buffer.filled())
         rows, self._new = self._buffer.normalised(self._moments), []
         self.obs = rows[0, :, : self._shape.obs_size]

@@ -25,7 +25,7 @@ from learners.ops.distributions import Categorical, DiagonalGaussian
 
 
 class LearnedObjective:
-    """L_phi, with parameters phi of its own for each lifetime.
+    """L_phi, with separate parameters phi for each lifetime.
 
     Args:
         config: how the context is computed and differentiated.

@@ -22,7 +22,7 @@ from learners.learned_loss.ppo_loss import PpoConfig
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineConfig:
-    """Hyper-parameters of the PPO baseline."""
+    """Hyper-parameters of the PPO baseline, in place of those of `LifetimeConfig` by the same names."""
 
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="step size of PPO's Adam, for policy and value")] = 1e-3
     passes: Annotated[int, Meta(ge=1, le=1000, description="times that PPO uses each of the newest M steps")] = 16
@@ -36,14 +36,7 @@ class BaselineConfig:
 
 def baseline_life(life: LifetimeConfig, baseline: BaselineConfig) -> LifetimeConfig:
     """Return the inner loop of the PPO baseline: the steps and updates of `life`, with PPO's own hyper-parameters."""
-    return replace(
-        life,
-        learning_rate=baseline.learning_rate,
-        passes=baseline.passes,
-        minibatch_rows=baseline.minibatch_rows,
-        train_memory=False,
-        ppo=baseline.ppo,
-    )
+    return replace(life, train_memory=False, **vars(baseline))
 
 
 # Eight updates of 16 steps each are too few to learn a value, so the targets are the immediate rewards, used many times.

@@ -33,7 +33,26 @@ from learners.networks.spaces import SpaceSpec
 from learners.ops.distributions import Categorical, DiagonalGaussian, distribution
 from learners.ops.normaliser import standardise
 
-__all__ = ["Agent", "AgentOutput", "Conditioning", "NetworkConfig", "SpaceSpec"]
+__all__ = ["Agent", "AgentOutput", "Conditioning", "NetworkConfig", "NetworkInputs", "SpaceSpec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkInputs:
+    """The network's inputs for an unroll.
+
+    Attributes:
+        obs: observations, frames stacked.
+        is_first: where the recurrent state, the previous action and the previous reward are zero.
+        previous_action: action of the step before.
+        previous_reward: reward of the step before, unclipped.
+        initial_state: recurrent state before row 0.
+    """
+
+    obs: Shaped[Tensor, "T B *O"]
+    is_first: Bool[Tensor, "T B"]
+    previous_action: Shaped[Tensor, "T B *A"]
+    previous_reward: Float[Tensor, "T B"]
+    initial_state: tuple[Float[Tensor, "B H"], ...]
 
 
 @dataclass(frozen=True)
@@ -99,99 +118,75 @@ class Agent(nn.Module):
             return ()
         return tuple(self.policy_head.weight.new_zeros(num_envs, self.config.core_size) for _ in range(self.core.num_states))
 
-    def forward(
-        self,
-        obs: Shaped[Tensor, "T B ..."],
-        is_first: Bool[Tensor, "T B"],
-        previous_action: Shaped[Tensor, "T B *A"],
-        previous_reward: Float[Tensor, "T B"],
-        state: tuple[Float[Tensor, "B H"], ...],
-    ) -> AgentOutput:
-        """Run the network over an unroll.
-
-        Args:
-            obs: observations [T, B, *O], frames stacked.
-            is_first: where the recurrent state, the previous action and the previous reward are zero.
-            previous_action: action of the step before.
-            previous_reward: reward of the step before, unclipped.
-            state: recurrent state before row 0.
-
-        Gradient: flows to the parameters and to `state`.
-        """
-        x, embedding = self._observed(obs), self._embedding(is_first)
-        extras = self._extras(is_first, previous_action, previous_reward)
-        features, state = self._features(self.torso(x, embedding), extras, is_first, state)
+    def forward(self, inputs: NetworkInputs) -> AgentOutput:
+        """Run the network over an unroll. Gradient: flows to the parameters and to the initial state."""
+        x, embedding = self._observed(inputs), self._embedding(inputs)
+        extras = self._extras(inputs)
+        features, state = self._features(self.torso(x, embedding), extras, inputs)
         value_features = features if self.value_torso is None else _concatenated(self.value_torso(x, embedding), extras)
-        with _full_precision(obs.device.type):
-            value = self.value_head(value_features).view(is_first.shape)
-            outer = None if self.outer_value_head is None else self.outer_value_head(value_features).view(is_first.shape)
-            return AgentOutput(self._params(features, is_first), value, state, outer)
+        shape = inputs.is_first.shape
+        with _full_precision(x.device.type):
+            value = self.value_head(value_features).view(shape)
+            outer = None if self.outer_value_head is None else self.outer_value_head(value_features).view(shape)
+            return AgentOutput(self._params(features, inputs), value, state, outer)
 
-    def policy(
-        self,
-        obs: Shaped[Tensor, "T B ..."],
-        is_first: Bool[Tensor, "T B"],
-        previous_action: Shaped[Tensor, "T B *A"],
-        previous_reward: Float[Tensor, "T B"],
-        state: tuple[Float[Tensor, "B H"], ...],
-    ) -> tuple[Float[Tensor, "T B P"], tuple[Float[Tensor, "B H"], ...]]:
+    def policy(self, inputs: NetworkInputs) -> tuple[Float[Tensor, "T B P"], tuple[Float[Tensor, "B H"], ...]]:
         """Return distribution parameters and state only: `forward` without the value, for acting."""
-        extras = self._extras(is_first, previous_action, previous_reward)
-        torso_features = self.torso(self._observed(obs), self._embedding(is_first))
-        features, state = self._features(torso_features, extras, is_first, state)
-        with _full_precision(obs.device.type):
-            return self._params(features, is_first), state
+        torso_features = self.torso(self._observed(inputs), self._embedding(inputs))
+        features, state = self._features(torso_features, self._extras(inputs), inputs)
+        with _full_precision(features.device.type):
+            return self._params(features, inputs), state
 
     def distribution(self, params: Float[Tensor, "*N P"]) -> Categorical | DiagonalGaussian:
         """Return the action distribution with these parameters."""
         return distribution(self.spec, params)
 
-    def _observed(self, obs: Tensor) -> Tensor:
+    def _observed(self, inputs: NetworkInputs) -> Tensor:
         """Return the torso's inputs, [N, ...]."""
-        x, dtype = obs.flatten(0, 1), self.policy_head.weight.dtype
+        x, dtype = inputs.obs.flatten(0, 1), self.policy_head.weight.dtype
         if self.config.normalise_observations:
             x = standardise(x.to(dtype), self.observation_mean, self.observation_std)
         taken: Tensor = self.inputs(x, dtype)
         return taken
 
-    def _embedding(self, is_first: Tensor) -> Tensor | None:
+    def _embedding(self, inputs: NetworkInputs) -> Tensor | None:
         """Return e = W eta for every row [N, F]; None for a network without conditioning."""
         if self.eta_embedding is None:
             return None
         embedding: Tensor = self.eta_embedding(self.eta)
-        return embedding.expand(is_first.numel(), -1)
+        return embedding.expand(inputs.is_first.numel(), -1)
 
-    def _extras(self, is_first: Tensor, previous_action: Tensor, previous_reward: Tensor) -> Tensor | None:
+    def _extras(self, inputs: NetworkInputs) -> Tensor | None:
         """Return previous action and reward as features [N, F], zero at an episode's first step; None where neither is used."""
         config, dtype = self.config, self.policy_head.weight.dtype
         if not (config.use_previous_action or config.use_previous_reward):
             return None
         parts = []
         if config.use_previous_action:
-            parts.append(_one_hot(previous_action, self.spec.num_actions) if self.spec.is_discrete else previous_action)
+            action = inputs.previous_action
+            parts.append(_one_hot(action, self.spec.num_actions) if self.spec.is_discrete else action)
         if config.use_previous_reward:
-            parts.append(previous_reward.clamp(-1, 1).unsqueeze(-1))
+            parts.append(inputs.previous_reward.clamp(-1, 1).unsqueeze(-1))
         extras = torch.cat([part.to(dtype) for part in parts], dim=-1)
-        return extras.masked_fill(is_first.unsqueeze(-1), 0).flatten(0, 1)
+        return extras.masked_fill(inputs.is_first.unsqueeze(-1), 0).flatten(0, 1)
 
-    def _features(
-        self, features: Tensor, extras: Tensor | None, is_first: Tensor, state: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _features(self, features: Tensor, extras: Tensor | None, inputs: NetworkInputs) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the policy head's inputs, [N, F], and the state after the unroll."""
         features = _concatenated(features, extras)
         if self.core is None:
-            return features, state
+            return features, inputs.initial_state
         with _full_precision(features.device.type):
-            outputs, state = self.core(features.view(*is_first.shape, -1), is_first, state)
+            unrolled = features.view(*inputs.is_first.shape, -1)
+            outputs, state = self.core(unrolled, inputs.is_first, inputs.initial_state)
         return outputs.flatten(0, 1), state
 
-    def _params(self, features: Tensor, is_first: Tensor) -> Tensor:
+    def _params(self, features: Tensor, inputs: NetworkInputs) -> Tensor:
         params: Tensor = self.policy_head(features)
         if self.log_std is not None:
             if self.config.bounded_mean:
                 params = params.tanh()
             params = torch.cat((params, self.log_std.expand_as(params)), dim=-1)
-        return params.view(*is_first.shape, -1)
+        return params.view(*inputs.is_first.shape, -1)
 
 
 def _concatenated(features: Tensor, extras: Tensor | None) -> Tensor:

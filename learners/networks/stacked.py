@@ -63,15 +63,6 @@ def linear(x: Float[Tensor, "L N I"], weight: Float[Tensor, "L I J"], bias: Floa
     return torch.baddbmm(bias.unsqueeze(1), x, weight)
 
 
-def mlp_shapes(prefix: str, sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the weights and biases of an MLP with layers of these `sizes`, inputs first."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for index, (before, after) in enumerate(pairwise(sizes)):
-        shapes[f"{prefix}.{index}.weight"] = (before, after)
-        shapes[f"{prefix}.{index}.bias"] = (after,)
-    return shapes
-
-
 def mlp(x: Float[Tensor, "L N I"], parameters: Mapping[str, Tensor], prefix: str, num_layers: int) -> Float[Tensor, "L N J"]:
     """Return the outputs of an MLP with tanh between its layers. Gradient: flows to the parameters, and not to `x`."""
     return apply_mlp(x, *folded_mlp(parameters, prefix, num_layers))

@@ -15,12 +15,6 @@ from torch import Tensor
 from learners.ops.flat import flatten, unflatten
 
 
-def global_norm(tensors: dict[str, Tensor]) -> Float[Tensor, ""]:
-    """Return the Euclidean norm of all `tensors` taken as one vector."""
-    norm: Tensor = torch.linalg.vector_norm(flatten(tensors.values()))
-    return norm
-
-
 def clip_by_global_norm(grads: dict[str, Tensor], max_norm: float) -> tuple[dict[str, Tensor], Float[Tensor, ""]]:
     """Scale `grads` down to a global norm of at most `max_norm`.
 

@@ -16,7 +16,6 @@ Letters: T time, B environments, M meta-parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import get_args
 
 import torch
@@ -29,15 +28,6 @@ from learners.ops.vtrace_derivatives import ReturnParameter, VTraceDerivatives
 RETURN_PARAMETERS: tuple[ReturnParameter, ...] = get_args(ReturnParameter)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Costs:
-    """Weights of the three terms of the loss."""
-
-    policy: float
-    baseline: float
-    entropy: float
-
-
 def return_parameters(eta: Sequence[str]) -> list[ReturnParameter]:
     """Those of `eta` that the return depends on, in their order."""
     return [known for name in eta for known in RETURN_PARAMETERS if known == name]
@@ -46,18 +36,21 @@ def return_parameters(eta: Sequence[str]) -> list[ReturnParameter]:
 def cotangent_derivatives(
     eta: Sequence[str],
     vtrace: VTraceDerivatives,
-    costs: Costs,
     value_t: Float[Tensor, "T B"],
     weight_t: Float[Tensor, "T B"],
+    *,
+    policy_cost: float,
+    baseline_cost: float,
 ) -> Float[Tensor, "M 3 T B"]:
     """Return dc/deta, for log pi, V and the entropy; zero where the weight is zero.
 
     Args:
         eta: names of the meta-parameters.
         vtrace: targets with their derivatives by `return_parameters(eta)`, in that order.
-        costs: current weights of the loss terms.
         value_t: value estimates.
         weight_t: one where step t is experience, zero at a reset.
+        policy_cost: p, the current weight of the policy loss.
+        baseline_cost: b, that of the value loss.
 
     Gradient: none is meant to flow.
     """
@@ -74,7 +67,7 @@ def cotangent_derivatives(
                 row = (zero, zero, -torch.ones_like(zero))
             case "gamma" | "lambda" | "leak_rho" | "leak_c":
                 advantage, target = by_return[name]
-                row = (-costs.policy * advantage, -costs.baseline * target, zero)
+                row = (-policy_cost * advantage, -baseline_cost * target, zero)
             case _:
                 raise ValueError(f"{name} is no meta-parameter of an actor-critic loss")
         rows.append(torch.stack(row))

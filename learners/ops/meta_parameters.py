@@ -73,11 +73,6 @@ def to_logits(values: Mapping[str, float], ranges: Mapping[str, Range]) -> Float
     return torch.logit(torch.tensor(positions, dtype=torch.float64))
 
 
-def positions_of(logits: Float[Tensor, " M"]) -> Float[Tensor, " M"]:
-    """Return where the position of each meta-parameter in its range, in (0, 1)."""
-    return logits.sigmoid()
-
-
 def values_of(logits: Float[Tensor, " M"], ranges: Sequence[Range]) -> Float[Tensor, " M"]:
     """Return eta. Gradient: flows to `logits`."""
     low, high = torch.tensor(ranges, dtype=logits.dtype, device=logits.device).reshape(-1, 2).unbind(-1)

@@ -72,10 +72,8 @@ def update(moments: RunningMoments, batch: Shaped[Tensor, "..."], weight: Shaped
         shifted = cleared(shifted, share)
         added = share.sum()
         count = moments.count + added
-        safe_added, safe_count = (
-            added.clamp(min=1e-300),
-            count.clamp(min=1e-300),
-        )  # an empty batch divides by no 0
+        # an empty batch divides by no 0
+        safe_added, safe_count = added.clamp(min=1e-300), count.clamp(min=1e-300)
         delta = (shifted * share).sum(dim=0) / safe_added
         m2_batch = ((shifted - delta).square() * share).sum(dim=0)
         mean = moments.mean + delta * (added / safe_count)
@@ -83,21 +81,17 @@ def update(moments: RunningMoments, batch: Shaped[Tensor, "..."], weight: Shaped
         return RunningMoments(mean=mean, m2=m2, count=count)
 
 
-def normalise(moments: RunningMoments, x: Float[Tensor, "..."], clip: float = 10.0) -> Float[Tensor, "..."]:
-    """Return (x - mean) / std, clipped to [-clip, clip], in the type of `x`.
+def standardise(
+    x: Float[Tensor, "..."], mean: Float[Tensor, "*O"], std: Float[Tensor, "*O"], clip: float = 10.0
+) -> Float[Tensor, "..."]:
+    """Return (x - mean) / std, clipped to [-clip, clip].
 
     Args:
-        moments: mean and deviation to use.
         x: observations [*N, *O].
+        mean: of the moments, in the type of `x`.
+        std: likewise.
         clip: bound of the result.
 
     Gradient: flows to `x` where it is not clipped.
     """
-    return standardise(x, moments.mean.to(x), moments.std.to(x), clip)
-
-
-def standardise(
-    x: Float[Tensor, "..."], mean: Float[Tensor, "*O"], std: Float[Tensor, "*O"], clip: float = 10.0
-) -> Float[Tensor, "..."]:
-    """Return (x - mean) / std, clipped to [-clip, clip]: `normalise` with the moments as they travel to the actors."""
     return ((x - mean) / std).clamp(-clip, clip)

@@ -1,4 +1,4 @@
-"""A family whose tasks are lengths of episodes: what ends when is known, and each step pays 1."""
+"""A family whose tasks are lengths of episodes, so that ends are known; each step has reward 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units of tasks that policies adapt to: pure functions of the work, with the right weights in each unroll, and what they report."""
+"""Units of adaptation: pure functions of the work, with the right weights in each unroll, and their reports."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from actors.adaptation import AdaptationCollector, AdaptationSpec, first_episodes, mean_return
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from envs.family import TaskFamily
 from envs.registry import resolve
 from learners import maml
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.maml import Config, MamlConfig
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.networks.snapshot import arrays_to_parameters, parameters_to_arrays
@@ -36,7 +36,7 @@ def made(family: TaskFamily, spec: AdaptationSpec = SPEC, adapt: Any = maml.adap
     collector = AdaptationCollector(family, NETWORK, spec, adapt, CONFIG)
     agent = collector._policy.agent
     spaces, progress = agent.spec, Progress(round=0, total=1, run_seed=5)
-    _, state = maml.init(CONFIG, spaces, None, NETWORK, 5, torch.device("cpu"))
+    _, state = maml.init(CONFIG, Setup(spec=spaces, network=NETWORK, run_seed=5, device=torch.device("cpu")))
     return collector, Snapshot(version=3, arrays=parameters_to_arrays(maml.weights(CONFIG, state, progress)))
 
 
@@ -48,7 +48,7 @@ def assert_same(one: tuple[Trajectory, ...], other: tuple[Trajectory, ...]) -> N
 
 
 @pytest.mark.parametrize("family", ["point-goal", "cartpole-physics", "halfcheetah-direction"])
-def test_a_unit_is_the_same_whoever_does_it_whenever_and_however_often(family: str) -> None:
+def test_a_unit_is_the_same_on_any_worker_at_any_time_and_when_repeated(family: str) -> None:
     works = [Work(round=round_, index=index) for round_ in (0, 4) for index in (0, 1)]
     works.append(Work(round=4, index=0, part="evaluate"))
     (first, weights), (second, _) = made(resolve(family)), made(resolve(family))
@@ -95,7 +95,7 @@ def log_prob(agent: Agent, arrays: Any, it: Trajectory) -> np.ndarray:
     return found
 
 
-def collected(family: TaskFamily, part: Any = "train", **sizes: Any) -> tuple[UnrollReport, tuple[Trajectory, ...]]:
+def collected(family: TaskFamily, part: Any = "train", **sizes: Any) -> tuple[Report, tuple[Trajectory, ...]]:
     collector, weights = made(family, replace(SPEC, **sizes), lambda agent, config, arrays, its: _theta(arrays))
     return collector.collect(Work(round=1, index=0, part=part), weights)
 
@@ -118,7 +118,7 @@ def test_a_report_is_of_the_episodes_that_began_with_the_unrolls(family: TaskFam
     assert not np.array_equal(payload[0].action, payload[1].action)  # of the same policies: each unroll has draws of its own
 
 
-def test_episodes_that_go_on_beyond_the_unroll_have_no_return() -> None:
+def test_episodes_longer_than_the_unroll_have_no_return() -> None:
     report, payload = collected(TERMINATING, unroll_length=5)
     lengths = [int(float(task["length"])) for task in payload[0].tasks[::E]]
     short = [length for length in lengths if length <= 5]

@@ -1,4 +1,4 @@
-"""Returns in the order of their episodes' starts: against a sort of everything, and that their mean favours no length."""
+"""Returns in the order of their episodes' starts: against a sort of everything, and unbiased by length."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_episode_that_never_ends_holds_back_what_began_after_it() -> None:
     assert settled.take() == (1.0, -1.0, 1.0, 1.0, 1.0, 1.0)
 
 
-def test_it_goes_on_from_its_state() -> None:
+def test_it_continues_from_its_state() -> None:
     ends = course(5, 200, 3)
     whole, part = SettledReturns(5), SettledReturns(5)
     got: list[float] = []

@@ -93,7 +93,7 @@ def test_slots_that_end_and_slots_that_do_not_have_each_their_share() -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 1000])
-def test_a_limit_that_nobody_meets_changes_nothing(limit: int | None) -> None:
+def test_a_limit_that_is_not_reached_changes_nothing(limit: int | None) -> None:
     family = Family(5, 9)
     assert [seen(of_task) for of_task in played(family, 2, limit=limit, per_task=4)] == [[(5, False)] * 4, [(9, False)] * 4]
     assert family.env.num_resets == 1

@@ -1,4 +1,4 @@
-"""An actor whose environment fails says so with its own number; and what stands for nothing after a terminated episode reaches nobody."""
+"""An actor names itself when its environment fails, and unused values after a terminated episode have no effect."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_no_final_observation_is_as_good_as_one_of_zeros(name: str) -> None:
         np.testing.assert_array_equal(trajectory.initial_state[0], want.initial_state[0])
 
 
-def test_an_actor_that_takes_up_after_such_an_episode_goes_on_bit_for_bit() -> None:
+def test_a_replacement_after_such_an_episode_continues_bit_for_bit() -> None:
     calm = RolloutActor(family("Nan"), NETWORK, replace(SPEC, unroll_length=10), 0)  # stops on a final observation
     unrolls(calm, 1)
     state = calm.state()
@@ -143,7 +143,7 @@ def test_a_first_observation_that_is_not_finite_is_named_as_that_of_a_reset() ->
         RolloutActor(family("NanFirst"), NETWORK, SPEC, 4)
 
 
-def test_what_a_family_raises_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_family_names_the_family(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = resolve("cartpole-physics")
     actor = RolloutActor(mine, NETWORK, replace(SPEC, num_envs=8, unroll_length=200), 2)
     env = mine.make(mine.sample(1, np.random.default_rng(0)))

@@ -17,7 +17,7 @@ from learners.learned_loss.inner_loop import LifetimeConfig, Lifetimes
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
 
 SHORT = LifetimeConfig(num_updates=5, update_every=16, buffer_rows=40, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
-"""A life whose buffer is padded at first, overflows later, and whose episodes end within updates and across them."""
+"""A lifetime whose buffer is padded at first, overflows later, and whose episodes end within updates and across them."""
 
 RELEASE, PAPER = LossConfig(), LossConfig(architecture="paper")
 CASES = {
@@ -36,10 +36,10 @@ CASES = {
 
 
 def seeds_of(count: int) -> list[LifetimeSeed]:
-    return [LifetimeSeed(np.random.SeedSequence(5, spawn_key=(life,))) for life in range(count)]
+    return [LifetimeSeed(np.random.SeedSequence(5, spawn_key=(lifetime,))) for lifetime in range(count)]
 
 
-def lived_together(
+def run_together(
     family_name: str, config: LifetimeConfig, loss: LossConfig, alpha: float, phis: np.ndarray, dtype: torch.dtype
 ) -> tuple[LifetimesResult, Lifetimes]:
     family = resolve(family_name)
@@ -52,7 +52,7 @@ def lived_together(
         objective(setup, envs.spec, phis, alpha, dtype),
         seeds,
         dtype=dtype,
-        on_update=lambda _, lives: last.append(lives),
+        on_update=lambda _, lifetimes: last.append(lifetimes),
     )
     envs.close()
     return record, last[-1]
@@ -67,35 +67,35 @@ def phis_for(family_name: str, loss: LossConfig, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_lives_in_lockstep_are_what_they_are_alone(case: str) -> None:
+def test_lifetimes_in_lockstep_equal_those_run_alone(case: str) -> None:
     family_name, config, loss, alpha = CASES[case]
     phis = phis_for(family_name, loss, 3)
-    record, lives = lived_together(family_name, config, loss, alpha, phis, torch.float64)
+    record, lifetimes = run_together(family_name, config, loss, alpha, phis, torch.float64)
     family = resolve(family_name)
     for index, seed in enumerate(seeds_of(3)):
         alone = OneLife(family, seed.draw_task(family, "train"), seed, config, loss, phis[index], alpha)
         fitness = alone.run()
-        for name, stacked in lives.parameters.items():
+        for name, stacked in lifetimes.parameters.items():
             np.testing.assert_allclose(
                 stacked[index].numpy(), alone.agent.weights[name].detach().numpy(), rtol=1e-5, atol=1e-7, err_msg=name
             )
         assert record.fitness[index] == pytest.approx(fitness, rel=1e-5)
-    first = lives.parameters["policy.0.weight"]
+    first = lifetimes.parameters["policy.0.weight"]
     assert not torch.allclose(first[0], first[1])
 
 
 @pytest.mark.parametrize("family_name", ["pendulum", "cartpole"])
-def test_single_precision_follows_double_over_a_short_life(family_name: str) -> None:
+def test_single_precision_follows_double_over_a_short_lifetime(family_name: str) -> None:
     phis = phis_for(family_name, RELEASE, 4)
-    double, _ = lived_together(family_name, SHORT, RELEASE, 0.0, phis, torch.float64)
-    single, _ = lived_together(family_name, SHORT, RELEASE, 0.0, phis, torch.float32)
+    double, _ = run_together(family_name, SHORT, RELEASE, 0.0, phis, torch.float64)
+    single, _ = run_together(family_name, SHORT, RELEASE, 0.0, phis, torch.float32)
     np.testing.assert_allclose(single.fitness, double.fitness, rtol=1e-3)
 
 
-def test_a_life_is_the_same_whatever_lives_beside_it() -> None:
+def test_a_lifetime_is_the_same_whatever_runs_beside_it() -> None:
     phis = phis_for("hopper-dynamics", RELEASE, 4)
-    together, _ = lived_together("hopper-dynamics", SHORT, RELEASE, 0.0, phis, torch.float64)
-    fewer, _ = lived_together("hopper-dynamics", SHORT, RELEASE, 0.0, phis[:2], torch.float64)
+    together, _ = run_together("hopper-dynamics", SHORT, RELEASE, 0.0, phis, torch.float64)
+    fewer, _ = run_together("hopper-dynamics", SHORT, RELEASE, 0.0, phis[:2], torch.float64)
     np.testing.assert_allclose(together.fitness[:2], fewer.fitness, rtol=1e-9)
     assert [e for e in together.episodes if e.lifetime < 2] and len(fewer.episodes) == len(
         [e for e in together.episodes if e.lifetime < 2]

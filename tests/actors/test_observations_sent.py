@@ -1,4 +1,4 @@
-"""What an observation weighs on its way from an environment to the learner, and that it arrives."""
+"""The size of observations on their way from an environment to the learner, and that they arrive."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_observation_is_sent_in_few_bytes_and_learned_from(name: str) -> None
     _, scalars = vtrace_loss.update(agent, config, state, batch, 1000)
     assert float(scalars["gradient/norm"]) > 0
     # the learner's network says of every action what the actor's said, so both read the same observations
-    output = agent(batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())
+    output = agent(batch)
     log_prob = agent.distribution(output.distribution_params[:-1]).log_prob(batch.action)
     torch.testing.assert_close(log_prob, batch.behaviour_log_prob, rtol=1e-4, atol=1e-5)
 
@@ -89,7 +89,7 @@ def test_stacked_frames_of_any_type_keep_that_of_the_frames_they_are_joined_to()
     assert history.shape == (2, B, 2, 2) and history.dtype == np.float32
 
 
-def test_a_life_sees_one_hot_vectors_of_indices() -> None:
+def test_a_lifetime_sees_one_hot_vectors_of_indices() -> None:
     assert spaces_of("gym:FrozenLake-v1") == SpaceSpec((16,), "float32", num_actions=4)
     envs = LifetimeEnvs(resolve("gym:FrozenLake-v1"), 2, 1)
     obs = envs.begin(envs.training, envs.training.tasks, [np.random.SeedSequence(k) for k in range(2)])

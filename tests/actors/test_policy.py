@@ -1,4 +1,4 @@
-"""The acting side of a network: what the environment is given, and what the learner is told."""
+"""The acting side of a network: what the environment and the learner get."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actors.policy import Policy
 from actors.rollout import RolloutActor, RolloutSpec
 from envs.registry import resolve
 from learners import actor_critic, impala
-from learners.networks.agent import NetworkConfig, SpaceSpec
+from learners.networks.agent import NetworkConfig, NetworkInputs, SpaceSpec
 from learners.networks.snapshot import parameters_to_arrays
 from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Snapshot
@@ -63,9 +63,14 @@ def test_a_bounded_mean_stays_in_the_actors_range() -> None:
     agent = impala.Agent(SpaceSpec((3,), "float32", action_size=2), NETWORK)
     with torch.no_grad():
         agent.policy_head.weight.mul_(1e4)
-        params, _ = agent.policy(
-            torch.randn(1, 50, 3), torch.zeros(1, 50, dtype=torch.bool), torch.zeros(1, 50, 2), torch.zeros(1, 50), ()
+        inputs = NetworkInputs(
+            obs=torch.randn(1, 50, 3),
+            is_first=torch.zeros(1, 50, dtype=torch.bool),
+            previous_action=torch.zeros(1, 50, 2),
+            previous_reward=torch.zeros(1, 50),
+            initial_state=(),
         )
+        params, _ = agent.policy(inputs)
     mean, log_std = params.tensor_split(2, dim=-1)
     assert 0.99 < float(mean.abs().max()) <= 1.0
     assert torch.equal(log_std, torch.ones_like(log_std))
@@ -73,10 +78,10 @@ def test_a_bounded_mean_stays_in_the_actors_range() -> None:
 
 def test_weights_are_taken_up_once_per_version() -> None:
     acting = policy(Box(-1, 1, (2,), np.float32))
-    arrays = {name: tensor.detach().numpy().copy() for name, tensor in acting._agent.named_parameters()}
+    arrays = {name: tensor.detach().numpy().copy() for name, tensor in acting.agent.named_parameters()}
     acting.load(Snapshot(version=3, arrays=arrays))
     acting.load(Snapshot(version=3, arrays={}))  # already at hand: not looked into
     assert acting.version == 3
     arrays["value_head.bias"] = arrays["value_head.bias"] + 1
     acting.load(Snapshot(version=4, arrays=arrays))
-    np.testing.assert_array_equal(acting._agent.value_head.bias.detach().numpy(), arrays["value_head.bias"])
+    np.testing.assert_array_equal(acting.agent.value_head.bias.detach().numpy(), arrays["value_head.bias"])

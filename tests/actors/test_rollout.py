@@ -1,4 +1,4 @@
-"""A rollout actor: what it hands over is what happened, and its state is all that its future depends on."""
+"""A rollout actor: its trajectories are what happened, and its future depends on its state alone."""
 
 from __future__ import annotations
 
@@ -46,16 +46,14 @@ def test_the_learner_sees_the_policy_that_acted(family: str, network: NetworkCon
     for trajectory in trajectories:
         check_shapes(trajectory)
         batch = batch_of([trajectory], slice(None), torch.device("cpu"))
-        output = functional_call(
-            agent, arrays, (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, batch.initial_state)
-        )
+        output = functional_call(agent, arrays, (batch,))
         log_prob = agent.distribution(output.distribution_params[:-1]).log_prob(batch.action)
         np.testing.assert_allclose(log_prob.detach().numpy(), trajectory.behaviour_log_prob, atol=2e-5)
     if family != "gym:MountainCarContinuous-v0":
         assert any(trajectory.is_first[1:].any() for trajectory in trajectories)  # the borders were there to be crossed
 
 
-def test_unrolls_go_on_where_the_last_one_stopped() -> None:
+def test_unrolls_continue_where_the_last_one_stopped() -> None:
     _, snapshot = snapshot_for("cartpole-physics", RECURRENT)
     first, second = unrolls(RolloutActor(resolve("cartpole-physics"), RECURRENT, SPEC, 0), snapshot, 2)
     np.testing.assert_array_equal(first.obs[-1], second.obs[0])
@@ -81,7 +79,7 @@ def test_steps_and_episodes_are_counted_once() -> None:
     assert rewards == sum(report.env_steps for report in reports)  # a reset pays nothing
 
 
-def test_each_episode_plays_a_new_task_and_is_reported_under_its_own() -> None:
+def test_each_episode_has_a_new_task_and_is_reported_with_it() -> None:
     actor = RolloutActor(resolve("cartpole-physics"), RECURRENT, SPEC, 0)
     _, snapshot = snapshot_for("cartpole-physics", RECURRENT)
     episodes = [episode for i in range(6) for episode in actor.collect(Work(round=i, index=0, actor=0), snapshot)[0].episodes]
@@ -89,7 +87,7 @@ def test_each_episode_plays_a_new_task_and_is_reported_under_its_own() -> None:
 
 
 @pytest.mark.parametrize("family", ["cartpole-physics", "hopper-dynamics", "gym:CartPole-v1", windy.NAME])
-def test_a_replacement_goes_on_bit_for_bit(family: str) -> None:
+def test_a_replacement_continues_bit_for_bit(family: str) -> None:
     _, snapshot = snapshot_for(family, RECURRENT)
     spec = RolloutSpec(num_envs=4, unroll_length=25, env_threads=1, run_seed=3, anchored=True)
 

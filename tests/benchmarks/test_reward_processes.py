@@ -1,4 +1,4 @@
-"""The reward processes pay what their rules say, walk by walk, with the reset rows of next-step autoreset between episodes."""
+"""The reward processes follow their rules, walk by walk, with the reset rows of next-step autoreset between episodes."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_nothing_crosses_an_episode_border(learner_index: int, border: int) -> N
 
 @pytest.mark.parametrize("junk", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_neither_the_reward_of_a_reset_nor_the_value_of_a_terminal_state_is_looked_at(config: TDConfig, junk: float) -> None:
+def test_the_reward_of_a_reset_and_the_value_of_a_terminal_state_are_unused(config: TDConfig, junk: float) -> None:
     def learned(left: float) -> list[torch.Tensor]:
         rng = np.random.default_rng(2)
         value = torch.tensor(rng.normal(size=(NUM_STATES + 1, 5)))

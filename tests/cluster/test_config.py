@@ -50,7 +50,7 @@ def test_batches_that_fit(batch: int, envs: int) -> None:
 @pytest.mark.parametrize(
     ("batch", "envs", "hint"), [(33, 32, "try 32 or 64"), (31, 32, "try 32"), (12, 32, "try 32"), (100, 7, "try 98 or 105")]
 )
-def test_batches_that_do_not_fit_are_told_the_nearest_that_do(batch: int, envs: int, hint: str) -> None:
+def test_batches_that_do_not_fit_are_refused_with_the_nearest_that_do(batch: int, envs: int, hint: str) -> None:
     with pytest.raises(InvalidInputError, match=f"batch_unrolls = {batch} .*envs_per_actor = {envs}: {hint}"):
         ALGORITHMS["impala"].check(RunConfig(batch_unrolls=batch, rollout=RolloutConfig(envs_per_actor=envs)))
 

@@ -1,4 +1,4 @@
-"""`metaray tasks FAMILY --check` finds what training would trip over, and says of a family that is well what it is like."""
+"""`metaray tasks FAMILY --check` finds what training would fail on, and summarises a correct family."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batched environment that breaks its own contract ends in one line, and what stands for nothing does no harm."""
+"""A batched environment that breaks its own contract ends in one line, and unused values have no effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`is_endless` says of a family that only limits end its episodes; here it is held against what happens."""
+"""`is_endless` of each family against what happens in its episodes."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def test_the_endless_families_are_these() -> None:
     assert {family.name for family in FAMILIES if family.is_endless} == ENDLESS
 
 
-def test_what_nobody_knows_of_is_not_called_endless() -> None:
+def test_families_of_unknown_endings_are_not_called_endless() -> None:
     assert not resolve("gym:Pendulum-v1").is_endless
     assert not resolve("atari:pong").is_endless

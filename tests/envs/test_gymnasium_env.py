@@ -123,7 +123,7 @@ def test_a_seed_gives_the_same_episodes_and_a_neighbouring_seed_shares_none() ->
         ("CartPole-v7", "did you mean gym:CartPole-v1"),
     ],
 )
-def test_what_cannot_be_played_gets_one_line(env_id: str, said: str) -> None:
+def test_an_environment_that_cannot_be_used_gets_one_line(env_id: str, said: str) -> None:
     def play() -> None:
         family = GymnasiumFamily(env_id)
         family.make(family.sample(1, np.random.default_rng(0)))
@@ -134,7 +134,7 @@ def test_what_cannot_be_played_gets_one_line(env_id: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_ale_plays_without_a_banner(capfd: pytest.CaptureFixture[str]) -> None:
+def test_ale_prints_no_banner(capfd: pytest.CaptureFixture[str]) -> None:
     family = resolve("gym:ALE/Pong-v5")
     env = family.make(family.sample(1, np.random.default_rng(0)))
     obs, _ = env.reset(seed=0)

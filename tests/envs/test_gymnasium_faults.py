@@ -1,4 +1,4 @@
-"""A Gymnasium environment that fails under way: which slot it was, at which step, and what the others are left with."""
+"""A Gymnasium environment that fails later: which slot it was, at which step, and the state of the others."""
 
 from __future__ import annotations
 

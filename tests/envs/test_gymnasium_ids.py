@@ -1,4 +1,4 @@
-"""`gym:<id>`: a person's mistakes are one line, and a suggestion is never an environment that cannot be made here."""
+"""`gym:<id>`: a user's mistake is one line, and a suggestion is never an environment that cannot be made here."""
 
 from __future__ import annotations
 
@@ -144,5 +144,5 @@ def test_games_of_atari_are_found_under_their_old_ids_too() -> None:
         ("mine.families:family", "mine.families"),
     ],
 )
-def test_the_module_of_a_persons_own_is_told_from_a_name(name: str, module: str) -> None:
+def test_a_custom_module_is_distinguished_from_a_name(name: str, module: str) -> None:
     assert module_of(name) == module

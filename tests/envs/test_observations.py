@@ -1,4 +1,4 @@
-"""What an observation space becomes, and which of its bounds scale."""
+"""How each observation space is sent, and which of its bounds scale."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_every_observation_is_the_one_hot_vector_of_the_index(family: str, sizes
     equal(vectors.step(actions)[0], plain.step(actions)[0])
 
 
-def test_the_slots_play_the_tasks_that_they_are_assigned() -> None:
+def test_slots_run_the_tasks_that_they_are_assigned() -> None:
     env = as_vectors(made("gym:FrozenLake-v1"))
     task = Task(family="another")
     env.assign(2, task)

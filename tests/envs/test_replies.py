@@ -41,7 +41,7 @@ def step(obs: Any = ZEROS, reward: Any = 1.0, terminated: Any = False, truncated
         (Box(0, 1, (2,), np.bool_), [1, 0], [True, False]),
     ],
 )
-def test_what_numpy_casts_within_a_kind_is_taken(space: gymnasium.Space[Any], obs: Any, want: Any) -> None:
+def test_what_numpy_casts_within_a_kind_is_accepted(space: gymnasium.Space[Any], obs: Any, want: Any) -> None:
     stored = np.zeros(space.shape or (), space.dtype)
     stored[...] = Replies(space).of_reset((obs, {}))
     assert stored.tolist() == want
@@ -128,7 +128,7 @@ def test_a_reset_returns_two_things(reply: Any, said: str) -> None:
         (step(info=[]), "as info; it must be a dict"),
     ],
 )
-def test_a_step_returns_five_things_of_their_kinds(reply: Any, said: str) -> None:
+def test_a_step_returns_five_values_of_the_right_types(reply: Any, said: str) -> None:
     with pytest.raises(EnvFaultError) as caught:
         Replies(VECTOR).of_step(reply)
     assert said in str(caught.value)

@@ -1,4 +1,4 @@
-"""Slots of their own: seeds a slot, episodes restarted between two steps, slots that rest; the same promises from every engine."""
+"""Per-slot control: seeds, restarts between two steps, and rest; the same guarantees from every engine."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def column(returned: tuple[Any, ...], slot: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_equal_seeds_play_equal_episodes_whatever_the_other_slots_do(name: str) -> None:
+def test_equal_seeds_give_equal_episodes_whatever_the_other_slots_do(name: str) -> None:
     tasks = tasks_of(name, 4)
     alone = made(name, [tasks[0]])
     among = made(name, [tasks[1], tasks[2], tasks[0], tasks[3], tasks[0]])
@@ -232,7 +232,7 @@ def test_a_restored_environment_has_its_slots_generators_and_rests(name: str) ->
 
 
 def test_what_steps_draw_belongs_to_the_episode_however_long_those_before_it_were() -> None:
-    """Two lives of one seed differ by what they do alone: the wind of their k-th episodes is the same."""
+    """Two lifetimes of one seed differ by what they do alone: the wind of their k-th episodes is the same."""
     tasks = tasks_of(windy.NAME, 1) * 3
     env = made(windy.NAME, tasks)
     env.seed_slots([4, 4, 5])
@@ -253,7 +253,7 @@ def test_what_steps_draw_belongs_to_the_episode_however_long_those_before_it_wer
     np.testing.assert_array_equal(np.diff([first[0], other.step(np.zeros((3, 1), np.float32))[0][0]], axis=0)[0], winds[1][0, :1])
 
 
-def test_a_step_draws_a_row_for_each_slot_or_is_told_so() -> None:
+def test_a_step_draws_a_row_for_each_slot_or_is_refused() -> None:
     rng = np.random.default_rng(0)
     for own in (None, SlotGenerators([1, 2, 3], 3)):
         chance = RowRandom(rng, own, 3)

@@ -1,4 +1,4 @@
-"""The tutorial's page runs as it is printed."""
+"""The code of the tutorial runs as printed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "point_goal"
 
 
-def test_the_family_is_found_and_its_slots_play_their_own_tasks(page_module: str) -> None:
+def test_the_family_is_found_and_its_slots_run_their_own_tasks(page_module: str) -> None:
     family = resolve(f"{page_module}:family")
     tasks = family.sample(3, np.random.default_rng(0))
     assert [parameter.name for parameter in family.parameters] == ["goal_x", "goal_y"]

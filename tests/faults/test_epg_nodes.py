@@ -1,4 +1,4 @@
-"""Actors that wait for a node are used when it comes, and those of a node that goes are replaced: phi is the same."""
+"""Actors that wait for a node are used when it joins, and those of a lost node are replaced: phi is the same."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def pid_of(ray: Any, name: str) -> int:
     return int(ray.get(ray.get_actor(name).place.remote()).pid)
 
 
-def test_a_killed_actor_is_replaced_and_a_free_run_goes_on(ray_local: Any) -> None:
+def test_a_killed_actor_is_replaced_and_a_free_run_continues(ray_local: Any) -> None:
     killed: list[int] = []
 
     def kill() -> None:
@@ -154,7 +154,7 @@ def wait_for(backend: RayBackend, seconds: float) -> None:
         backend.wait(0.25)
 
 
-def test_workers_that_never_come_to_anything_end_the_run(ray_local: Any) -> None:
+def test_workers_that_never_finish_a_unit_end_the_run(ray_local: Any) -> None:
     """A deadline that no unroll can meet must not replace workers for ever."""
     config = replace(CONFIG, num_actors=1, actor_deadline_s=1e-6)
     with pytest.raises(RuntimeError, match="5 workers in a row were lost without finishing a single unroll; the last one hung"):

@@ -92,7 +92,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], se
         time.sleep(0.2)
 
 
-def test_a_machine_is_lost_and_comes_back_while_the_run_goes_on(hosts: Hosts, tmp_path: Path) -> None:
+def test_a_machine_is_lost_and_comes_back_while_the_run_continues(hosts: Hosts, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ("--actors", "3", "--steps", "1e9", "--out", str(run), "--set", "stop_return=null", "log_every_s=0.2")
     process = hosts.train(*options)

@@ -1,4 +1,4 @@
-"""Every algorithm's module has what the protocol asks for, with its arguments by the protocol's names."""
+"""Every algorithm's module has the functions of the protocol, with its argument names."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from envs.errors import InvalidInputError
 from learners import actor_critic, vtrace_loss
 from learners.actor_critic import LearnerState
 from learners.batch import batch_of
-from learners.compiled import CompiledUpdate
+from learners.compiled import Compiled, blank
 from learners.networks.agent import NetworkConfig, SpaceSpec
 from learners.ops.optimisers import OptimiserConfig
 from learners.vtrace_loss import ImpalaConfig
@@ -51,8 +52,8 @@ def test_equals_the_eager_update_on_batches_other_than_the_traced_one(
     spec: SpaceSpec, network: NetworkConfig, config: ImpalaConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent, state = actor_critic.init(spec, network, config.optimiser, 0, CPU)
-    update = CompiledUpdate(agent, config)
-    update.prepare(state, unroll_length=9, num_envs=5)
+    update = partial(vtrace_loss.update, agent, config, compiled=Compiled(partial(vtrace_loss.one_pass, agent, config)))
+    update(state, blank(agent, 9, 5), 1)
     monkeypatch.setattr("learners.compiled.machine_code", None)  # the blank batch stood for all of its shape
     for seed in range(3):  # the rate is annealed and Adam's corrections change, so neither may be compiled in
         batch = batch_of([trajectory(spec, network, seed)], slice(None), CPU)
@@ -78,7 +79,7 @@ def tensors(state: LearnerState) -> dict[str, dict[str, torch.Tensor]]:
     }
 
 
-def test_a_machine_without_a_compiler_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor import config as inductor_config
 
     spec, network, config = CONTINUOUS
@@ -88,4 +89,4 @@ def test_a_machine_without_a_compiler_is_told_so(tmp_path: Path, monkeypatch: py
         inductor_config.patch({"cpp.cxx": ("no-such-compiler",)}),
         pytest.raises(InvalidInputError, match="learner_compile = true needs a C"),
     ):
-        CompiledUpdate(agent, replace(config, gamma=0.123)).prepare(state, unroll_length=4, num_envs=3)
+        Compiled(partial(vtrace_loss.one_pass, agent, replace(config, gamma=0.123)))(state, blank(agent, 4, 3), 0.1)

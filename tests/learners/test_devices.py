@@ -10,7 +10,7 @@ import torch
 
 from envs.task import Task
 from learners import actor_critic, ppo, vtrace_loss
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.batch import batch_of
 from learners.networks.agent import NetworkConfig
 from learners.networks.spaces import SpaceSpec
@@ -79,7 +79,7 @@ def test_an_update_makes_nothing_on_the_cpu(name: str) -> None:
 def test_a_round_of_ppo_makes_nothing_on_the_cpu(name: str) -> None:
     spec, network, _ = CASES[name]
     config = ppo.Config(learner=ppo.LearnerConfig(passes=2, num_minibatches=2))
-    agent, state = ppo.init(config, spec, None, network, 0, META)
+    agent, state = ppo.init(config, Setup(spec=spec, network=network, run_seed=0, device=META))
     its = [trajectory(spec, agent.core.num_states if agent.core else 0)]
     state, scalars = ppo.update(agent, config, state, its, Progress(round=0, total=100, run_seed=0))
     assert state.rewards is not None and state.rewards.running is not None

@@ -1,4 +1,4 @@
-"""Evolved Policy Gradients by the protocol: what it begins with, what actors get, and that its update is the evolution strategy's."""
+"""Evolved Policy Gradients by the protocol: its initial state, the weights of actors, and that its update is the evolution strategy's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from envs.errors import InvalidInputError
 from learners import epg, evolution
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifetimeConfig
 from learners.networks.agent import NetworkConfig, SpaceSpec
@@ -35,17 +35,19 @@ def progress(number: int, num_vectors: int = 4) -> Progress:
 
 
 def test_the_first_phi_is_named_by_the_seed_of_the_run() -> None:
-    phis = [epg.init(epg.Config(), SPEC, None, NetworkConfig(), seed, CPU)[1].phi for seed in (3, 3, 4)]
+    phis = [
+        epg.init(epg.Config(), Setup(spec=SPEC, network=NetworkConfig(), run_seed=seed, device=CPU))[1].phi for seed in (3, 3, 4)
+    ]
     np.testing.assert_array_equal(phis[0], phis[1])
     assert not np.array_equal(phis[0], phis[2])
-    shape, state = epg.init(epg.Config(), SPEC, None, NetworkConfig(), 3, CPU)
+    shape, state = epg.init(epg.Config(), Setup(spec=SPEC, network=NetworkConfig(), run_seed=3, device=CPU))
     assert state.phi.shape == (shape.num_parameters,)
     assert epg.weights(epg.Config(), state, progress(0))["phi"] is state.phi
 
 
-def test_an_update_takes_the_fitness_of_chunks_in_order_and_goes_on_from_a_checkpoint() -> None:
+def test_an_update_takes_the_fitness_of_chunks_in_order_and_continues_from_a_checkpoint() -> None:
     config = epg.Config()
-    agent, state = epg.init(config, SPEC, None, NetworkConfig(), 3, CPU)
+    agent, state = epg.init(config, Setup(spec=SPEC, network=NetworkConfig(), run_seed=3, device=CPU))
     fitness = np.random.default_rng(0).normal(size=(2, 8))
     want, like = state, state
     for number, values in enumerate(fitness):
@@ -63,7 +65,7 @@ def test_an_update_takes_the_fitness_of_chunks_in_order_and_goes_on_from_a_check
 
 def test_the_best_phi_is_kept() -> None:
     config = epg.Config()
-    _, state = epg.init(config, SPEC, None, NetworkConfig(), 3, CPU)
+    _, state = epg.init(config, Setup(spec=SPEC, network=NetworkConfig(), run_seed=3, device=CPU))
     best = epg.keep_best(config, state, 1.0)
     worse = epg.keep_best(config, replace(best, phi=state.phi + 1), 0.5)
     assert worse.best_score == 1.0

@@ -1,4 +1,4 @@
-"""The loop on the page of Evolved Policy Gradients runs as it is printed."""
+"""The loop on the page of Evolved Policy Gradients runs as printed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def page_code() -> str:
     return str(code[0])
 
 
-def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, updates: int, phi_seed: int) -> dict[str, Any]:
-    """What the page's names hold after a short life under a loss that nobody evolved."""
+def names_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, updates: int, phi_seed: int) -> dict[str, Any]:
+    """What the page's names hold after a short lifetime under a random loss."""
     shape = LossShape.of(LossConfig(), PENDULUM)
     LearnedLoss(shape, 2 * draw_phi(shape, np.random.default_rng(phi_seed))).save(tmp_path / FILE_NAME)
     monkeypatch.chdir(tmp_path)
@@ -39,7 +39,7 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, updates: int, phi_
 
 
 def test_the_loop_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = lived(tmp_path, monkeypatch, updates=4, phi_seed=0)
+    one = names_after(tmp_path, monkeypatch, updates=4, phi_seed=0)
     assert len(one["returns"]) == 1  # 256 steps are one episode of 200 and the beginning of the next
     assert -2000 < one["returns"][0] < 0
     assert one["history"].num_newest == 64
@@ -48,7 +48,7 @@ def test_the_loop_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_loss_is_what_moves_the_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, same, other = (lived(tmp_path, monkeypatch, updates=2, phi_seed=seed) for seed in (0, 0, 1))
+    one, same, other = (names_after(tmp_path, monkeypatch, updates=2, phi_seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one["policy"][0].weight, same["policy"][0].weight)
     assert not torch.equal(one["policy"][0].weight, other["policy"][0].weight)
 

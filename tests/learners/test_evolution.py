@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from learners import evolution
+from learners import epg, evolution
 from learners.evolution import EvolutionConfig
 
 PUBLISHED = EvolutionConfig(antithetic=False, common_random_numbers=False)
@@ -16,8 +16,8 @@ PAIRED = EvolutionConfig()
 
 
 @pytest.mark.parametrize("config", [PAIRED, PUBLISHED], ids=["paired", "published"])
-def test_every_vector_has_its_lives_and_pairs_stand_side_by_side(config: EvolutionConfig) -> None:
-    names = [evolution.vector_and_replica(config, life, 24, 6) for life in range(24)]
+def test_every_vector_has_its_lifetimes_and_pairs_are_adjacent(config: EvolutionConfig) -> None:
+    names = [evolution.vector_and_replica(config, lifetime, 24, 6) for lifetime in range(24)]
     assert sorted(names) == [(vector, replica) for vector in range(6) for replica in range(4)]
     if config.antithetic:
         for plus, minus in zip(names[0::2], names[1::2], strict=True):
@@ -63,11 +63,11 @@ def test_an_update_is_adam_on_the_search_gradient(config: EvolutionConfig, ranks
     assert state.epoch == 4
 
 
-def test_utilities_average_over_the_lives_of_a_vector() -> None:
+def test_utilities_average_over_the_lifetimes_of_a_vector() -> None:
     fitness = np.zeros(8)
-    for life in range(8):
-        vector, replica = evolution.vector_and_replica(PAIRED, life, 8, 4)
-        fitness[life] = vector + (100 if replica else -100)
+    for lifetime in range(8):
+        vector, replica = evolution.vector_and_replica(PAIRED, lifetime, 8, 4)
+        fitness[lifetime] = vector + (100 if replica else -100)
     np.testing.assert_allclose(evolution.utilities(PAIRED, fitness, 4), [-0.5, -1 / 6, 1 / 6, 0.5])
 
 
@@ -77,8 +77,8 @@ def test_it_climbs(config: EvolutionConfig) -> None:
     target, state = np.linspace(-1, 1, 10), evolution.init(config, np.zeros(10))
     for epoch in range(150):
         points = [
-            evolution.perturbed(config, state.phi, 0, epoch, evolution.vector_and_replica(config, life, 16, 16)[0])
-            for life in range(16)
+            evolution.perturbed(config, state.phi, 0, epoch, evolution.vector_and_replica(config, lifetime, 16, 16)[0])
+            for lifetime in range(16)
         ]
         fitness = np.array([-np.square(point - target).sum() for point in points])
         state, _ = evolution.update(config, state, fitness, num_vectors=16, num_epochs=150, run_seed=0)
@@ -98,14 +98,14 @@ def test_guidance_falls_over_the_first_eighth() -> None:
 
 
 def test_the_best_evaluation_is_kept() -> None:
-    state = evolution.keep_best(evolution.init(PAIRED, np.ones(3)), 5.0)
-    worse = evolution.keep_best(replace(state, phi=np.zeros(3, np.float32)), 4.0)
+    state = epg.keep_best(epg.Config(), evolution.init(PAIRED, np.ones(3)), 5.0)
+    worse = epg.keep_best(epg.Config(), replace(state, phi=np.zeros(3, np.float32)), 4.0)
     assert worse.best_score == 5.0
     assert worse.best_phi is not None and worse.best_phi.tolist() == [1, 1, 1]
-    assert evolution.keep_best(state, float("nan")).best_score == 5.0
+    assert epg.keep_best(epg.Config(), state, float("nan")).best_score == 5.0
 
 
-def test_figures_are_of_the_lives_whose_fitness_is_finite() -> None:
+def test_figures_are_of_the_lifetimes_whose_fitness_is_finite() -> None:
     fitness = np.array([1.0, np.nan, 3.0, np.inf, -np.inf, 8.0, np.nan, 0.0])
     after, scalars = evolution.update(
         PAIRED, evolution.init(PAIRED, np.ones(5)), fitness, num_vectors=8, num_epochs=10, run_seed=0

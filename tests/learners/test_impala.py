@@ -15,7 +15,7 @@ from envs.errors import InvalidInputError
 from envs.task import Task
 from learners import actor_critic, impala, vtrace_loss
 from learners.actor_critic import LearnerState
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.batch import batch_of, batches
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops import optimisers
@@ -97,8 +97,7 @@ def test_loss_equals_the_paper_s_formula_episode_by_episode(learner: tuple[Agent
     it = trajectory()
     batch = batch_of([it], slice(None), CPU)
     total, terms = vtrace_loss.loss(agent, actor_critic.network_arrays(state), batch, CONFIG)
-    inputs = (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())
-    output = torch.func.functional_call(agent, actor_critic.network_arrays(state), inputs)
+    output = torch.func.functional_call(agent, actor_critic.network_arrays(state), (batch,))
     log_probs = output.distribution_params[:-1].log_softmax(-1).detach().numpy().astype(np.float64)
     values = output.value.detach().numpy().astype(np.float64)
     policy = value = entropy = 0.0
@@ -170,7 +169,7 @@ def test_batches_cut_and_join_columns_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rmsprop_inside_sqrt", "rmsprop_outside_sqrt", "adam"])
-def test_a_checkpointed_state_goes_on_bit_for_bit(kind: str) -> None:
+def test_a_checkpointed_state_continues_bit_for_bit(kind: str) -> None:
     config = replace(CONFIG, optimiser=OptimiserConfig(kind=kind, momentum=0.0 if kind == "adam" else 0.5))  # type: ignore[arg-type]
     agent, state = actor_critic.init(SPEC, NETWORK, config.optimiser, 0, CPU)
     batch = batch_of([trajectory()], slice(None), CPU)
@@ -247,7 +246,7 @@ def test_passes_end_before_the_first_that_starts_too_far_from_the_behaviour_poli
         out = actor_critic.outputs(agent, actor_critic.network_arrays(replace(after, moments=state.moments)), batch, "fp32")
         log_rho = (out.log_prob - batch.behaviour_log_prob).detach().numpy()[batch.weight.bool().numpy()]
         found.append(float(np.mean([math.exp(x) - 1 - x for x in log_rho.tolist()])))
-        after, terms = vtrace_loss.one_pass(agent, config, after, batch, config.learning_rate)
+        after, terms = vtrace_loss.one_pass(agent, config, replace(after, moments=state.moments), batch, config.learning_rate)
         assert float(terms["policy/kl"]) == pytest.approx(found[-1], rel=1e-4)
     stop = next(number for number in range(2, 5) if found[number] > max(found[1:number]))  # passes before a new maximum
     limit = (found[stop] + max(found[1:stop])) / 2
@@ -261,7 +260,7 @@ def test_passes_end_before_the_first_that_starts_too_far_from_the_behaviour_poli
 
 def run_of(config: impala.Config, length: int = 2) -> list[Any]:
     """The states of a short run by the protocol."""
-    agent, state = impala.init(config, SPEC, None, NETWORK, 5, CPU)
+    agent, state = impala.init(config, Setup(spec=SPEC, network=NETWORK, run_seed=5, device=CPU))
     states = [state]
     for number in range(length):
         progress = Progress(round=number, total=10_000, run_seed=5)

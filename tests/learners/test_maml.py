@@ -13,7 +13,7 @@ from torch import Tensor
 
 from learners import maml
 from learners.actor_critic import LearnerState, network_arrays
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.maml import Config, MamlConfig
 from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
 from learners.ops import optimisers
@@ -42,7 +42,7 @@ def unit(spec: SpaceSpec = GAUSSIAN, count: int = 2, seed: int = 0, num_tasks: i
 
 def begun(spec: SpaceSpec = GAUSSIAN, network: NetworkConfig = NETWORK, config: Config = CONFIG) -> tuple[Agent, LearnerState]:
     """A learner in float64 whose policy has left its start."""
-    agent, state = maml.init(config, spec, None, network, 0, CPU)
+    agent, state = maml.init(config, Setup(spec=spec, network=network, run_seed=0, device=CPU))
     generator = torch.Generator().manual_seed(1)
     params = {
         name: (3 * value if "head" in name else value).double() + 0.1 * torch.randn(value.shape, generator=generator)
@@ -191,7 +191,7 @@ def _columns(it: Trajectory, which: slice) -> Trajectory:
     return replace(it, **kept, frame_history=it.frame_history[:, which])
 
 
-def test_what_a_reset_and_a_final_observation_hold_is_not_looked_at() -> None:
+def test_reset_rows_and_final_observations_are_unused() -> None:
     agent, state = begun()
     found = unit()
     spoiled = []
@@ -250,7 +250,7 @@ def _beside(one: Trajectory, other: Trajectory) -> Trajectory:
 
 def test_moments_of_observations_take_in_every_unroll_after_the_step() -> None:
     network = replace(NETWORK, normalise_observations=True)
-    agent, state = maml.init(CONFIG, GAUSSIAN, None, network, 0, CPU)
+    agent, state = maml.init(CONFIG, Setup(spec=GAUSSIAN, network=network, run_seed=0, device=CPU))
     found = unit()
     after, _ = learned(state, agent, CONFIG, found)
     seen = np.concatenate([one.obs[:-1][~one.is_first[1:]] for one in found])
@@ -259,7 +259,7 @@ def test_moments_of_observations_take_in_every_unroll_after_the_step() -> None:
 
 
 def test_a_state_holds_the_policy_alone_and_comes_back_from_a_checkpoint() -> None:
-    agent, state = maml.init(CONFIG, GAUSSIAN, None, replace(NETWORK, separate_value=True), 3, CPU)
+    agent, state = maml.init(CONFIG, Setup(spec=GAUSSIAN, network=replace(NETWORK, separate_value=True), run_seed=3, device=CPU))
     assert set(state.params) == {
         "torso.layers.0.weight",
         "torso.layers.0.bias",

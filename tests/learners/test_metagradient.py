@@ -236,7 +236,7 @@ def test_the_update_is_pure_and_the_inner_step_is_impalas() -> None:
 
 @pytest.mark.parametrize("derivative", ["jvp", "vjp"])
 @pytest.mark.parametrize("network", ["feed-forward", "lstm"])
-def test_a_checkpointed_state_goes_on_bit_for_bit(network: str, derivative: Any) -> None:
+def test_a_checkpointed_state_continues_bit_for_bit(network: str, derivative: Any) -> None:
     config = MetaGradient(learner=LEARNER, eta=("gamma", "lambda"), meta=replace(META, derivative=derivative))
     agent, state, (tau, judge) = make(config, NETWORKS[network])
     state, _ = metagradient.update(agent, config, state, tau, 10_000)

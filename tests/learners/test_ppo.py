@@ -17,9 +17,9 @@ from torch import Tensor
 
 from envs.errors import InvalidInputError
 from learners import actor_critic, ppo
-from learners.algorithm import Progress
+from learners.algorithm import Progress, Setup
 from learners.batch import batch_of
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.on_policy import Rows, rows_of, values
 from learners.ops import optimisers
 from learners.ppo import LearnerConfig, State
@@ -68,7 +68,7 @@ def weights(state: State) -> dict[str, Tensor]:
 
 def made(learner: LearnerConfig, network: NetworkConfig, spec: SpaceSpec) -> tuple[Agent, State, list[Trajectory]]:
     """A learner whose heads are as large as a trained one's, and two rounds of two actors each."""
-    agent, state = ppo.init(ppo.Config(learner=learner), spec, None, network, 0, CPU)
+    agent, state = ppo.init(ppo.Config(learner=learner), Setup(spec=spec, network=network, run_seed=0, device=CPU))
     params = {name: 3 * tensor if "head" in name else tensor for name, tensor in state.learner.params.items()}
     state = replace(state, learner=replace(state.learner, params=params))
     return agent, state, [on_policy(agent, state, trajectory(spec, network, seed)) for seed in range(4)]
@@ -131,7 +131,12 @@ def test_every_option_equals_its_slow_truth(change: dict[str, Any], monkeypatch:
 
 
 def unscaled(state: State) -> State:
-    return replace(state, rewards=ppo.init(ppo.Config(), CONTINUOUS, None, NETWORKS["feed-forward"], 0, CPU)[1].rewards)
+    return replace(
+        state,
+        rewards=ppo.init(ppo.Config(), Setup(spec=CONTINUOUS, network=NETWORKS["feed-forward"], run_seed=0, device=CPU))[
+            1
+        ].rewards,
+    )
 
 
 @pytest.mark.parametrize("network", ["feed-forward", "lstm"])
@@ -237,7 +242,7 @@ def test_a_truncated_step_bootstraps_from_its_final_observation_and_a_terminated
         assert difference[: row - 1, env].max() > 1e-5 if moves else difference.max() == 0
 
 
-def test_rewards_are_scaled_by_returns_that_go_on_from_round_to_round() -> None:
+def test_rewards_are_scaled_by_returns_that_continue_from_round_to_round() -> None:
     """Two rounds of four steps are one of eight, but for the moment at which the deviation is taken."""
     learner = replace(LEARNER, reward_clip=0.0)
     agent, state, _ = made(learner, NETWORKS["feed-forward"], DISCRETE)
@@ -281,7 +286,7 @@ def assert_same(got: State, want: State) -> None:
 
 
 @pytest.mark.parametrize("network", ["feed-forward", "lstm"])
-def test_a_round_is_named_by_seed_and_number_and_goes_on_from_a_checkpoint_bit_for_bit(network: str) -> None:
+def test_a_round_is_determined_by_seed_and_number_and_continues_from_a_checkpoint_bit_for_bit(network: str) -> None:
     config = ppo.Config(learner=LEARNER)
     agent, start, unrolls = made(LEARNER, NETWORKS[network], CONTINUOUS)
     before = {name: tensor.clone() for name, tensor in start.learner.params.items()}
@@ -289,7 +294,7 @@ def test_a_round_is_named_by_seed_and_number_and_goes_on_from_a_checkpoint_bit_f
     again, _ = ppo.update(agent, config, start, unrolls[:2], progress(0))
     assert_same(again, first)
     assert all(torch.equal(start.learner.params[name], tensor) for name, tensor in before.items())
-    like = ppo.init(config, CONTINUOUS, None, NETWORKS[network], 9, CPU)[1]
+    like = ppo.init(config, Setup(spec=CONTINUOUS, network=NETWORKS[network], run_seed=9, device=CPU))[1]
     back = state_from_arrays(state_to_arrays(first), like=like, device=CPU)
     want, got = (ppo.update(agent, config, one, unrolls[2:], progress(1))[0] for one in (first, back))
     assert_same(got, want)
@@ -309,7 +314,7 @@ def test_the_step_size_falls_to_zero_over_the_run() -> None:
 def test_images_are_learned_from() -> None:
     spec, network = SpaceSpec((2, 36, 36), "uint8", num_actions=3, frame_stack=2), NetworkConfig(torso="shallow")
     learner = replace(LEARNER, num_minibatches=2, passes=2)
-    agent, state = ppo.init(ppo.Config(learner=learner), spec, None, network, 0, CPU)
+    agent, state = ppo.init(ppo.Config(learner=learner), Setup(spec=spec, network=network, run_seed=0, device=CPU))
     rng = np.random.default_rng(0)
     vectors = trajectory(replace(spec, obs_shape=(2,), obs_dtype="float32", frame_stack=1), NetworkConfig())
     it = replace(
@@ -344,7 +349,7 @@ def test_the_step_that_was_compiled_before_the_first_round_equals_the_eager_one(
     torch.testing.assert_close(got.learner.params, want.learner.params, rtol=1e-3, atol=1e-4)
     assert got.learner.optimiser.step == want.learner.optimiser.step
     with pytest.raises(InvalidInputError, match=r"learner_compile = true is allowed with network.core = none only"):
-        ppo.init(ppo.Config(learner_compile=True), CONTINUOUS, None, NETWORKS["lstm"], 0, CPU)
+        ppo.init(ppo.Config(learner_compile=True), Setup(spec=CONTINUOUS, network=NETWORKS["lstm"], run_seed=0, device=CPU))
 
 
 class Recall:
@@ -368,9 +373,14 @@ class Recall:
         state, actions, log_probs = tuple(agent.initial_state(envs)), [], []
         with torch.no_grad():
             for t in range(steps):
-                row = torch.from_numpy(obs[t : t + 1]), torch.from_numpy(is_first[t : t + 1])
-                extras = torch.from_numpy(previous)[None], torch.zeros(1, envs)
-                output = torch.func.functional_call(agent, arrays, (*row, *extras, state))
+                inputs = NetworkInputs(
+                    obs=torch.from_numpy(obs[t : t + 1]),
+                    is_first=torch.from_numpy(is_first[t : t + 1]),
+                    previous_action=torch.from_numpy(previous)[None],
+                    previous_reward=torch.zeros(1, envs),
+                    initial_state=state,
+                )
+                output = torch.func.functional_call(agent, arrays, (inputs,))
                 distribution, state = agent.distribution(output.distribution_params[0]), output.state
                 actions.append(distribution.sample())
                 log_probs.append(distribution.log_prob(actions[-1]))
@@ -407,7 +417,7 @@ def test_it_learns(spec: SpaceSpec, core: Any, least: float) -> None:
     torch.manual_seed(0)
     network = NetworkConfig(hidden_sizes=(16,), core=core, core_size=16, initial_log_std=-0.5)
     config = ppo.Config(learner=LearnerConfig(passes=4, num_minibatches=4, learning_rate=0.01, anneal=False))
-    agent, state = ppo.init(config, spec, None, network, 0, CPU)
+    agent, state = ppo.init(config, Setup(spec=spec, network=network, run_seed=0, device=CPU))
     source, paid = Recall(spec, network, length=4), list[float]()
     for number in range(60):
         it, mean = source.unroll(agent, ppo.weights(config, state, progress(number)))

@@ -24,7 +24,7 @@ from learners.networks.spaces import SpaceSpec
 
 
 class Agent:
-    """Policy, value and memory of one life."""
+    """Policy, value and memory of one lifetime."""
 
     def __init__(self, start: dict[str, np.ndarray], dtype: torch.dtype) -> None:
         self.weights = {name: nn.Parameter(torch.from_numpy(np.array(array)).to(dtype)) for name, array in start.items()}
@@ -59,7 +59,7 @@ class Normaliser:
 
 
 class OneLife:
-    """A life on one task, from its seed to its fitness."""
+    """A lifetime on one task, from its seed to its fitness."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from learners.maml import MamlConfig
-from learners.networks.agent import Agent
+from learners.networks.agent import Agent, NetworkInputs
 from learners.trajectory import Trajectory
 
 RIDGE = 1e-5
@@ -90,8 +90,14 @@ def policy(agent: Agent, arrays: Mapping[str, Tensor], it: Trajectory, envs: Seq
     """What the agent itself, with one task's parameters, would do at each of its steps."""
     obs = torch.tensor(np.stack([it.obs[key] for key in steps_of(it, envs)]), dtype=torch.float64)[None]
     size = obs.shape[1]
-    rest = (torch.zeros(1, size, dtype=torch.bool), torch.zeros(1, size, *agent.spec.action_shape), torch.zeros(1, size), ())
-    return agent.distribution(functional_call(agent, dict(arrays), (obs, *rest)).distribution_params[0])
+    inputs = NetworkInputs(
+        obs=obs,
+        is_first=torch.zeros(1, size, dtype=torch.bool),
+        previous_action=torch.zeros(1, size, *agent.spec.action_shape),
+        previous_reward=torch.zeros(1, size),
+        initial_state=(),
+    )
+    return agent.distribution(functional_call(agent, dict(arrays), (inputs,)).distribution_params[0])
 
 
 def task_log_prob(agent: Agent, arrays: Mapping[str, Tensor], it: Trajectory, envs: Sequence[int]) -> Tensor:

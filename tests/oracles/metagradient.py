@@ -26,8 +26,7 @@ Tensors = dict[str, Tensor]
 
 def answers(agent: Agent, arrays: Tensors, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """log pi, entropy, inner and outer values of a batch."""
-    inputs = (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, batch.initial_state)
-    output = functional_call(agent, arrays, inputs)
+    output = functional_call(agent, arrays, (batch,))
     distribution = agent.distribution(output.distribution_params[:-1])
     outer = output.value if output.outer_value is None else output.outer_value
     return distribution.log_prob(batch.action), distribution.entropy(), output.value, outer

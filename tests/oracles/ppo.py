@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from learners.batch import Batch
-from learners.networks.agent import Agent
+from learners.networks.agent import Agent, NetworkInputs
 from learners.ppo import LearnerConfig
 
 Step = tuple[int, int]
@@ -48,8 +48,9 @@ class SlowPpo:
         state, found, arrays = tuple(one[env : env + 1] for one in batch.initial_state), [], self.arrays()
         for t in range(len(batch.obs)):
             row = slice(t, t + 1), slice(env, env + 1)
-            given = (batch.obs[row], batch.is_first[row], batch.previous_action[row], batch.previous_reward[row], state)
-            output = functional_call(self.agent, arrays, given)
+            names = ("obs", "is_first", "previous_action", "previous_reward")
+            inputs = NetworkInputs(**{name: getattr(batch, name)[row] for name in names}, initial_state=state)
+            output = functional_call(self.agent, arrays, (inputs,))
             state = output.state
             found.append((output.distribution_params[0, 0], output.value[0, 0]))
         return found

@@ -1,4 +1,4 @@
-"""Random experience for tests of learners, with every kind of episode border in it."""
+"""Random experience for tests of learners, with every type of episode border in it."""
 
 from __future__ import annotations
 

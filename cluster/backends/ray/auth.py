@@ -1,10 +1,10 @@
 """Ray's token authentication: the mode of this process, the place of its token, and whether a cluster accepts it.
 
 Ray 2.60 reads RAY_AUTH_MODE once, when it is first imported; with a wrong token `ray.init` tries for 20 s and then names no reason; and the
-token file that it writes itself can be read by everybody. So all of it is settled here, before Ray is imported:
+token file that it writes itself is readable by everyone. So all of it is settled here, before Ray is imported:
 
     a cluster of our own     token, the file made with mode 0600 where there is none; `insecure` turns it off
-    a cluster to attach to   what the cluster wants, asked by one call to its head, with and without the token
+    a cluster to attach to   what the cluster requires, found out by one call to its head, with and without the token
 
 The call is `GetClusterId`, the first that any Ray process makes, sent as raw gRPC.
 
@@ -71,14 +71,16 @@ def prepare_attaching(address: str, *, insecure: bool) -> None:
 
     Args:
         address: host:port of its head.
-        insecure: no authentication was asked for.
+        insecure: without authentication.
 
     Raises:
-        InvalidInputError: nobody answers, it is not Ray, or the token is missing or wrong.
+        InvalidInputError: there is no answer, it is not Ray, or the token is missing or wrong.
     """
     if _accepts(address, None):
         if not insecure:
-            log.warning("the Ray cluster at %s runs without token authentication: whoever reaches its ports can use it", address)
+            log.warning(
+                "the Ray cluster at %s runs without token authentication: anyone who can reach its ports can use it", address
+            )
         os.environ["RAY_AUTH_MODE"] = "disabled"
         return
     if insecure:
@@ -112,7 +114,7 @@ def _accepts(address: str, bearer: str | None) -> bool:
             if code != grpc.StatusCode.UNIMPLEMENTED or "http2 header with status" in (error.details() or ""):
                 raise InvalidInputError(
                     f"what listens at {address} does not answer as a Ray head ({code.name.lower()}): "
-                    "give the address that `ray start --head` printed, port 6379 unless told otherwise"
+                    "give the address that `ray start --head` printed, port 6379 by default"
                 ) from None
     return True
 

@@ -44,7 +44,7 @@ PENDING_NOTICE_S = 30.0
 THREAD_POLL_S = 0.002
 """Seconds between checks of a learner thread while stragglers of the last round are running."""
 OPTIONS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
-"""Of every actor: never restarted by Ray, and on whichever node has most room."""
+"""Of every actor: never restarted by Ray, and placed on the node with most free CPUs."""
 
 
 class RayWorker:
@@ -134,7 +134,7 @@ class RayBackend(Fleet):
         Raises:
             InvalidInputError: there is no cluster, or no room in it for a learner and an actor.
         """
-        # a cluster of our own has all CPUs of the machine, or more where more actors were asked for
+        # a cluster of our own has all CPUs of the machine, or more where more actors were requested
         num_cpus = max(self.num_actors * self._workload.num_cpus + (self._device is not None), os.cpu_count() or 1)
         self._session = RaySession(
             self._where.address,

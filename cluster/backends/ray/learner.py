@@ -37,7 +37,7 @@ class RayLearner:
         deadline_s: of an actor.
 
     Raises:
-        InvalidInputError: a GPU is asked for, and no node has one.
+        InvalidInputError: a GPU is requested, and no node has one.
     """
 
     def __init__(self, make: Callable[[], LearnerHost], run_name: str, device: str, deadline_s: float) -> None:

@@ -1,6 +1,6 @@
 """A connection to Ray: to a cluster started for this run, or to an existing one; closing it ends only what it started.
 
-    no address            `ray.init(address="local")`: this machine, with a logical CPU for every actor asked for, so that all of them run
+    no address            `ray.init(address="local")`: this machine, with a logical CPU for every requested actor, so that all of them run
     host:port or `auto`   that cluster; it stays when the run ends
     Ray initialised       (a program that calls metaray, or a test) used as it is, and not shut down
 

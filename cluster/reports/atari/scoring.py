@@ -69,7 +69,7 @@ def score(
                 on_progress=lambda finished: on_progress(len(scores) * count + min(finished, count)),
                 conditioning=config.conditioning,
             )
-            # slots may run more than was asked for; which are left out depends on their index, not on their return
+            # slots may run more than requested; which are left out depends on their index, not on their return
             scores.append(_score(family.game_of(task), episodes[:count]))
     evaluation = Evaluation(
         family=config.family,

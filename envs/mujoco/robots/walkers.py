@@ -7,7 +7,6 @@ HalfCheetah has no healthy term and no terminal state. Reference: gymnasium's ho
 
 from __future__ import annotations
 
-import abc
 from typing import ClassVar
 
 import numpy as np
@@ -21,9 +20,15 @@ MAX_OBSERVED_SPEED = 10.0
 
 
 class Runner(Robot):
-    """A robot whose first coordinate is x, rewarded for its speed along x at a cost of control; it never terminates."""
+    """A robot whose first coordinate is x, rewarded for its speed along x at a cost of control; it never terminates by itself.
+
+    Attributes:
+        ctrl_cost_weight: w.
+        healthy_reward: of each step on which it is healthy.
+    """
 
     ctrl_cost_weight: ClassVar[float]
+    healthy_reward: ClassVar[float] = 0.0
     is_endless = True
     hidden_positions = 1
 
@@ -44,11 +49,13 @@ class Runner(Robot):
 
     def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
         """Return reward and terminated; see `Robot.outcome`."""
-        return self.progress(self.x_velocity()) - self.control_cost(action), np.zeros(len(action), dtype=np.bool_)
+        healthy = self.healthy()
+        reward = self.progress(self.x_velocity()) + self.healthy_reward * healthy
+        return reward - self.ctrl_cost_weight * squared_sum(action), ~healthy
 
-    def control_cost(self, action: Float[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
-        """Return w * sum a^2 of each row."""
-        return self.ctrl_cost_weight * squared_sum(action)
+    def healthy(self) -> Bool[np.ndarray, " B"]:
+        """Return which robots are upright and whole: all."""
+        return np.ones(len(self._x), dtype=np.bool_)
 
 
 class HalfCheetah(Runner):
@@ -66,6 +73,7 @@ class UprightRobot(Runner):
     """A planar robot that is rewarded for staying upright; its episode ends when it does not."""
 
     ctrl_cost_weight = 1e-3
+    healthy_reward = 1.0
     is_endless = False
     reset_noise = 5e-3
 
@@ -74,20 +82,11 @@ class UprightRobot(Runner):
         self._z = self.qpos[:, 1]
         self._angle = self.qpos[:, 2]
 
-    @abc.abstractmethod
-    def healthy(self) -> Bool[np.ndarray, " B"]:
-        """Return which robots are upright and whole."""
-
     def observe(self, out: Float[np.ndarray, "B O"]) -> None:
         """Write every observation to `out`."""
         super().observe(out)
         velocity = out[:, self.qpos.shape[1] - self.hidden_positions :]
         np.clip(velocity, -MAX_OBSERVED_SPEED, MAX_OBSERVED_SPEED, out=velocity)
-
-    def outcome(self, action: Float[np.ndarray, "B A"]) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
-        """Return reward and terminated; see `Robot.outcome`."""
-        healthy = self.healthy()
-        return self.x_velocity() + healthy - self.control_cost(action), ~healthy
 
 
 class Hopper(UprightRobot):

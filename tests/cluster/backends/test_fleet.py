@@ -1,4 +1,4 @@
-"""The supervisor of actors as a state machine: workers that are nothing but words, and a clock that the tests turn."""
+"""The supervisor of actors as a state machine: fake workers, and a clock that the tests control."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.backends import fleet as module
 from cluster.backends.base import Collected, Event, Failed, Lost
 from cluster.backends.fleet import (
@@ -72,7 +72,7 @@ class Crew:
         return work
 
     def answer(self, worker: Fake) -> Event | None:
-        return self.fleet.handle(Answered(worker=worker, report=UnrollReport(env_steps=1, busy_s=0.0), payload="steps"))
+        return self.fleet.handle(Answered(worker=worker, report=Report(env_steps=1, busy_s=0.0), payload="steps"))
 
 
 @pytest.fixture
@@ -174,14 +174,14 @@ def test_an_error_of_the_work_is_no_loss_but_ends_no_row_either(crew: Callable[.
         one.fleet.handle(Gone(worker=one.worker(0), reason="died"))
 
 
-def test_a_collector_that_cannot_be_made_is_told_as_a_failure_of_no_work(crew: Callable[..., Crew]) -> None:
+def test_a_collector_that_cannot_be_built_is_a_failure_without_work(crew: Callable[..., Crew]) -> None:
     one = crew(1)
     event = one.fleet.handle(Raised(worker=one.worker(0), error=FileNotFoundError("no such robot")))
     assert isinstance(event, Failed)
     assert (event.work, event.worker, one.fleet.free()) == (None, "actor 0 (number 0)", [])
 
 
-def test_whoever_does_not_answer_in_time_is_ended_and_replaced(crew: Callable[..., Crew]) -> None:
+def test_a_worker_that_does_not_answer_in_time_is_ended_and_replaced(crew: Callable[..., Crew]) -> None:
     three = crew(3)
     three.up(0, 1)
     three.now += 1e6
@@ -248,7 +248,7 @@ def test_a_fleet_grows_by_those_that_are_missing(crew: Callable[..., Crew]) -> N
     assert isinstance(one.answer(one.worker(0)), Collected)
 
 
-def test_a_thread_that_leaves_finishes_its_work_gets_no_other_and_is_gone(crew: Callable[..., Crew]) -> None:
+def test_a_removed_thread_finishes_its_work_and_gets_no_other(crew: Callable[..., Crew]) -> None:
     two = crew(2, can_be_ended=False)
     two.up(0, 1)
     work, leaving = two.submit(1), two.worker(1)
@@ -260,7 +260,7 @@ def test_a_thread_that_leaves_finishes_its_work_gets_no_other_and_is_gone(crew: 
 
 
 @pytest.mark.parametrize("how", ["raises", "dies"])
-def test_a_thread_that_leaves_and_does_not_finish_is_gone_as_well(crew: Callable[..., Crew], how: str) -> None:
+def test_a_removed_thread_that_does_not_finish_is_given_up(crew: Callable[..., Crew], how: str) -> None:
     two = crew(2, can_be_ended=False)
     two.up(0, 1)
     work, leaving = two.submit(1), two.worker(1)
@@ -272,7 +272,7 @@ def test_a_thread_that_leaves_and_does_not_finish_is_gone_as_well(crew: Callable
     assert len(two.fleet.watched()) == 1 and len(two.made) == 2  # nobody takes the place of one that was to go
 
 
-def test_whom_the_backend_does_not_keep_is_replaced_by_one_of_another_kind(crew: Callable[..., Crew]) -> None:
+def test_a_worker_that_the_backend_rejects_is_replaced_by_one_of_another_type(crew: Callable[..., Crew]) -> None:
     """A single thread makes room for processes, after its work is done; both have the same index for a while."""
     one = crew(1, can_be_ended=False)
     one.up(0)

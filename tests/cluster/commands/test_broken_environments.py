@@ -1,4 +1,4 @@
-"""Whatever an environment does wrong, a person reads one line that names it: before training, or after the learner was saved."""
+"""Each fault of an environment gives one line that names it: before training, or after the learner was saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands beside a person's own environment: what they refuse, what they say when it fails, and when it does not end."""
+"""The commands with custom environments: what they refuse, and their messages when one fails or does not end."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_what_the_trial_finds_is_one_line_and_leaves_nothing(
         ("own_walks:off_map", "environment walk, actor 0, step 21: step raised LookupError: off the map (own_walks.py:41)"),
     ],
 )
-def test_a_family_of_ones_own_that_fails_later_is_one_line_with_the_learner_saved(
+def test_a_custom_family_that_fails_later_is_one_line_with_the_learner_saved(
     folder: Path, family: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*SMALL, "--family", family, *TINY]) == 1

@@ -1,4 +1,4 @@
-"""The phi of these tests belongs to no loss, so none is kept of it."""
+"""The phi of these tests belongs to no loss, so no loss file is written."""
 
 from __future__ import annotations
 

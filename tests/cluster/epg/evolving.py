@@ -1,4 +1,4 @@
-"""A small outer loop for tests: run from its beginning or from its journal, in any pool, without a family or a simulator."""
+"""A small outer loop for tests: run from its beginning or from its journal, on any backend, without a family or a simulator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cluster.run.where import Where
 from cluster.run.workload import Workload
 from cluster.store.run_directory import RunDirectory
 from learners import evolution
-from learners.networks.config import NetworkConfig
+from learners.algorithm import Setup
 from tests.cluster.epg.sleeping import Sleeping
 
 CONFIG = EpgRunConfig(
@@ -45,7 +45,7 @@ def first_phi(config: EpgRunConfig) -> np.ndarray:
     return np.random.default_rng(config.seed).standard_normal(SIZE).astype(np.float32)
 
 
-def small_init(config: EpgRunConfig, spec: Any, tasks: Any, network: NetworkConfig, run_seed: int, device: Any) -> Any:
+def small_init(config: EpgRunConfig, setup: Setup) -> Any:
     """Stands in for `learners.epg.init`: a phi that belongs to no loss."""
     return None, evolution.init(config.evolution, first_phi(config))
 

@@ -33,16 +33,16 @@ class Sleeping:
         return self
 
     def collect(self, work: Work, weights: Snapshot) -> tuple[ChunkResult, None]:
-        return self.live(work.request, weights.arrays["phi"]), None
+        return self.compute(work.request, weights.arrays["phi"]), None
 
-    def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
+    def compute(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
         started = time.perf_counter()
         if self.deeds:
             self._do(f"{chunk.epoch}-{chunk.index}" if chunk.kind == "perturbed" else "evaluation")
         time.sleep(self.sleep_s * chunk.count)
         fitness = []
-        for life in range(chunk.first, chunk.first + chunk.count):
-            rng = np.random.default_rng((chunk.epoch, life, chunk.kind == "evaluation"))
+        for lifetime in range(chunk.first, chunk.first + chunk.count):
+            rng = np.random.default_rng((chunk.epoch, lifetime, chunk.kind == "evaluation"))
             fitness.append(
                 -float(np.square(phi.astype(np.float64) - 1.0 - 0.1 * rng.standard_normal(phi.size)).sum()) + chunk.alpha
             )
@@ -65,7 +65,7 @@ class Sleeping:
     def _do(self, key: str) -> None:
         folder = Path(self.deeds)
         if (folder / f"always-raise-{key}").exists():
-            raise ArithmeticError("this chunk cannot be lived")
+            raise ArithmeticError("this chunk always fails")
         if (folder / f"always-die-{key}").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         for deed in ("raise", "die", "hang", "slow"):

@@ -1,4 +1,4 @@
-"""The commands of an outer loop: wrong input, a run from start to picture, signals, kills, resume, scale, journal."""
+"""The commands of an outer loop: wrong input, a run from start to plot, signals, kills, resume, scale, journal."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_the_journal_is_listed_and_verified(finished: Path, capsys: pytest.Captu
     assert out == f"6 epochs replayed, phi equal after each; phi now: {sha256(finished)}\n"
 
 
-def test_runs_are_plotted_and_kinds_do_not_mix(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_plotted_and_algorithms_do_not_mix(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plot", str(finished), "--out", str(tmp_path / "x.pdf")]) == 0
     assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
     (tmp_path / "other").mkdir()
@@ -146,16 +146,14 @@ def test_runs_are_plotted_and_kinds_do_not_mix(finished: Path, tmp_path: Path, c
     assert "evolved a loss (epg) and holds no policy" in capsys.readouterr().err
 
 
-def test_a_finished_run_is_not_resumed_but_may_go_on_for_longer(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_run_is_only_resumed_for_longer(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert main([*RUN, "--epochs", "4", "--out", str(run)]) == 0
     capsys.readouterr()
     assert main(["resume", str(run)]) == 2
     assert f"`metaray resume {run} --epochs E` trains it for longer" in capsys.readouterr().err
     assert main(["resume", str(run), "--epochs", "3"]) == 2
-    assert "has 4 epochs already; give more" in capsys.readouterr().err
+    assert "already has 4 epochs: give more" in capsys.readouterr().err
     assert main(["resume", str(run), "--steps", "3"]) == 2
     assert "--steps 3 is not an option of epg, which has --actors, --workers, --vectors, --epochs" in capsys.readouterr().err
     assert main(["resume", str(run), "--epochs", "6", "--workers", "17"]) == 2
@@ -168,7 +166,7 @@ def test_a_finished_run_is_not_resumed_but_may_go_on_for_longer(
     assert [record["epoch"] for record in read_metrics(run / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_run_that_used_up_its_time_goes_on_when_asked_for_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_used_up_its_time_continues_with_more_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert main([*RUN, "max_train_seconds=0.001", "--epochs", "50", "--out", str(run)]) == 0
     stopped = json.loads((run / "summary.json").read_text())
@@ -177,7 +175,7 @@ def test_a_run_that_used_up_its_time_goes_on_when_asked_for_epochs(tmp_path: Pat
     assert "(time limit, 1 epochs): `metaray resume" in capsys.readouterr().err
     assert main(["resume", str(run), "--epochs", "3", "--no-progress"]) == 0
     out = capsys.readouterr().out
-    assert "laid over 50 epochs (schedule_epochs in config.json; null lays them over all 3)" in out and " at epoch 1, " in out
+    assert "last 50 epochs (schedule_epochs; null for all 3)" in out and " at epoch 1, " in out
     assert json.loads((run / "summary.json").read_text())["rounds"] == 3
     assert json.loads((run / "config.json").read_text())["max_train_seconds"] is None
 
@@ -225,9 +223,7 @@ def test_a_signal_stops_with_everything_kept(
 @pytest.mark.parametrize(
     ("number", "num_actors", "code"), [(signal.SIGINT, "1", 130), (signal.SIGTERM, "1", 143), (signal.SIGTERM, "2", 143)]
 )
-def test_one_signal_ends_a_run_whose_chunks_go_on_for_ever(
-    tmp_path: Path, number: signal.Signals, num_actors: str, code: int
-) -> None:
+def test_one_signal_ends_a_run_whose_chunks_never_end(tmp_path: Path, number: signal.Signals, num_actors: str, code: int) -> None:
     """A thread that cannot be ended, in a simulator that hangs, is left behind."""
     run = tmp_path / "run"
     with started(*RUN, "--epochs", "6", "--actors", num_actors, "--out", "run", cwd=tmp_path, sleep_s=1000.0) as process:
@@ -305,7 +301,7 @@ def test_a_run_that_fails_says_why_and_can_be_resumed(
     run = tmp_path / "run"
     assert main([*RUN, "--epochs", "6", "--out", str(run)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("metaray: the run failed: ArithmeticError: this chunk cannot be lived (details in ")
+    assert last.startswith("metaray: the run failed: ArithmeticError: this chunk always fails (details in ")
     assert last.endswith(f"`metaray resume {run}` goes on from there")
     (deeds / "always-raise-1-1").unlink()
     assert main(["resume", str(run), "--no-progress"]) == 0

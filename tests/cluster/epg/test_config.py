@@ -62,7 +62,7 @@ def test_presets_are_possible(name: str) -> None:
     assert config.family == PRESETS[name].family
 
 
-def test_a_name_that_several_algorithms_have_is_told_apart_by_theirs() -> None:
+def test_a_preset_of_several_algorithms_is_distinguished_by_the_algorithm() -> None:
     assert {row.name for row in ALGORITHMS.values() if "cartpole" in row.presets} == {"impala", "ppo"}
     assert find_preset("cartpole")[0].name == "impala"
     for row, preset in (find_preset("ppo/cartpole"), find_preset("cartpole", "ppo")):

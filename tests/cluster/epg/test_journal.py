@@ -1,4 +1,4 @@
-"""The journal: what a kill, a disk or another NumPy may do to it, and what phi comes to from it alone."""
+"""The journal: damage by a kill, a disk or another NumPy, and phi replayed from it alone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_any_flipped_bit_is_found() -> None:
 def test_phi_is_rebuilt_from_the_journal_alone(tmp_path: Path) -> None:
     result = evolve(tmp_path)
     seen: list[int] = []
-    state = rebuild(tmp_path / "journal.jsonl", lambda lived, state: seen.append(state.epoch))
+    state = rebuild(tmp_path / "journal.jsonl", lambda epoch, state: seen.append(state.epoch))
     np.testing.assert_array_equal(state.phi, result.parameters["phi"])
     assert state.best_score == result.figures["evaluation/best"]
     assert seen == [1, 2, 3, 4, 5, 6]
@@ -71,7 +71,7 @@ def test_records_come_in_the_order_that_the_page_says(path: Path) -> None:
 
 
 @pytest.mark.parametrize("bytes_left", [1, 40])
-def test_a_torn_tail_is_cut_off_in_one_line_and_lived_again(tmp_path: Path, bytes_left: int) -> None:
+def test_a_torn_tail_is_cut_off_in_one_line_and_computed_again(tmp_path: Path, bytes_left: int) -> None:
     want = evolve(tmp_path / "calm")
     evolve(tmp_path / "run")
     path = tmp_path / "run" / "journal.jsonl"
@@ -123,7 +123,7 @@ def test_a_checkpoint_beyond_the_journals_end_does_not_count(tmp_path: Path) -> 
     assert rebuild(path).epoch == 6
 
 
-def test_a_checkpoint_spares_the_replay_of_what_is_before_it(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_starts_at_the_checkpoint(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watcher = Watcher()
     evolve(tmp_path / "again", observer=watcher)
     replayed: list[int] = []
@@ -168,7 +168,7 @@ def test_an_epoch_that_is_not_whole_cannot_be_rebuilt(path: Path) -> None:
         rebuild(path)
 
 
-def test_an_epoch_under_way_is_told_apart(tmp_path: Path) -> None:
+def test_an_epoch_in_progress_is_recognised(tmp_path: Path) -> None:
     evolve(tmp_path, sized(num_epochs=1))
     journal = Journal(tmp_path / "journal.jsonl")
     begun = EpochRecord(epoch=1, num_workers=16, num_vectors=8, lives_per_chunk=4, alpha=0.5, num_epochs=6, chunks=4)

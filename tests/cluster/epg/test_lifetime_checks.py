@@ -1,4 +1,4 @@
-"""Lives that are not finite: what is said of them and how often, what the figures are of, and when the run ends."""
+"""Lifetimes that are not finite: the warnings and how often they come, what the figures cover, and when the run ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAN, INF = float("nan"), float("inf")
 
 @dataclass(frozen=True, kw_only=True)
 class Sick(Sleeping):
-    """Lives of which some come out not finite: those numbers of an epoch, and of an evaluation."""
+    """Lifetimes of which some are not finite: those numbers of an epoch, and of an evaluation."""
 
     perturbed: tuple[int, ...] = ()
     evaluation: tuple[int, ...] = ()
@@ -34,20 +34,25 @@ class Sick(Sleeping):
     def __call__(self, *arguments: object) -> Sick:
         return self
 
-    def live(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
-        result, sick = super().live(chunk, phi), self.perturbed if chunk.kind == "perturbed" else self.evaluation
-        lives = range(chunk.first, chunk.first + chunk.count)
+    def compute(self, chunk: Chunk, phi: np.ndarray) -> ChunkResult:
+        result, sick = super().compute(chunk, phi), self.perturbed if chunk.kind == "perturbed" else self.evaluation
+        lifetimes = range(chunk.first, chunk.first + chunk.count)
         return replace(
             result,
-            fitness=tuple(self.value if life in sick else value for life, value in zip(lives, result.fitness, strict=True)),
-            not_finite=tuple(NotFinite(life=life, what="observation", task="cartpole()") for life in lives if life in sick),
+            fitness=tuple(
+                self.value if lifetime in sick else value for lifetime, value in zip(lifetimes, result.fitness, strict=True)
+            ),
+            not_finite=tuple(
+                NotFinite(life=lifetime, what="observation", task="cartpole()") for lifetime in lifetimes if lifetime in sick
+            ),
         )
 
 
 def looked_at(count: int, num_bad: int, kind: str = "perturbed", cut: int = 0) -> tuple[list[Chunk], dict[int, ChunkResult]]:
     chunks = chunks_of(kind, 3, count, 1, count, 0.0)  # type: ignore[arg-type]
     bad = tuple(
-        NotFinite(life=life, what="reward" if life else "action", task=f"hopper(gravity={life})") for life in range(num_bad)
+        NotFinite(life=lifetime, what="reward" if lifetime else "action", task=f"hopper(gravity={lifetime})")
+        for lifetime in range(num_bad)
     )
     fitness = (NAN,) * num_bad + (1.0,) * (count - num_bad)
     result = ChunkResult(
@@ -56,7 +61,7 @@ def looked_at(count: int, num_bad: int, kind: str = "perturbed", cut: int = 0) -
     return chunks, {0: result}
 
 
-def test_lives_are_named_at_first_and_again_when_their_share_has_doubled() -> None:
+def test_lifetimes_are_named_at_first_and_again_when_their_share_has_doubled() -> None:
     checks = LifetimeChecks("hopper", 500)
     assert checks.look(*looked_at(40, 0)) == []
     (line,) = checks.look(*looked_at(40, 7))
@@ -70,7 +75,7 @@ def test_lives_are_named_at_first_and_again_when_their_share_has_doubled() -> No
 
 
 @pytest.mark.parametrize("kind", ["perturbed", "evaluation"])
-def test_a_round_of_which_most_lives_are_not_finite_ends_the_run(kind: str) -> None:
+def test_a_round_of_which_most_lifetimes_are_not_finite_ends_the_run(kind: str) -> None:
     checks = LifetimeChecks("hopper", 500)
     assert checks.look(*looked_at(8, 4, kind))
     with pytest.raises(
@@ -80,14 +85,14 @@ def test_a_round_of_which_most_lives_are_not_finite_ends_the_run(kind: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_cut_episodes_are_said_once() -> None:
+def test_cut_episodes_are_reported_once() -> None:
     checks = LifetimeChecks("hopper", 500)
     (line,) = checks.look(*looked_at(8, 0, cut=3))
     assert line == "epoch 4: 3 episodes of the fitness had not ended at life.max_episode_steps = 500: the return so far counts"
     assert checks.look(*looked_at(8, 0, cut=3)) == []
 
 
-def test_a_journal_of_an_older_version_names_no_lives_and_they_are_found_by_their_fitness() -> None:
+def test_a_journal_of_an_older_version_names_no_lifetimes_and_they_are_found_by_their_fitness() -> None:
     chunks, results = looked_at(8, 2)
     (line,) = LifetimeChecks("hopper", 500).look(chunks, {0: replace(results[0], not_finite=())})
     assert "2 of 8 lifetimes in hopper are not finite (fitness: lifetimes 0, 1)" in line
@@ -95,7 +100,7 @@ def test_a_journal_of_an_older_version_names_no_lives_and_they_are_found_by_thei
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
-def test_the_figures_are_of_the_lives_that_are_finite(tmp_path: Path, value: float) -> None:
+def test_the_figures_are_of_the_lifetimes_that_are_finite(tmp_path: Path, value: float) -> None:
     watcher, calm = Watcher(), Watcher()
     result = evolve(tmp_path / "sick", collector=Sick(perturbed=(3, 9), evaluation=(1,), value=value), observer=watcher)
     evolve(tmp_path / "calm", observer=calm)
@@ -206,7 +211,7 @@ def test_a_run_says_it_and_ends_well(tmp_path: Path, sick: Callable[[Sick], None
     ],
     ids=["perturbed", "evaluation"],
 )
-def test_a_run_of_which_most_lives_are_not_finite_fails_in_one_line(
+def test_a_run_of_which_most_lifetimes_are_not_finite_fails_in_one_line(
     collector: Sick, where: str, tmp_path: Path, sick: Callable[[Sick], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"

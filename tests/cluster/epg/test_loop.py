@@ -1,4 +1,4 @@
-"""Phi is the same, bit for bit, in any pool, after faults, after any change of size of the pool, and after a resume."""
+"""Phi is the same, bit for bit, on any backend, after faults, after any change of size, and after a resume."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_the_score_is_of_phi_itself_without_guidance(tmp_path: Path) -> None:
     kinds: list[tuple[str, int, float, int]] = []
 
     class Looks(Sleeping):
-        def live(self, chunk, phi):  # type: ignore[no-untyped-def]
+        def compute(self, chunk, phi):  # type: ignore[no-untyped-def]
             kinds.append((chunk.kind, chunk.epoch, chunk.alpha, chunk.count))
-            return super().live(chunk, phi)
+            return super().compute(chunk, phi)
 
     evolve(tmp_path, sized(num_epochs=2), collector=Looks())
     assert kinds[:4] == [("perturbed", 0, 1.0, 4)] * 4
@@ -100,7 +100,7 @@ def test_a_chunk_that_fails_three_times_stops_the_run_with_its_error(tmp_path: P
     assert "chunk 2 of epoch 1 (perturbed, lifetimes 8 to 11) failed 3 times" in text
     (deeds / f"always-{deed}-1-2").unlink()
     chunks = [record for record in read(tmp_path / "run" / "journal.jsonl") if isinstance(record, ChunkResult)]
-    assert len(chunks) >= 4  # what was lived before is kept
+    assert len(chunks) >= 4  # finished chunks are kept
 
 
 def test_actors_come_and_go_and_phi_is_the_same(tmp_path: Path, calm: str) -> None:
@@ -152,7 +152,7 @@ def test_the_size_of_an_epoch_changes_at_its_border_and_is_in_the_journal(tmp_pa
     np.testing.assert_array_equal(rebuild(directory.journal_file).phi, result.parameters["phi"])
 
 
-def test_what_is_wanted_and_impossible_is_said_and_changes_nothing(tmp_path: Path, calm: str) -> None:
+def test_an_impossible_size_is_reported_and_changes_nothing(tmp_path: Path, calm: str) -> None:
     tmp_path.mkdir(exist_ok=True)
     scaling.ask(RunDirectory(path=tmp_path), num_workers=17)
     watcher = Watcher()
@@ -178,7 +178,7 @@ def test_a_stop_keeps_everything_and_a_resume_ends_with_the_same_phi(tmp_path: P
     after = [record for record in read(tmp_path / "journal.jsonl") if isinstance(record, ChunkResult)]
     assert after[: len(before)] == before
     keys = [(record.kind, record.epoch, record.index) for record in after]
-    assert len(set(keys)) == len(keys) == 6 * 4 + 3 * 2  # nothing was lived twice
+    assert len(set(keys)) == len(keys) == 6 * 4 + 3 * 2  # no chunk was computed twice
 
 
 def test_a_straggler_is_given_out_again_and_the_first_answer_counts(tmp_path: Path, calm: str) -> None:

@@ -1,4 +1,4 @@
-"""A longer run of an outer loop: what its guidance and step size are laid over, what is said of it, and what its journal comes to."""
+"""A longer run of an outer loop: the schedules of guidance and step size, the line about them, and the replay of its journal."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_more_epochs_leave_guidance_and_step_size_where_they_were_laid(tmp_path:
     assert (over(anew), extended(tmp_path, anew, "4500").schedule_epochs) == (4500, None)
 
 
-def test_what_the_schedules_come_to_is_one_line_where_it_is_no_matter_of_course() -> None:
+def test_schedules_of_another_length_than_the_run_are_reported_in_one_line() -> None:
     assert schedule_line(sized(num_epochs=500), 7) is None
     assert schedule_line(sized(num_epochs=500, schedule_epochs=500), 7) is None
     assert schedule_line(sized(num_epochs=1000, schedule_epochs=500), 500) == (
-        "guidance and step size are laid over 500 epochs (schedule_epochs in config.json; null lays them over all 1,000): "
+        "the schedules of guidance and step size last 500 epochs (schedule_epochs; null for all 1,000): "
         "alpha 0, lr 0.001 at epoch 500, alpha 0, lr 0.001 at the end"
     )
     shorter = str(schedule_line(sized(num_epochs=80, schedule_epochs=800), 50))
@@ -85,7 +85,7 @@ def test_a_longer_run_is_the_shorter_one_and_more(tmp_path: Path, stopped_at: in
     assert (again.events, watcher.events) == ([], [])
 
 
-def test_a_journal_whose_schedules_were_laid_anew_by_an_older_version_is_replayed_as_it_is(tmp_path: Path) -> None:
+def test_a_journal_whose_schedules_were_stretched_by_an_older_version_is_replayed_as_written(tmp_path: Path) -> None:
     """Its records say what each epoch's step size hung on, whatever is made of `--epochs` today."""
     evolve(tmp_path, sized(evolution=GUIDED))
     result = evolve(tmp_path, sized(evolution=GUIDED, num_epochs=12))
@@ -102,9 +102,9 @@ def test_a_resume_for_longer_says_what_its_schedules_are_laid_over(
     small = ["train", "epg", "--preset", "point-goal", "--family", "cartpole", "--local", "--no-progress", "--workers", "16"]
     sizes = ["--vectors", "8", "--lives-per-chunk", "4", "--set", "evaluation_lives=3", "evaluation_lives_per_chunk=3"]
     assert main([*small, *sizes, "--epochs", "4", "--out", str(run)]) == 0
-    assert "laid over" not in capsys.readouterr().out
+    assert "schedules of guidance" not in capsys.readouterr().out
     assert main(["resume", str(run), "--epochs", "6", "--no-progress"]) == 0
-    line = "guidance and step size are laid over 4 epochs (schedule_epochs in config.json; null lays them over all 6): alpha 0, lr 0.003"
+    line = "the schedules of guidance and step size last 4 epochs (schedule_epochs; null for all 6): alpha 0, lr 0.003"
     assert line in capsys.readouterr().out
     assert line in (run / "log.txt").read_text()
     config = json.loads((run / "config.json").read_text())

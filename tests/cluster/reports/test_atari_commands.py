@@ -62,7 +62,7 @@ def the_only(run: Path, name: str) -> Path:
     return file
 
 
-def test_a_run_is_scored_under_the_noop_protocol_and_fewer_episodes_are_said(
+def test_a_run_is_scored_under_the_noop_protocol_and_fewer_episodes_are_reported(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     contents = []
@@ -92,7 +92,7 @@ def test_the_sticky_protocol_gives_other_games(run: Path) -> None:
     assert sticky.games[0].lengths != noop.games[0].lengths
 
 
-def test_the_number_of_episodes_is_exact_where_slots_play_several(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_episodes_is_exact_where_slots_run_several(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "MAX_SLOTS", 2)
     assert main(["evaluate", str(run), "--protocol", "no-op", "--episodes", "5", "--untrained"]) == 0
     evaluation = read(run / "evaluation-no-op-5-episodes-s0-untrained.json")

@@ -1,4 +1,4 @@
-"""The report: which run belongs into which cell, what a cell says, and what stands beside it."""
+"""The report: the cell of each run, the contents of a cell, and the notes beside it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_each_run_goes_where_its_eta_and_gamma_bar_say(tmp_path: Path) -> None:
     assert len(tables.figure_2(report).header) == len(tables.figure_2(report).rows[0]) == 6
 
 
-def test_other_networks_agents_and_kinds_of_training_have_rows_of_their_own(tmp_path: Path) -> None:
+def test_other_networks_agents_and_types_of_training_have_separate_rows(tmp_path: Path) -> None:
     report = report_of(
         scored(tmp_path / "deep", {"pong": 1.0}),
         scored(tmp_path / "shallow", {"pong": 2.0}, torso="shallow"),

@@ -1,4 +1,4 @@
-"""Intervals: how often they hold the truth, against every resample that there is, and where there is none."""
+"""Intervals: their coverage, against every resample that there is, and where there is none."""
 
 from __future__ import annotations
 

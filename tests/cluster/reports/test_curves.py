@@ -1,4 +1,4 @@
-"""The picture of runs: which of them are seeds of one experiment, what the others are called, and what is drawn of each."""
+"""The plot of runs: which of them are seeds of one experiment, the labels of others, and what is drawn of each."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_runs_are_seeds_of_one_experiment_where_nothing_differs_that_changes_the
     assert all(text.startswith(name or "mean of 2 seeds") for text, name in zip(found, sorted(names), strict=True))
 
 
-def test_many_differences_are_said_by_the_presets_or_counted(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_many_differences_are_summarised_by_preset_or_count(tmp_path: Path, drawn: list[Figure]) -> None:
     many = {"learner__gamma": 0.9, "learner__lambda_": 0.9, "batch_unrolls": 64, "lag": 2, "learner__entropy_cost": 0.5}
     runs = [run_of(tmp_path / "a"), run_of(tmp_path / "b", preset="mine", **many)]
     curves.draw_runs(runs, tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""What `metaray evaluate` plays and says: episodes are spread over tasks, and intervals are over tasks."""
+"""The episodes and output of `metaray evaluate`: episodes are spread over tasks, and intervals are over tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule played without processes and without a clock: what may happen does, in a random order, and actors are lost on the way."""
+"""A schedule simulated without processes and without a clock: possible events happen in a random order, and actors are lost on the way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.messages import Report, UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.backends.base import Collected, LearnReport
 from cluster.run.round_units import RoundPlan
 from cluster.run.rounds import Rounds
@@ -61,7 +61,7 @@ def rounds_of(plan: Units, *, lag: int = 0, updates_per_call: int = 1, **options
 
 def collected(work: Work, value: float = 0.0) -> Collected:
     """What comes back of a unit of work."""
-    report = UnrollReport(env_steps=1, busy_s=0.0, figures={"value": value}, state={"after": work.round})
+    report = Report(env_steps=1, busy_s=0.0, figures={"value": value}, state={"after": work.round})
     return Collected(work=work, report=report, payload=(work.round, work.index))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.algorithms import config_of, find
 from cluster.backends.base import Handle
 from cluster.backends.local import LocalBackend
@@ -207,7 +207,7 @@ def test_presets_are_possible(name: str) -> None:
 
 def test_a_score_is_a_mean_over_units_and_none_without_an_episode() -> None:
     plan = ROW.workload(config())
-    reports = [UnrollReport(env_steps=0, busy_s=0.0, figures={"evaluation/post_update": value}) for value in (-3.0, -5.0)]
+    reports = [Report(env_steps=0, busy_s=0.0, figures={"evaluation/post_update": value}) for value in (-3.0, -5.0)]
     assert plan.score(reports) == -4.0
     assert np.isnan(plan.score([replace(reports[0], figures={})]))
     assert "tasks 2 to 3 of the evaluation after round 4" in plan.describe(Work(round=4, index=1, part="evaluate"))

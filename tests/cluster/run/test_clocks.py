@@ -1,4 +1,4 @@
-"""Whose time went where, by a clock that the tests turn."""
+"""Shares of time, by a clock that the tests control."""
 
 from __future__ import annotations
 

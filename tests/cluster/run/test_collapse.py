@@ -1,4 +1,4 @@
-"""What is said of a policy that has collapsed, and what is not."""
+"""When a collapsed policy is reported, and when not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains."""
+"""The progress display."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An actor that fails ends the run, with the learner saved first: exactly where it stands, also in the middle of a round."""
+"""An actor that fails ends the run, with the learner saved first: in its exact state, also in the middle of a round."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_free_run_saves_the_learner_once_its_calls_are_over(monkeypatch: pytes
     assert rest.learner_updates > versions[-1]
 
 
-def test_a_learner_that_fails_as_well_is_not_said_to_be_the_cause() -> None:
+def test_a_learner_that_fails_as_well_is_not_reported_as_the_cause() -> None:
     class BothFail(Failing):
         def learner_state(self) -> dict[str, Any]:
             raise OSError("the disk is full")

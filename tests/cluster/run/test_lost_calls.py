@@ -1,4 +1,4 @@
-"""A learner call whose experience is lost: a stream goes on without it, a synchronous run says that it cannot."""
+"""A learner call whose experience is lost: a stream continues without it, a synchronous run ends with one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.messages import UnrollReport
+from actors.messages import Report
 from cluster.backends.base import CallLost, Collected, Event, Handle, LearnCall, Notice
 from cluster.config import RolloutConfig, RunConfig
 from cluster.run.observer import RunObserver
@@ -51,7 +51,7 @@ class Listener(RunObserver):
         self.events.append(line)
 
 
-def test_a_stream_goes_on_and_counts_only_what_it_learned_from() -> None:
+def test_a_stream_continues_and_counts_only_what_it_learned_from() -> None:
     listener = Listener()
     backend = LosesTheThirdCall(replace(CONFIG, lag=0))
     result = run(replace(CONFIG, lag=0), listener, backend=backend)
@@ -63,7 +63,7 @@ def test_a_stream_goes_on_and_counts_only_what_it_learned_from() -> None:
     assert result.dropped >= 1
 
 
-def test_a_deterministic_run_ends_with_the_way_to_go_on() -> None:
+def test_a_deterministic_run_ends_with_the_command_to_continue() -> None:
     config = replace(CONFIG, deterministic=True, lag=0)
     with pytest.raises(RuntimeError, match=r"actor 0 round 2 was lost .* `metaray resume`"):
         run(config, backend=LosesTheThirdCall(config))
@@ -85,7 +85,7 @@ def test_a_lost_call_makes_no_lag() -> None:
     def collect() -> None:
         assignment = schedule.next_work([0])
         assert assignment is not None
-        schedule.collected(Collected(work=assignment.work, report=UnrollReport(env_steps=1, busy_s=0.0)))
+        schedule.collected(Collected(work=assignment.work, report=Report(env_steps=1, busy_s=0.0)))
 
     collect()
     lost = schedule.next_call()

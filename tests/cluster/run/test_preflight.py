@@ -43,7 +43,7 @@ def test_an_address_of_ray_client_says_what_to_do_instead() -> None:
         preflight.check_ray("ray://127.0.0.1:10001")
 
 
-def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
+def test_an_address_without_a_listener_is_refused_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused, and nobody else can take the port
         with pytest.raises(InvalidInputError, match=r"no Ray cluster answers at 127.0.0.1:.*refused"):

@@ -1,4 +1,4 @@
-"""A run that goes on: which settings may change, and what a longer one anneals its learning rate over."""
+"""Resumed runs: which settings may change, and the learning rate of a longer one."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def edit(directory: RunDirectory, **settings: object) -> None:
     directory.config_file.write_text(json.dumps(tree | settings))
 
 
-def test_what_may_change_in_a_run_that_goes_on_is_changed_and_named_with_both_values(started: RunDirectory) -> None:
+def test_changed_settings_of_a_resumed_run_are_logged_with_both_values(started: RunDirectory) -> None:
     lines = go_on(started, learner__learning_rate="1e-4", log_every_s="5", num_actors="2", total_env_steps="2000000")
     assert sorted(lines) == [
         "learner.learning_rate: 0.0006 -> 0.0001",
@@ -134,9 +134,9 @@ def test_what_may_change_in_a_run_that_goes_on_is_changed_and_named_with_both_va
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"rollout.unroll_length": "40"}, "rollout.unroll_length = 40: it cannot change in a run that goes on"),
-        ({"network.hidden_sizes": "8"}, "network.hidden_sizes = 8: it cannot change in a run that goes on"),
-        ({"seed": "1"}, "seed = 1: it cannot change in a run that goes on"),
+        ({"rollout.unroll_length": "40"}, "rollout.unroll_length = 40: it cannot change in a resumed run"),
+        ({"network.hidden_sizes": "8"}, "network.hidden_sizes = 8: it cannot change in a resumed run"),
+        ({"seed": "1"}, "seed = 1: it cannot change in a resumed run"),
         ({"learner.learning_rat": "1"}, "unknown key 'learner.learning_rat'; did you mean learner.learning_rate or"),
         ({"learner.learning_rate": "7"}, "learner.learning_rate = 7 is out of range"),
     ],
@@ -173,7 +173,7 @@ def test_a_config_that_was_changed_by_hand_is_noticed(started: RunDirectory) -> 
     assert go_on(started) == []  # an older version kept no config of the last start
 
 
-def test_the_change_is_in_the_log_and_more_actors_than_before_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_change_is_in_the_log_and_more_actors_continue_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     small = ["train", "impala", "--preset", "cartpole", "--local", "--no-progress", "--set", "stop_return=none"]
     assert main([*small, "--steps", "2000", "--out", str(run)]) == 0

@@ -1,4 +1,4 @@
-"""Which unit of a round is given out when, and what becomes of answers that nobody waits for."""
+"""The order in which the units of a round are assigned, and results that are no longer needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.run import round_units
 from cluster.run.round_units import Pace, RoundPlan, RoundUnits
 from cluster.run.schedule import Done
@@ -17,7 +17,7 @@ WORKS = tuple(Work(round=5, index=index, size=4) for index in range(4))
 
 
 def done(work: Work, steps: int = 1) -> Done:
-    return Done(work=work, version=7, report=UnrollReport(env_steps=steps, busy_s=0.1))
+    return Done(work=work, version=7, report=Report(env_steps=steps, busy_s=0.1))
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_fixed_lag_acts_with_the_weights_of_the_round_it_should(lag: int) -> Non
 
 @pytest.mark.parametrize("num_actors", [1, 2, 5])
 @pytest.mark.parametrize("loss", [0.0, 0.3])
-def test_units_of_anybody_are_learned_from_the_same_with_any_number_of_actors_copies_and_failures(
+def test_units_for_any_actor_give_the_same_updates_with_any_number_of_actors_copies_and_failures(
     num_actors: int, loss: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And so are their evaluations, which begin when the round is learned from and end before the next one begins."""
@@ -63,7 +63,7 @@ def test_units_of_anybody_are_learned_from_the_same_with_any_number_of_actors_co
 
 
 @pytest.mark.parametrize("lag", [0, 1, 2])
-def test_a_schedule_saved_anywhere_goes_on_as_if_it_had_not_been(lag: int) -> None:
+def test_a_schedule_saved_at_any_point_continues_as_if_uninterrupted(lag: int) -> None:
     """A run that fails is saved once its calls are over, in the middle of a round as well."""
     plan = Units(4, has_actors=True, units_per_call=2)
     want = learned_from(Game(schedule=rounds_of(plan, lag=lag), num_actors=4, rng=random.Random(0)).play(600))
@@ -190,7 +190,7 @@ def test_the_last_evaluation_is_of_the_round_with_which_a_goal_is_reached() -> N
     assert scores == [(1, None), (2, 33.0)]
 
 
-def test_a_removal_is_nobodys_fault_and_the_third_loss_is_the_last() -> None:
+def test_a_removal_is_no_failure_and_the_third_loss_ends_the_run() -> None:
     schedule = rounds_of(Units(4, has_actors=False, max_failures=3))
     for _ in range(5):
         work = handed(schedule, 1).work
@@ -226,7 +226,7 @@ def test_an_actor_of_its_own_state_fails_once_and_is_lost_as_often_as_may_be() -
     assert not hasattr(error, "__notes__")
 
 
-def test_the_failure_of_an_old_copy_harms_nobody() -> None:
+def test_the_failure_of_an_old_copy_has_no_effect() -> None:
     schedule = rounds_of(Units(2, has_actors=False, max_failures=3))
     first, second = handed(schedule, 0).work, handed(schedule, 1).work
     schedule.collected(collected(first))

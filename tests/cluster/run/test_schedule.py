@@ -95,7 +95,7 @@ def test_a_lost_unit_makes_room_for_another() -> None:
         schedule.lost(0, None, "and so did the next, which had nothing to do")
 
 
-def test_an_environment_that_raised_cannot_be_gone_on_with() -> None:
+def test_an_environment_that_raised_cannot_be_stepped_again() -> None:
     schedule = stream(num_actors=1, units_per_call=1, updates_per_call=1)
     with pytest.raises(ValueError, match="boom"):
         schedule.failed(handed(schedule, 0).work, ValueError("boom"))

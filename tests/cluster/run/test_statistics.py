@@ -1,4 +1,4 @@
-"""What a run counts, when its mean return may be judged, and how much of it is done."""
+"""The counters of a run, when its mean return is settled, and its progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from actors.episodes import SettledReturns
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.backends.base import LearnReport
 from cluster.config import EpgRunConfig, RunConfig
 from cluster.run.counters import WINDOW
@@ -51,12 +51,12 @@ class TwoLengths:
         return returns, self._settled.take()
 
 
-def report_of(returns: Sequence[float] = (), settled: Sequence[float] = (), **fields: Any) -> UnrollReport:
+def report_of(returns: Sequence[float] = (), settled: Sequence[float] = (), **fields: Any) -> Report:
     episodes = tuple(Episode(task=TASK, episode_return=value, length=1) for value in returns)
-    return UnrollReport(**({"env_steps": 10, "busy_s": 0.0} | fields), episodes=episodes, settled=tuple(settled))
+    return Report(**({"env_steps": 10, "busy_s": 0.0} | fields), episodes=episodes, settled=tuple(settled))
 
 
-def call_of(*reports: UnrollReport, lags: Sequence[int] = (), score: float | None = None) -> Call:
+def call_of(*reports: Report, lags: Sequence[int] = (), score: float | None = None) -> Call:
     done = tuple(Done(work=Work(round=0, index=i), version=0, report=report) for i, report in enumerate(reports))
     return Call(done=done, lags=tuple(lags) or (0,) * len(done), progress=PROGRESS, score=score)
 

@@ -1,4 +1,4 @@
-"""The first signal asks for a stop, the second one ends the program, and what is ignored stays so."""
+"""The first signal requests a stop, the second one ends the program, and ignored ones stay ignored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_before_anything_has_begun_the_first_one_ends_it(number: signal.Signals)
     assert stop.exit_code == 128 + number
 
 
-def test_the_last_signal_says_what_a_shell_is_told() -> None:
+def test_the_exit_code_follows_from_the_last_signal() -> None:
     stop = StopFlag()
     stop.has_begun = True
     with stop.installed():

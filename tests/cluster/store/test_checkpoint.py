@@ -54,7 +54,7 @@ def corruptions(path: Path) -> list[tuple[Path, bytes | None]]:
     return cases
 
 
-def test_every_kind_of_damage_falls_back_to_the_one_before_with_one_line(tmp_path: Path) -> None:
+def test_damage_of_any_type_falls_back_to_the_previous_one_with_one_line(tmp_path: Path) -> None:
     save(tmp_path, 1, {"step": 1})
     newest = save(tmp_path, 2, PAYLOAD)
     for file, content in corruptions(newest):

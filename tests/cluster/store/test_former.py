@@ -1,4 +1,4 @@
-"""Settings that are newer than a run: it is read as it was trained, and what a person wrote as things are now."""
+"""Settings that are newer than a run: it keeps its former behaviour, and a user's own file gets the present defaults."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_default_is_the_released_codes() -> None:
     assert (LifetimeConfig().unit_norm_per, FORMER["epg"]["life.unit_norm_per"]) == ("input", "output")
 
 
-def test_a_run_is_gone_on_with_as_it_was_evolved(run: RunDirectory) -> None:
+def test_a_run_is_resumed_as_it_was_evolved(run: RunDirectory) -> None:
     assert config_of_run(run) == replace(NEW, life=replace(NEW.life, unit_norm_per="output"))
     run.write_config(replace(NEW, life=replace(NEW.life, unit_norm_per="input")))
     assert config_of_run(run) == NEW
@@ -58,7 +58,7 @@ def test_its_journal_is_replayed_as_it_was_written() -> None:
     assert config_of(replace(record, config=to_tree(NEW))) == NEW
 
 
-def test_its_loss_is_adapted_with_the_lives_that_it_was_evolved_for(run: RunDirectory) -> None:
+def test_its_loss_is_adapted_with_the_lifetimes_that_it_was_evolved_for(run: RunDirectory) -> None:
     source = find_source(run.path, family="pendulum", phi="best")
     shape = LossShape(obs_size=3, action_size=1, is_discrete=False, architecture="release", reward_input=True)
     assert settings_of(source, shape, {}).life.unit_norm_per == "output"

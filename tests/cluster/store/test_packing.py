@@ -75,7 +75,7 @@ def test_structured_arrays_survive(array: np.ndarray) -> None:
     assert same(unpack(*pack(array)), array)
 
 
-def test_a_bit_generator_goes_on_where_it_was() -> None:
+def test_a_bit_generator_continues_where_it_was() -> None:
     rng = np.random.default_rng(3)
     arrays, tree = pack({"rng": rng.bit_generator.state})
     drawn = rng.random(5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -218,7 +219,8 @@ def test_each_slot_of_many_games_plays_its_own() -> None:
 
 def test_a_slot_changes_its_game_when_the_game_is_over() -> None:
     family = AtariFamily()
-    env = AtariEnv(THREE_GAMES[:2], game_of=family.game_of, is_one_game=False, max_frames=40)
+    engine = partial(Emulators, num_threads=1, has_all_actions=True, max_frames=40)
+    env = AtariEnv(THREE_GAMES[:2], game_of=family.game_of, is_one_game=False, engine=engine)
     env.reset(seed=0)
     env.assign(1, THREE_GAMES[2])
     for _ in range(10):

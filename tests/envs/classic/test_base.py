@@ -1,4 +1,4 @@
-"""What the numpy base class promises: next-step resets, tasks at resets, seeds, save and restore, and no Python per slot."""
+"""The guarantees of the numpy base class: next-step resets, tasks at resets, seeds, save and restore, and no Python per slot."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_parameter_that_the_dynamics_do_not_read_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", [*CLASSIC_FAMILIES, windy.NAME])
-def test_saved_and_restored_it_goes_on_bit_for_bit(name: str) -> None:
+def test_saved_and_restored_it_continues_bit_for_bit(name: str) -> None:
     env, rng = made(name, 6), np.random.default_rng(0)
     env.reset(seed=2)
     for _ in range(203):  # past a limit, and in the middle of episodes
@@ -118,7 +118,7 @@ def test_step_before_reset_is_refused() -> None:
         made("cartpole", 1).step(np.zeros(1, np.int64))
 
 
-def test_seeds_decide_everything_and_no_seed_goes_on() -> None:
+def test_seeds_determine_everything_and_without_a_seed_generators_continue() -> None:
     env = made("cartpole", 4)
     first, _ = env.reset(seed=5)
     second, _ = env.reset()

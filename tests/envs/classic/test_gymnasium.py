@@ -48,7 +48,7 @@ def test_spaces_are_gymnasiums(name: str, env_id: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "env_id"), PAIRS)
-def test_one_slot_lives_the_episodes_of_the_same_seed(name: str, env_id: str) -> None:
+def test_one_slot_has_the_episodes_of_the_same_seed(name: str, env_id: str) -> None:
     env, single, rng = made(name, 1), gymnasium.make(env_id), np.random.default_rng(1)
     obs, _ = env.reset(seed=7)
     want, _ = single.reset(seed=7)

@@ -1,4 +1,4 @@
-"""The point on a plane: its steps, its pay, its goals, and that it takes learning."""
+"""The point on a plane: its steps, rewards and goals, and that it takes learning."""
 
 from __future__ import annotations
 

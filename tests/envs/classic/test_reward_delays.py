@@ -1,4 +1,4 @@
-"""The two worlds of delayed rewards, against slow truths: one episode at a time, in plain Python, from the rules in words."""
+"""The two problems with delayed rewards, against slow oracles: one episode at a time, in plain Python, from the rules in words."""
 
 from __future__ import annotations
 
@@ -133,6 +133,6 @@ def test_every_drawn_delay_is_one_that_a_discount_of_0_8_takes_and_0_95_invests_
         ("delayed-reward", "dealy", 7, "did you mean delay"),
     ],
 )
-def test_a_task_that_cannot_be_played_is_refused(name: str, param: str, value: float, said: str) -> None:
+def test_a_task_without_an_environment_is_refused(name: str, param: str, value: float, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         resolve(name).make([Task(family=name, params=((param, value),))])

@@ -1,4 +1,4 @@
-"""What the engine promises besides the physics: ends, tasks, saved states, diverged simulations and MuJoCo's log."""
+"""The guarantees of the engine besides the physics: ends, tasks, saved states, diverged simulations and MuJoCo's log."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_one_seed_gives_one_run_and_another_seed_another() -> None:
 @pytest.mark.parametrize(
     "name", ["hopper-dynamics", "ant-direction", "reacher", "halfcheetah-velocity-visible", "inverted-pendulum"]
 )
-def test_a_restored_environment_goes_on_bit_for_bit(name: str) -> None:
+def test_a_restored_environment_continues_bit_for_bit(name: str) -> None:
     env = make(name, num_threads=1)
     other = MUJOCO_FAMILIES[name]().sample(2, np.random.default_rng(7))
     env.reset(seed=0)

@@ -97,7 +97,7 @@ def seen_of(name: str, data: mujoco.MjData) -> np.ndarray:
 @pytest.mark.parametrize("name", XML)
 def test_a_task_is_the_model_that_it_says_and_pays_as_written(name: str) -> None:
     family = family_of(name)
-    assert family.max_episode_steps == LIMITS[name]
+    assert family.robot.max_episode_steps == LIMITS[name]
     rng = np.random.default_rng(0)
     tasks, later = family.sample(4, rng), family.sample(4, rng, "test")
     env = make(name, tasks)

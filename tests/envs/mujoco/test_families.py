@@ -1,4 +1,4 @@
-"""The task families: what they draw, and that each task is the environment that its parameters say."""
+"""The task families: their sampling, and that each task is the environment that its parameters describe."""
 
 from __future__ import annotations
 

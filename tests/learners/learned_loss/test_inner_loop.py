@@ -1,4 +1,4 @@
-"""What a life begins with: the released code's first weights, and the same with every output of unit norm."""
+"""Initial weights of a lifetime: the released code's, and the same with every output of unit norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The module that a user drops into a loop: the same loss as in the lives that evolved it, and files that cannot be mistaken."""
+"""The module that a user drops into a loop: the same loss as in the lifetimes that evolved it, and files that cannot be mistaken."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_the_paper_reads_no_count_and_may_do_without_reward() -> None:
 
 
 @pytest.mark.parametrize("spec", [SPEC, NAMED], ids=["continuous", "named"])
-def test_a_loop_of_ones_own_learns_what_a_life_learns(spec: SpaceSpec) -> None:
+def test_a_custom_loop_learns_what_a_lifetime_learns(spec: SpaceSpec) -> None:
     """The same steps through `Lifetimes`, and by hand with the module, an nn.Module policy and torch's Adam."""
     loss, rng = a_loss(spec), np.random.default_rng(1)
     # first weights of size 1: Adam divides by a gradient's own size, and rounding would show in gradients near zero
     start = draw_start(replace(LIFE, unit_norm_per="output"), spec, rng)
-    lives = Lifetimes(LIFE, spec, LearnedObjective(LossConfig(), loss.shape, loss.phi[None]), [start])
+    lifetimes = Lifetimes(LIFE, spec, LearnedObjective(LossConfig(), loss.shape, loss.phi[None]), [start])
     policy = nn.Sequential(nn.Linear(5, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, loss.shape.action_size))
     with torch.no_grad():
         for index, layer in enumerate(policy[0::2]):
@@ -61,9 +61,17 @@ def test_a_loop_of_ones_own_learns_what_a_life_learns(spec: SpaceSpec) -> None:
             layer.bias.zero_()
     log_std = None if spec.is_discrete else nn.Parameter(torch.zeros(2))
     optimiser = torch.optim.Adam([*policy.parameters(), *([] if log_std is None else [log_std])], lr=0.01)
-    history, memory = loss.history(32), lives._memory[0]
+    history, memory = loss.history(32), lifetimes._memory[0]
     for _ in range(3):
-        steps = Steps.empty(1, 16, 5, loss.shape.action_size, torch.float32)
+        flags = torch.zeros(1, 16, dtype=torch.bool)
+        steps = Steps(
+            obs=torch.zeros(1, 16, 5),
+            action=torch.zeros(1, 16, loss.shape.action_size),
+            reward=torch.zeros(1, 16),
+            is_terminated=flags,
+            is_truncated=flags.clone(),
+            next_obs=torch.zeros(1, 16, 5),
+        )
         for row in range(16):
             obs, reward, is_last = rng.normal(size=5), float(rng.normal()), bool(rng.random() < 0.2)
             action = int(rng.integers(3)) if spec.is_discrete else rng.normal(size=2)
@@ -72,7 +80,7 @@ def test_a_loop_of_ones_own_learns_what_a_life_learns(spec: SpaceSpec) -> None:
             steps.action[0, row] = torch.from_numpy(np.eye(3)[action] if spec.is_discrete else np.asarray(action))
             steps.reward[0, row], steps.is_truncated[0, row] = reward, is_last
         order = torch.from_numpy(rng.permutation(16))
-        lives.update(steps, order[None])
+        lifetimes.update(steps, order[None])
         history.take_in()
         for rows in order.split(8):
             outputs = policy(history.obs)
@@ -81,9 +89,9 @@ def test_a_loop_of_ones_own_learns_what_a_life_learns(spec: SpaceSpec) -> None:
             value.backward()
             optimiser.step()
     for index, layer in enumerate(policy[0::2]):
-        torch.testing.assert_close(lives.parameters[f"policy.{index}.weight"][0].T, layer.weight, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(lifetimes.parameters[f"policy.{index}.weight"][0].T, layer.weight, rtol=1e-4, atol=1e-5)
     if log_std is not None:
-        torch.testing.assert_close(lives.parameters["log_std"][0], log_std.detach(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(lifetimes.parameters["log_std"][0], log_std.detach(), rtol=1e-4, atol=1e-5)
     assert not np.allclose(policy[0].weight.detach().numpy().T, start["policy.0.weight"], atol=1e-3)
 
 
@@ -178,7 +186,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
         (NAMED, np.zeros(5), np.zeros(3), "the loss reads one of 3 discrete actions"),
     ],
 )
-def test_a_loop_of_ones_own_with_other_spaces_is_told_at_its_first_step(
+def test_a_custom_loop_with_other_spaces_is_refused_at_its_first_step(
     spec: SpaceSpec, obs: np.ndarray, action: object, said: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=said):
@@ -210,19 +218,19 @@ def test_wrong_outputs_are_refused() -> None:
 def test_a_gradient_that_is_not_finite_stops_its_own_tensor_only() -> None:
     shape = LossShape.of(LossConfig(), SPEC)
     phis = np.stack([draw_phi(shape, np.random.default_rng(seed)) for seed in range(2)])
-    lives = Lifetimes(
+    lifetimes = Lifetimes(
         LIFE,
         SPEC,
         LearnedObjective(LossConfig(), shape, torch.from_numpy(phis).float()),
         [draw_start(LIFE, SPEC, np.random.default_rng(2))] * 2,
     )
-    before, grads = lives._rows.clone(), torch.ones_like(lives._rows)
-    lives._layout.views(grads)["policy.1.weight"][1, 3, 3] = float("nan")
-    lives._adam(grads)
+    before, grads = lifetimes._rows.clone(), torch.ones_like(lifetimes._rows)
+    lifetimes._layout.views(grads)["policy.1.weight"][1, 3, 3] = float("nan")
+    lifetimes._adam(grads)
     stayed = {
         name: torch.equal(old[1], new[1])
-        for (name, old), new in zip(lives._layout.views(before).items(), lives.parameters.values(), strict=True)
+        for (name, old), new in zip(lifetimes._layout.views(before).items(), lifetimes.parameters.values(), strict=True)
     }
     assert [name for name, is_same in stayed.items() if is_same] == ["policy.1.weight"]
-    assert not torch.equal(before[0], lives._rows[0])
-    assert lives._rows.isfinite().all()
+    assert not torch.equal(before[0], lifetimes._rows[0])
+    assert lifetimes._rows.isfinite().all()

@@ -1,4 +1,4 @@
-"""PPO as an opponent lives the same life as the learned loss, and is the PPO that was tuned for the family."""
+"""The PPO baseline has lifetimes of the same length as the learned loss, and is the PPO that was tuned for the family."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def test_it_finds_every_goal() -> None:
     """128 updates of 64 steps. Standing still is worth about -32, walking straight to the goal -3 to -5."""
     life, baseline = LifetimeConfig(), baseline_for("point-goal-circle")
     setup = AdaptationSetup(family="point-goal-circle", seed=0, life=life, loss=LossConfig(), baseline=baseline, phi=None)
-    lived = adapt(setup, AdaptationChunk(learner="ppo", split="test", first=0, count=8))
-    assert np.mean([one.episodes[0].episode_return for one in lived.policies]) < -25
-    assert min(one.fitness for one in lived.policies) > -10
+    result = adapt(setup, AdaptationChunk(learner="ppo", split="test", first=0, count=8))
+    assert np.mean([one.episodes[0].episode_return for one in result.policies]) < -25
+    assert min(one.fitness for one in result.policies) > -10

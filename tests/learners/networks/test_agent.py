@@ -8,7 +8,7 @@ import torch
 from torch.func import functional_call
 
 from envs.errors import InvalidInputError
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.networks.mlp import MLP
 from learners.networks.snapshot import arrays_to_parameters, parameters_to_arrays
 
@@ -51,14 +51,14 @@ def inputs(spec: SpaceSpec, seed: int = 0) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("spec", [CONTROL, NAMED])
 def test_an_unroll_equals_its_steps_one_by_one_and_acting_equals_learning(spec: SpaceSpec, config: NetworkConfig) -> None:
     agent, rows = make(spec, config), inputs(spec)
-    whole = agent(**rows, state=agent.initial_state(B))
+    whole = agent(NetworkInputs(**rows, initial_state=agent.initial_state(B)))
     assert whole.distribution_params.shape == (T, B, spec.num_actions or 2 * spec.action_size)
     state = acting = agent.initial_state(B)
     assert all(not tensor.any() for tensor in state)
     for t in range(T):
         row = {name: tensor[t : t + 1] for name, tensor in rows.items()}
-        step = agent(**row, state=state)
-        params, acting = agent.policy(**row, state=acting)
+        step = agent(NetworkInputs(**row, initial_state=state))
+        params, acting = agent.policy(NetworkInputs(**row, initial_state=acting))
         state = step.state
         torch.testing.assert_close(step.distribution_params[0], whole.distribution_params[t])
         torch.testing.assert_close(step.value[0], whole.value[t])
@@ -72,10 +72,10 @@ def test_first_steps_see_neither_previous_action_nor_reward_and_other_steps_do()
     for spec in (CONTROL, NAMED):
         agent, rows = make(spec, EXTRAS), inputs(spec)
         torch.nn.init.normal_(agent.policy_head.weight)
-        before = agent(**rows, state=())
+        before = agent(NetworkInputs(**rows, initial_state=()))
         other = inputs(spec, seed=1)
         for name in ("previous_action", "previous_reward"):
-            after = agent(**(rows | {name: other[name]}), state=())
+            after = agent(NetworkInputs(**(rows | {name: other[name]}), initial_state=()))
             is_first = rows["is_first"]
             assert torch.equal(after.value[is_first], before.value[is_first])
             assert torch.equal(after.distribution_params[is_first], before.distribution_params[is_first])
@@ -86,13 +86,18 @@ def test_previous_rewards_are_clipped() -> None:
     agent, rows = make(NAMED, NetworkConfig(use_previous_reward=True)), inputs(NAMED)
     clipped = rows | {"previous_reward": rows["previous_reward"].clamp(-1, 1)}
     assert not torch.equal(clipped["previous_reward"], rows["previous_reward"])
-    assert torch.equal(agent(**clipped, state=()).value, agent(**rows, state=()).value)
+    assert torch.equal(
+        agent(NetworkInputs(**clipped, initial_state=())).value, agent(NetworkInputs(**rows, initial_state=())).value
+    )
 
 
 def test_the_recurrent_state_starts_anew_inside_an_unroll() -> None:
     agent, rows = make(CONTROL, CONFIGS[3]), inputs(CONTROL)
     dirty = tuple(torch.ones_like(tensor) for tensor in agent.initial_state(B))
-    clean, other = agent(**rows, state=agent.initial_state(B)), agent(**rows, state=dirty)
+    clean, other = (
+        agent(NetworkInputs(**rows, initial_state=agent.initial_state(B))),
+        agent(NetworkInputs(**rows, initial_state=dirty)),
+    )
     assert torch.equal(clean.value[:, 0], other.value[:, 0])  # begins at row 0
     assert torch.equal(clean.value[3:, 1], other.value[3:, 1])  # begins at row 3
     assert not torch.equal(clean.value[:3, 1], other.value[:3, 1])
@@ -103,20 +108,20 @@ def test_the_recurrent_state_starts_anew_inside_an_unroll() -> None:
 def test_image_agents(torso: str) -> None:
     config = NetworkConfig(torso=torso, core="lstm", core_size=16)  # type: ignore[arg-type]
     agent, rows = make(FRAMES, config), inputs(FRAMES)
-    output = agent(**rows, state=agent.initial_state(B))
+    output = agent(NetworkInputs(**rows, initial_state=agent.initial_state(B)))
     assert output.distribution_params.shape == (T, B, 6)
     assert output.value.shape == (T, B)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = agent(**rows, state=agent.initial_state(B))
+        half = agent(NetworkInputs(**rows, initial_state=agent.initial_state(B)))
     assert half.value.dtype == half.distribution_params.dtype == half.state[0].dtype == torch.float32
     torch.testing.assert_close(half.value, output.value, atol=0.05, rtol=0.05)
 
 
 def test_heads_and_core_keep_full_precision_under_autocast() -> None:
     agent, rows = make(CONTROL, dataclasses.replace(CONFIGS[3], hidden_sizes=())), inputs(CONTROL)  # no torso: nothing to round
-    full = agent(**rows, state=agent.initial_state(B))
+    full = agent(NetworkInputs(**rows, initial_state=agent.initial_state(B)))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = agent(**rows, state=agent.initial_state(B))
+        half = agent(NetworkInputs(**rows, initial_state=agent.initial_state(B)))
     assert torch.equal(half.value, full.value)
     assert torch.equal(half.distribution_params, full.distribution_params)
 
@@ -124,9 +129,9 @@ def test_heads_and_core_keep_full_precision_under_autocast() -> None:
 def test_uint8_vectors_are_scaled_to_one() -> None:
     ram = SpaceSpec((128,), "uint8", num_actions=6)
     agent, rows = make(ram), inputs(ram)
-    got = agent(**rows, state=())
+    got = agent(NetworkInputs(**rows, initial_state=()))
     plain = make(SpaceSpec((128,), "float32", num_actions=6))
-    want = plain(**(rows | {"obs": rows["obs"] / 255}), state=())
+    want = plain(NetworkInputs(**(rows | {"obs": rows["obs"] / 255}), initial_state=()))
     torch.testing.assert_close(got.value, want.value)
 
 
@@ -136,18 +141,18 @@ def test_observations_are_normalised_by_the_buffers() -> None:
     assert set(names) == {"observation_mean", "observation_std"}
     mean, std = torch.tensor([1.0, -1.0, 0.0, 5.0]), torch.tensor([2.0, 0.5, 1.0, 1e-4])
     arrays = dict(agent.named_parameters()) | {"observation_mean": mean, "observation_std": std}
-    got = functional_call(agent, arrays, (*rows.values(), ()))
-    want = make(CONTROL)(**(rows | {"obs": ((rows["obs"] - mean) / std).clamp(-10, 10)}), state=())
+    got = functional_call(agent, arrays, (NetworkInputs(**rows, initial_state=()),))
+    want = make(CONTROL)(NetworkInputs(**(rows | {"obs": ((rows["obs"] - mean) / std).clamp(-10, 10)}), initial_state=()))
     assert torch.equal(got.value, want.value)
     assert torch.equal(names["observation_mean"], torch.zeros(4))
 
 
 def test_the_policy_starts_near_uniform_and_gaussians_at_their_deviation() -> None:
     rows = inputs(NAMED)
-    params = make(NAMED)(**rows, state=()).distribution_params
+    params = make(NAMED)(NetworkInputs(**rows, initial_state=())).distribution_params
     assert params.abs().max() < 0.05
     agent = make(CONTROL, NetworkConfig(initial_log_std=-0.5))
-    mean, log_std = agent(**inputs(CONTROL), state=()).distribution_params.chunk(2, -1)
+    mean, log_std = agent(NetworkInputs(**inputs(CONTROL), initial_state=())).distribution_params.chunk(2, -1)
     assert mean.abs().max() < 0.05
     assert (log_std == -0.5).all()
 
@@ -155,7 +160,9 @@ def test_the_policy_starts_near_uniform_and_gaussians_at_their_deviation() -> No
 def test_a_value_torso_shares_nothing_with_the_policy() -> None:
     agent, rows = make(CONTROL, NetworkConfig(separate_value=True)), inputs(CONTROL)
     parameters = dict(agent.named_parameters())
-    slopes = torch.autograd.grad(agent(**rows, state=()).value.sum(), list(parameters.values()), allow_unused=True)
+    slopes = torch.autograd.grad(
+        agent(NetworkInputs(**rows, initial_state=())).value.sum(), list(parameters.values()), allow_unused=True
+    )
     reached = {name for name, slope in zip(parameters, slopes, strict=True) if slope is not None and slope.any()}
     assert reached == {name for name in parameters if name.startswith("value")}
 
@@ -178,7 +185,7 @@ def test_forward_mode_derivatives_equal_reverse_mode(spec: SpaceSpec, config: Ne
     direction = {name: torch.randn_like(weight) for name, weight in weights.items()}
 
     def run(params: dict[str, torch.Tensor]) -> torch.Tensor:
-        output = functional_call(agent, params, (*rows.values(), agent.initial_state(B)))
+        output = functional_call(agent, params, (NetworkInputs(**rows, initial_state=agent.initial_state(B)),))
         return torch.cat((output.distribution_params.flatten(), output.value.flatten()))
 
     outputs, tangent = torch.func.jvp(run, (weights,), (direction,))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.networks.images import ImageLayout, image_layout
 
 T, B = 2, 3
@@ -57,12 +57,17 @@ def test_what_is_no_image_is_refused(obs_shape: tuple[int, ...]) -> None:
         image_layout("deep", obs_shape, "auto", has_frames_first=False)
 
 
+def inputs_of(obs: Tensor) -> NetworkInputs:
+    """Observations [T, B, ...] in the middle of episodes, with discrete actions."""
+    none = torch.zeros(obs.shape[:2])
+    return NetworkInputs(obs=obs, is_first=none.bool(), previous_action=none.long(), previous_reward=none, initial_state=())
+
+
 def answers(torso: str, obs: Tensor, num_frames: int = 1) -> list[Tensor]:
     """Values of an agent with fixed weights, and the gradient by each of them."""
     torch.manual_seed(0)
     agent = Agent(SpaceSpec(tuple(obs.shape[2:]), "uint8", 2, frame_stack=num_frames), NetworkConfig(torso=torso))  # type: ignore[arg-type]
-    none = torch.zeros(T, B)
-    output = agent(obs, none.bool(), none.long(), none, ())
+    output = agent(inputs_of(obs))
     slopes = torch.autograd.grad(output.value.square().sum(), list(agent.torso.parameters()))
     return [output.value, output.distribution_params, *slopes]
 
@@ -97,18 +102,16 @@ def test_the_mlp_torso_reads_images_in_the_order_in_which_they_come() -> None:
     torch.manual_seed(0)
     images, rows = (Agent(SpaceSpec(shape, "uint8", 2), NetworkConfig()) for shape in ((6, 5, 3), (90,)))
     rows.load_state_dict(images.state_dict())
-    obs, none = torch.randint(256, (T, B, 6, 5, 3), dtype=torch.uint8), torch.zeros(T, B)
-    got, want = (
-        agent(given, none.bool(), none.long(), none, ()).value for agent, given in ((images, obs), (rows, obs.flatten(2)))
-    )
+    obs = torch.randint(256, (T, B, 6, 5, 3), dtype=torch.uint8)
+    got, want = (agent(inputs_of(given)).value for agent, given in ((images, obs), (rows, obs.flatten(2))))
     assert torch.equal(got, want)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 7])
 def test_the_deep_torso_takes_images_of_any_size(side: int) -> None:
     spec = SpaceSpec((3, side + 3, side), "uint8", 2)
-    agent, none = Agent(spec, NetworkConfig(torso="deep", channels="first")), torch.zeros(T, B)
-    assert agent(torch.zeros(T, B, *spec.obs_shape, dtype=torch.uint8), none.bool(), none.long(), none, ()).value.shape == (T, B)
+    agent = Agent(spec, NetworkConfig(torso="deep", channels="first"))
+    assert agent(inputs_of(torch.zeros(T, B, *spec.obs_shape, dtype=torch.uint8))).value.shape == (T, B)
 
 
 def test_the_shallow_torso_says_what_it_needs() -> None:

@@ -14,7 +14,7 @@ from envs.errors import InvalidInputError
 from learners import actor_critic, metagradient, vtrace_loss
 from learners.batch import batch_of
 from learners.metagradient_config import MetaConfig, MetaGradient
-from learners.networks.agent import Agent, Conditioning, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, Conditioning, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.ops.optimisers import OptimiserConfig
 from learners.trajectory import Trajectory
 from learners.vtrace_loss import ImpalaConfig
@@ -54,7 +54,7 @@ def test_an_update_on_indices_is_the_update_on_one_hot_vectors(spec: SpaceSpec, 
     for its_spec, unroll in ((spec, indices), (vectors, twins)):
         agent, state = actor_critic.init(its_spec, network, config.optimiser, 0, CPU)
         batch = batch_of([unroll], slice(None), CPU)
-        output = agent(batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, batch.initial_state)
+        output = agent(batch)
         after, scalars = vtrace_loss.update(agent, config, state, batch, 1000)
         states.append((state.params, output.distribution_params, output.value, scalars, after.params))
     (start, params, values, scalars, end), (start2, params2, values2, scalars2, end2) = states
@@ -68,12 +68,11 @@ def test_acting_equals_learning() -> None:
     _, indices, _ = both(DISCRETE, NETWORKS["two torsos"])
     agent = actor_critic.init(DISCRETE, NETWORKS["two torsos"], OptimiserConfig(), 0, CPU)[0]
     batch = batch_of([indices], slice(None), CPU)
-    given = (batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ())
-    assert torch.equal(agent.policy(*given)[0], agent(*given).distribution_params)
+    assert torch.equal(agent.policy(batch)[0], agent(batch).distribution_params)
 
 
 @pytest.mark.parametrize("hidden_sizes", [(8,), ()])
-def test_the_network_is_told_of_eta_beside_an_index(hidden_sizes: tuple[int, ...]) -> None:
+def test_the_network_is_conditioned_on_eta_beside_an_index(hidden_sizes: tuple[int, ...]) -> None:
     network, conditioning = NetworkConfig(hidden_sizes=hidden_sizes), Conditioning(num_eta=2, embedding_size=3)
     vectors, indices, twins = both(GRID, network)
     values = []
@@ -82,7 +81,7 @@ def test_the_network_is_told_of_eta_beside_an_index(hidden_sizes: tuple[int, ...
         agent = Agent(spec, network, conditioning)
         agent.eta += torch.tensor([0.3, -0.6])
         batch = batch_of([unroll], slice(None), CPU)
-        values.append(agent(batch.obs, batch.is_first, batch.previous_action, batch.previous_reward, ()).value)
+        values.append(agent(batch).value)
     torch.testing.assert_close(values[0], values[1], rtol=1e-5, atol=1e-6)
 
 
@@ -106,10 +105,16 @@ def test_the_meta_gradient_goes_through_a_lookup(derivative: str) -> None:
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-6)
 
 
+def inputs_of(obs: torch.Tensor) -> NetworkInputs:
+    """Observations [T, B, ...] in the middle of episodes, with discrete actions."""
+    none = torch.zeros(obs.shape[:2])
+    return NetworkInputs(obs=obs, is_first=none.bool(), previous_action=none.long(), previous_reward=none, initial_state=())
+
+
 def test_the_gradient_of_many_states_has_the_layout_of_the_weight() -> None:
     agent = Agent(replace(DISCRETE, index_sizes=(20_000,)), NetworkConfig())
     obs = torch.randint(20_000, (3, 2), dtype=torch.int32)
-    output = agent(obs, torch.zeros(3, 2, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, 2), ())
+    output = agent(inputs_of(obs))
     weight = agent.torso.layers[0].weight  # type: ignore[union-attr]
     (slope,) = torch.autograd.grad(output.value.sum(), [weight])
     assert slope.is_contiguous()
@@ -130,9 +135,9 @@ class _Largest(torch.utils._python_dispatch.TorchDispatchMode):
 
 def test_acting_makes_nothing_as_long_as_there_are_states() -> None:
     agent = Agent(replace(DISCRETE, index_sizes=(20_000,)), NetworkConfig())
-    flags, zeros = torch.zeros(1, 8, dtype=torch.bool), torch.zeros(1, 8)
+    inputs = inputs_of(torch.zeros(1, 8, dtype=torch.int32))
     with torch.no_grad(), _Largest() as largest:
-        agent.policy(torch.zeros(1, 8, dtype=torch.int32), flags, zeros.long(), zeros, ())
+        agent.policy(inputs)
     assert 8 * 64 <= largest.numel < 20_000
 
 

@@ -69,7 +69,7 @@ def test_gates_equal_those_of_torch() -> None:
 
 
 @pytest.mark.parametrize("kind", [LSTM, GRU])
-def test_an_unroll_cut_in_two_goes_on_from_the_state(kind: type[LSTM] | type[GRU]) -> None:
+def test_an_unroll_cut_in_two_continues_from_the_state(kind: type[LSTM] | type[GRU]) -> None:
     core = make(kind)
     x, is_first, state = inputs(core)
     whole, last = core(x, is_first, state)

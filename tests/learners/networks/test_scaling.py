@@ -1,4 +1,4 @@
-"""Integers are scaled by the bounds of their space, whatever reads them, and pixels by 255 as ever."""
+"""Integers are scaled by the bounds of their space, for every network, and pixels by 255."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from envs.errors import InvalidInputError
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.networks.scaling import Scaling
 
 T, B = 2, 3
@@ -22,7 +22,8 @@ def made(spec: SpaceSpec, config: NetworkConfig) -> Agent:
 
 def value(agent: Agent, obs: Tensor) -> Tensor:
     none = torch.zeros(T, B)
-    found: Tensor = agent(obs, none.bool(), none.long(), none, ()).value
+    inputs = NetworkInputs(obs=obs, is_first=none.bool(), previous_action=none.long(), previous_reward=none, initial_state=())
+    found: Tensor = agent(inputs).value
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from learners.networks import stacked_mlp
-from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, mlp, mlp_shapes
+from learners.networks.stacked import Layout, Per, draw_mlp, draw_normalised, mlp
 from learners.networks.stacked_mlp import apply_mlp, apply_mlp_to_few, folded
 
 SIZES = (5, 7, 6, 3)
@@ -27,21 +27,23 @@ def drawn(num_lifetimes: int, sizes: tuple[int, ...] = SIZES) -> list[tuple[torc
     ]
 
 
-def plain(x: torch.Tensor, layers: list[tuple[torch.Tensor, torch.Tensor]], life: int) -> torch.Tensor:
+def plain(x: torch.Tensor, layers: list[tuple[torch.Tensor, torch.Tensor]], lifetime: int) -> torch.Tensor:
     for index, (weight, bias) in enumerate(layers):
-        x = x @ weight[life] + bias[life]
+        x = x @ weight[lifetime] + bias[lifetime]
         x = torch.tanh(x) if index < len(layers) - 1 else x
     return x
 
 
 @pytest.mark.parametrize("sizes", [SIZES, (5, 3), (5, 4, 3)], ids=str)
 @pytest.mark.parametrize("lives_per_block", [1, 2, 100])
-def test_it_is_the_network_of_each_life(sizes: tuple[int, ...], lives_per_block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_the_network_of_each_lifetime(
+    sizes: tuple[int, ...], lives_per_block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stacked_mlp, "BLOCK_BYTES", lives_per_block * 9 * max((*sizes[1:-1], 1)) * 8)
     layers, x = drawn(5, sizes), torch.randn(5, 9, sizes[0], dtype=torch.float64)
     weight = torch.randn(5, 9, sizes[-1], dtype=torch.float64)
     outputs = apply_mlp(x, *folded(layers))
-    expected = torch.stack([plain(x[life], layers, life) for life in range(5)])
+    expected = torch.stack([plain(x[lifetime], layers, lifetime) for lifetime in range(5)])
     torch.testing.assert_close(outputs, expected)
     with torch.no_grad():
         torch.testing.assert_close(apply_mlp_to_few(x, folded(layers)), expected)
@@ -77,7 +79,8 @@ def test_the_vectors_of_an_input_or_of_an_output_have_the_norm_asked_for(per: Pe
     start = draw_mlp(rng, "policy", (5, 8, 2), 0.01, per)
     np.testing.assert_allclose(np.linalg.norm(start["policy.0.weight"], axis=axis), 1)
     np.testing.assert_allclose(np.linalg.norm(start["policy.1.weight"], axis=axis), 0.01)
-    assert {name: array.shape for name, array in start.items()} == mlp_shapes("policy", (5, 8, 2))
+    shapes = {"policy.0.weight": (5, 8), "policy.0.bias": (8,), "policy.1.weight": (8, 2), "policy.1.bias": (2,)}
+    assert {name: array.shape for name, array in start.items()} == shapes
     x = torch.randn(1, 3, 5, dtype=torch.float64)
     stacked = {name: torch.from_numpy(array)[None] for name, array in start.items()}
     assert mlp(x, stacked, "policy", 2).shape == (1, 3, 2)

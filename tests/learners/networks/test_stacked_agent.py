@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call
 
 from envs.errors import InvalidInputError
-from learners.networks.agent import Agent, NetworkConfig, SpaceSpec
+from learners.networks.agent import Agent, NetworkConfig, NetworkInputs, SpaceSpec
 from learners.networks.stacked_agent import check, policy_params, stacked
 
 N, R = 3, 4
@@ -30,8 +30,14 @@ def test_each_is_the_agents_own(spec: SpaceSpec, network: NetworkConfig) -> None
     obs = torch.randn(N, R, *spec.obs_shape, generator=generator)
     found = policy_params(spec, network, arrays, obs)
     for n in range(N):
-        rest = (torch.zeros(1, R, dtype=torch.bool), torch.zeros(1, R, *spec.action_shape), torch.zeros(1, R), ())
-        own = functional_call(agent, {name: one[n] for name, one in arrays.items()}, (obs[n][None], *rest))
+        inputs = NetworkInputs(
+            obs=obs[n][None],
+            is_first=torch.zeros(1, R, dtype=torch.bool),
+            previous_action=torch.zeros(1, R, *spec.action_shape),
+            previous_reward=torch.zeros(1, R),
+            initial_state=(),
+        )
+        own = functional_call(agent, {name: one[n] for name, one in arrays.items()}, (inputs,))
         torch.testing.assert_close(found[n], own.distribution_params[0])
 
 

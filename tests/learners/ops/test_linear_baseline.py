@@ -1,4 +1,4 @@
-"""The linear baseline against least squares with the penalties as rows, and what it leaves alone."""
+"""The linear baseline against least squares with the penalties as rows."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from oracles.unrolls import Unroll, unroll
 from torch import Tensor
 
 from learners.ops import normaliser
-from learners.ops.cotangents import RETURN_PARAMETERS, Costs, cotangent_derivatives, return_parameters
+from learners.ops.cotangents import RETURN_PARAMETERS, cotangent_derivatives, return_parameters
 from learners.ops.gae import gae
 from learners.ops.losses import entropy_loss, policy_gradient_loss, value_loss
 from learners.ops.masks import bootstrap_values, standardised
@@ -28,7 +28,7 @@ Tensors = dict[str, Tensor]
 
 JUNK = [math.nan, math.inf, -math.inf]
 GAMMA = 0.9
-COSTS = Costs(policy=1.1, baseline=0.4, entropy=0.02)
+COSTS = {"policy_cost": 1.1, "baseline_cost": 0.4}
 CLIPS = Clips(rho=1.4, c=0.8, pg_rho=1.1, leak_rho=0.8, leak_c=0.5)
 
 
@@ -147,7 +147,7 @@ def test_no_derivative_by_a_meta_parameter_depends_on_what_is_unused(planted: st
     def found(tensors: Tensors) -> list[Tensor]:
         got = derivatives(tensors)
         eta = (*RETURN_PARAMETERS, "policy_cost", "baseline_cost", "entropy_cost")
-        cotangents = cotangent_derivatives(eta, got, COSTS, tensors["value_t"], tensors["weight_t"])
+        cotangents = cotangent_derivatives(eta, got, tensors["value_t"], tensors["weight_t"], **COSTS)
         targets = [of_steps(got.targets.value_target), got.targets.advantage, got.targets.rho]
         return [*targets, got.value_target, got.advantage, cotangents]
 
@@ -167,7 +167,7 @@ def test_cotangents_do_not_depend_on_the_targets_of_a_reset(junk: float) -> None
         advantage=got.advantage.masked_fill(IS_RESET, junk),
     )
     eta = (*RETURN_PARAMETERS, "policy_cost", "baseline_cost", "entropy_cost")
-    want, found = (cotangent_derivatives(eta, one, COSTS, tensors["value_t"], tensors["weight_t"]) for one in (got, changed))
+    want, found = (cotangent_derivatives(eta, one, tensors["value_t"], tensors["weight_t"], **COSTS) for one in (got, changed))
     assert_bit_equal([found], [want])
 
 

@@ -38,7 +38,7 @@ def test_one_candidate_has_nothing_to_be_ranked_by() -> None:
     np.testing.assert_array_equal(centred_ranks(np.array([[4.0, 5.0]])), [0.0])
 
 
-def test_pairs_are_compared_life_by_life() -> None:
+def test_pairs_are_compared_lifetime_by_lifetime() -> None:
     first, second = [1.0, 5.0, 2.0, 2.0], [0.0, 9.0, 2.0, 1.0]  # won, lost, tied, won
     np.testing.assert_allclose(pairwise_ranks(np.array([first, second])), [0.125, -0.125])
 

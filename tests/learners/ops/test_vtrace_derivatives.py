@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.unrolls import Unroll, unroll
 
-from learners.ops.cotangents import RETURN_PARAMETERS, Costs, cotangent_derivatives, return_parameters
+from learners.ops.cotangents import RETURN_PARAMETERS, cotangent_derivatives, return_parameters
 from learners.ops.vtrace import MAX_LEAKED_LOG_RATIO, leaky_ratio, vtrace
 from learners.ops.vtrace_derivatives import Clips, VTraceDerivatives, vtrace_with_derivatives
 
@@ -120,8 +120,8 @@ def test_cotangents_equal_the_derivative_of_the_loss_s_own() -> None:
         return torch.func.grad(loss)(answers)
 
     want = torch.func.jacfwd(cotangents)(at).movedim(-1, 0)
-    costs = Costs(policy=1.1, baseline=0.4, entropy=0.02)
-    torch.testing.assert_close(cotangent_derivatives(names, fused(data), costs, value, weight), want)
+    costs = {"policy_cost": 1.1, "baseline_cost": 0.4}
+    torch.testing.assert_close(cotangent_derivatives(names, fused(data), value, weight, **costs), want)
     order = ("entropy_cost", "leak_c", "policy_cost", "gamma")
-    got = cotangent_derivatives(order, fused(data, order), costs, value, weight)
+    got = cotangent_derivatives(order, fused(data, order), value, weight, **costs)
     torch.testing.assert_close(got, want[[names.index(name) for name in order]])

@@ -1,4 +1,4 @@
-"""What attaching refuses, and what travels to the cluster: decided before any connection, and tested without one."""
+"""What attaching refuses, and which code is sent to the cluster: decided before any connection, and tested without one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_another_version_of_ray_is_one_line(attach: Any) -> None:
     assert "ray start" not in str(caught.value)
 
 
-def test_a_machine_outside_of_the_cluster_is_told_how_to_join(attach: Any) -> None:
+def test_on_a_machine_outside_the_cluster_the_error_tells_how_to_join(attach: Any) -> None:
     with pytest.raises(
         InvalidInputError, match=r"Could not find any running Ray instance.*`ray start --address=10\.0\.0\.1:6379`"
     ):
@@ -62,7 +62,7 @@ def test_a_package_that_is_too_large_to_send_is_named_with_what_helps(attach: An
     assert "ray start" not in str(caught.value)
 
 
-def test_a_cluster_of_ones_own_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_cluster_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
     def fail(**options: Any) -> None:

@@ -92,7 +92,7 @@ def test_a_cluster_of_our_own_gets_a_token_that_its_owner_alone_can_read(home: P
     assert os.listdir(path.parent) == ["auth_token"]
 
 
-def test_a_token_file_that_others_can_read_is_tightened_and_said_so_once(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_token_file_that_others_can_read_is_restricted_with_one_warning(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_token(home, TOKEN, 0o644)
     with caplog.at_level(logging.WARNING, logger="metaray"):
         auth.prepare_own_cluster(insecure=False)

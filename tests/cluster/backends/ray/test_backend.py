@@ -1,4 +1,4 @@
-"""Ray's backend against that of one process, and what it promises of its processes."""
+"""Ray's backend against that of one process, and its guarantees about processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.messages import UnrollReport, Work
+from actors.messages import Report, Work
 from cluster.backends.base import CallLost, Collected, Event, Failed, LearnCall, Learned, LearnReport, Notice
 from cluster.config import RunConfig
 from cluster.run.observer import RunObserver
@@ -84,7 +84,7 @@ class Keeper(RunObserver):
         return self.payload is not None
 
 
-def test_a_run_begun_in_one_process_goes_on_upon_ray_as_if_nothing_had_been(ray_local: Any, config: RunConfig) -> None:
+def test_a_run_begun_in_one_process_continues_on_ray_bit_for_bit(ray_local: Any, config: RunConfig) -> None:
     config = replace(config, checkpoint_every_rounds=5)
     want = run(config)
     keeper = Keeper()
@@ -100,7 +100,7 @@ def test_an_unroll_and_an_update_go_round(ray_local: Any, backend: Any) -> None:
     backend.submit(Work(round=0, index=1, actor=1), 1, backend.weights)
     assert backend.free() == [0]
     unrolled = await_event(backend, Collected)
-    assert isinstance(unrolled.report, UnrollReport)
+    assert isinstance(unrolled.report, Report)
     assert (unrolled.work, unrolled.report.env_steps > 0) == (Work(round=0, index=1, actor=1), True)
     assert isinstance(unrolled.payload, ray_local.ObjectRef)  # the driver holds no trajectory, only a reference
     trajectory = ray_local.get(unrolled.payload)
@@ -222,7 +222,7 @@ def test_a_cluster_that_is_too_small_is_one_line(ray_local: Any, config: RunConf
     assert ray_local.is_initialized()  # which was there before, and stays
 
 
-def test_a_gpu_that_nobody_has_is_one_line(ray_local: Any, config: RunConfig) -> None:
+def test_a_gpu_that_no_node_has_is_one_line(ray_local: Any, config: RunConfig) -> None:
     backend = on_ray(replace(config, learner_device="cuda"), "gpu")
     try:
         with pytest.raises(InvalidInputError, match="no node of the Ray cluster has a GPU"):

@@ -1,4 +1,4 @@
-"""An environment that fails in a process of Ray: the run ends with its line, the learner is saved, and nobody tries again."""
+"""An environment that fails in a process of Ray: the run ends with its line, the learner is saved, and there is no retry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outer loop on Ray: the same phi as in one thread, whoever dies, comes or goes."""
+"""The outer loop on Ray: the same phi as in one thread, whichever workers die, join or leave."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def test_a_chunk_that_fails_three_times_stops_the_run_with_its_error(ray_local: 
     deeds = tmp_path / "deeds"
     deeds.mkdir()
     (deeds / "always-raise-1-2").touch()
-    with pytest.raises(ArithmeticError, match="this chunk cannot be lived") as caught:
+    with pytest.raises(ArithmeticError, match="this chunk always fails") as caught:
         on_ray(tmp_path / "run", "thrice", Sleeping(deeds=str(deeds)), num_actors=2)
     notes = "".join(caught.value.__notes__)
     assert "chunk 2 of epoch 1 (perturbed, lifetimes 8 to 11) failed 3 times" in notes
-    assert "in live" in notes  # the far side's traceback
+    assert "in compute" in notes  # the far side's traceback
 
 
 def test_more_actors_than_cpus_wait_and_are_mentioned(ray_local: Any, tmp_path: Path, calm: str, monkeypatch: Any) -> None:
@@ -122,7 +122,7 @@ def test_a_straggler_is_given_to_an_idle_worker(ray_local: Any, tmp_path: Path, 
 
 
 @pytest.mark.slow
-def test_a_run_begun_in_one_thread_goes_on_upon_ray(ray_local: Any, tmp_path: Path, calm: str) -> None:
+def test_a_run_begun_in_one_thread_continues_on_ray(ray_local: Any, tmp_path: Path, calm: str) -> None:
     watcher = Watcher(when=lambda status: status.rounds == 3)
     watcher._deed = lambda: setattr(watcher, "wants_stop", True)
     evolve(tmp_path, collector=Sleeping(sleep_s=0.02), observer=watcher)

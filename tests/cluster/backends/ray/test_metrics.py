@@ -79,19 +79,19 @@ def test_prometheus_reads_what_a_run_of_rounds_counted(ray_local: Any, tmp_path:
     from cluster.backends.ray.metrics import RayMetricsObserver
 
     config = sized(num_actors=2)
-    lives = config.num_epochs * config.num_workers + 3 * config.evaluation_lives
+    lifetimes = config.num_epochs * config.num_workers + 3 * config.evaluation_lives
     found: dict[str, float] = {}
     names = ("ray_metaray_lives_total{actor}", "ray_metaray_round{driver}")
     backend = lingering(
         ray_local,
         evolving.on_ray(config, Sleeping(sleep_s=0.01), "measured"),
         found,
-        lambda: [found.get(name) for name in names] == [lives, config.num_epochs],
+        lambda: [found.get(name) for name in names] == [lifetimes, config.num_epochs],
     )
     result = evolve(tmp_path, config, backend=backend, observer=RayMetricsObserver("measured", find("epg")))
-    assert found["ray_metaray_lives_total{actor}"] == result.counts["lives"] == lives
+    assert found["ray_metaray_lives_total{actor}"] == result.counts["lives"] == lifetimes
     assert found["ray_metaray_env_steps_total{actor}"] >= result.env_steps  # and those of the run above, which has the same name
-    chunks = config.num_epochs * 4 + 3 * 2  # of four lives, and of two for an evaluation of three
+    chunks = config.num_epochs * 4 + 3 * 2  # of four lifetimes, and of two for an evaluation of three
     assert found["ray_metaray_work_seconds_count{actor}"] >= chunks
     assert found["ray_metaray_round{driver}"] == config.num_epochs
     assert found["ray_metaray_score{driver}"] == pytest.approx(result.figures["evaluation/best"])

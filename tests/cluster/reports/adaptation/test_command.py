@@ -1,4 +1,4 @@
-"""`metaray adapt`: wrong input before anything starts, and one small run from the loss to the picture."""
+"""`metaray adapt`: wrong input before anything starts, and one small run from the loss to the plot."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_best_loss_is_the_one_that_a_user_loads() -> None:
 
 
 def test_both_sides_against_ppo(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Four lives in chunks of three, in two processes, of which the file holds every number."""
+    """Four lifetimes in chunks of three, in two processes, of which the file holds every number."""
     assert main(["adapt", str(run), "--tasks", "both", "--seeds", "4", "--actors", "2", "--set", "baseline.passes=2"]) == 0
     out = capsys.readouterr().out
     for words in ("training tasks", "held-out tasks", "learned loss", "PPO", "of 4 tasks won", "224 steps each"):
@@ -75,14 +75,14 @@ def test_both_sides_against_ppo(run: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["env_steps"] == 4 * 4 * (14 * 16 + 200)
     for group in found["groups"]:
         fitness = [
-            life["fitness"]
-            for life in found["lives"]
-            if (life["tasks"], life["trained_by"]) == (group["tasks"], group["trained_by"])
+            lifetime["fitness"]
+            for lifetime in found["lives"]
+            if (lifetime["tasks"], lifetime["trained_by"]) == (group["tasks"], group["trained_by"])
         ]
         assert group["fitness"]["value"] == pytest.approx(np.mean(fitness))
         assert group["fitness"]["low"] <= group["fitness"]["value"] <= group["fitness"]["high"]
         assert group["curve"]["steps"] == [13 * 16, 14 * 16]
-    assert [life["episodes"]["end_step"] for life in found["lives"]] == [[200]] * 16
+    assert [lifetime["episodes"]["end_step"] for lifetime in found["lives"]] == [[200]] * 16
     assert [one["num_tasks"] for one in found["comparisons"]] == [4, 4]
     assert (run / "adaptation-both-s0-seeds-4-baseline.passes-2.png").stat().st_size > 10_000
 
@@ -101,7 +101,7 @@ def test_a_file_with_a_family_and_without_baseline(run: Path, tmp_path: Path, ca
     assert file.with_suffix(".png").exists()
 
 
-def test_a_file_that_a_run_left_is_lived_with_as_in_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_file_of_a_run_is_used_with_the_inner_loop_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = EpgRunConfig(family=FAMILY, life=LIFE, loss=LOSS, lives_per_chunk=2)
     shape = LossShape.of(LOSS, spaces_of(FAMILY))
     state = evolution.init(config.evolution, draw_phi(shape, np.random.default_rng(0)))
@@ -187,7 +187,7 @@ def test_wrong_paths_are_one_line(run: Path, tmp_path: Path, capsys: pytest.Capt
     assert "was trained by impala" in refused(str(run))
 
 
-def test_what_can_be_told_without_torch_is_told_without_it(run: Path) -> None:
+def test_errors_that_need_no_torch_do_not_import_it(run: Path) -> None:
     code = (
         "import sys; from cluster.main import main\n"
         f"assert main(['adapt', {str(run)!r}, '--family', 'halfcheeta']) == 2\n"
@@ -236,7 +236,7 @@ def test_a_signal_ends_it_and_no_process_stays(actors: int, number: signal.Signa
         preexec_fn=hear_ctrl_c,
     ) as process:
         try:
-            # in the middle of lives; with two actors in the middle of their imports, beside multiprocessing's own helper
+            # in the middle of lifetimes; with two actors in the middle of their imports, beside multiprocessing's own helper
             wait_for(lambda: actors == 1 or len(children_of(process)) == actors + 1)
             time.sleep(5.0 if actors == 1 else 0.5)
             children = children_of(process)

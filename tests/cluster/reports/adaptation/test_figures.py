@@ -1,4 +1,4 @@
-"""Curves and comparisons: by hand, where episodes are long, late or never end, and task by task."""
+"""Curves and comparisons: computed by hand, where episodes are long, late or never end, and task by task."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def episodes(*ends_and_returns: tuple[int, float]) -> tuple[InnerEpisode, ...]:
     return tuple(InnerEpisode(lifetime=0, end_step=end, episode_return=value, length=1) for end, value in ends_and_returns)
 
 
-def life(number: int, fitness: float, *, learner: Learner = "learned", split: Split = "test", ends: int = 4) -> AdaptedPolicy:
-    lived = episodes(*((16 * k, fitness - 4 + k) for k in range(1, ends + 1)))
-    return AdaptedPolicy(learner=learner, split=split, number=number, task=Task(family="x"), fitness=fitness, episodes=lived)
+def lifetime(number: int, fitness: float, *, learner: Learner = "learned", split: Split = "test", ends: int = 4) -> AdaptedPolicy:
+    finished = episodes(*((16 * k, fitness - 4 + k) for k in range(1, ends + 1)))
+    return AdaptedPolicy(learner=learner, split=split, number=number, task=Task(family="x"), fitness=fitness, episodes=finished)
 
 
-def groups_of(lives: list[AdaptedPolicy]) -> list[Group]:
-    return make_groups(lives, num_updates=8, update_every=8)
+def groups_of(lifetimes: list[AdaptedPolicy]) -> list[Group]:
+    return make_groups(lifetimes, num_updates=8, update_every=8)
 
 
 def test_a_value_is_the_mean_since_the_border_before_and_holds_where_nothing_ended() -> None:
-    lived = episodes((3, 1.0), (10, 2.0), (11, 6.0), (40, 5.0))
-    np.testing.assert_array_equal(on_grid(lived, np.array([2, 10, 20, 30, 40])), [NAN, 1.5, 6.0, 6.0, 5.0])
+    finished = episodes((3, 1.0), (10, 2.0), (11, 6.0), (40, 5.0))
+    np.testing.assert_array_equal(on_grid(finished, np.array([2, 10, 20, 30, 40])), [NAN, 1.5, 6.0, 6.0, 5.0])
 
 
 @pytest.mark.parametrize("num_updates", [1, 2, 7, 63, 64, 65, 100, 1000])
@@ -47,7 +47,7 @@ def test_the_grid_is_of_update_borders_up_to_the_last(num_updates: int) -> None:
     assert (np.diff(borders, prepend=0) >= 1).all()
 
 
-def test_the_curve_begins_where_all_lives_have_a_value() -> None:
+def test_the_curve_begins_where_all_lifetimes_have_a_value() -> None:
     early, late = episodes((5, 1.0), (25, 3.0)), episodes((18, 7.0))
     curve = make_curve([early, late], np.array([10, 20, 30]))
     assert curve is not None
@@ -57,7 +57,7 @@ def test_the_curve_begins_where_all_lives_have_a_value() -> None:
     assert curve.num_lifetimes == 2
 
 
-def test_lives_in_which_no_episode_ended_are_left_out() -> None:
+def test_lifetimes_in_which_no_episode_ended_are_left_out() -> None:
     curve = make_curve([(), episodes((30, 7.0))], np.array([10, 20, 30]))
     assert curve is not None
     assert (curve.steps.tolist(), curve.mean.tolist(), curve.num_lifetimes) == ([30], [7.0], 1)
@@ -67,9 +67,9 @@ def test_lives_in_which_no_episode_ended_are_left_out() -> None:
 def test_learners_are_compared_task_by_task() -> None:
     """PPO is better on average over unequal tasks' spread, but the pairing sees that the learned loss wins by one each time, or ties."""
     hard = [0.0, 100.0, -50.0, 30.0]
-    lives = [life(number, base, learner="ppo") for number, base in enumerate(hard)]
-    lives += [life(number, hard[number] + (0.0 if number == 3 else 1.0)) for number in (2, 0, 1, 3)]  # in another order
-    (comparison,) = compare(groups_of(lives))
+    lifetimes = [lifetime(number, base, learner="ppo") for number, base in enumerate(hard)]
+    lifetimes += [lifetime(number, hard[number] + (0.0 if number == 3 else 1.0)) for number in (2, 0, 1, 3)]  # in another order
+    (comparison,) = compare(groups_of(lifetimes))
     assert comparison.difference.value == pytest.approx(0.75)
     assert comparison.difference.low is not None and comparison.difference.high is not None
     assert -1.0 < comparison.difference.low < 0.75 < comparison.difference.high < 2.0  # the tasks are 60 apart
@@ -79,9 +79,9 @@ def test_learners_are_compared_task_by_task() -> None:
 
 @pytest.mark.parametrize(("gap", "low", "high"), [(1.0, 0.025 ** (1 / 32), 1.0), (-1.0, 0.0, 1 - 0.025 ** (1 / 32))])
 def test_a_learner_that_wins_on_all_tasks_or_none_may_yet_do_otherwise(gap: float, low: float, high: float) -> None:
-    lives = [life(number, float(number), learner="ppo") for number in range(32)]
-    lives += [life(number, number + gap) for number in range(32)]
-    (comparison,) = compare(groups_of(lives))
+    lifetimes = [lifetime(number, float(number), learner="ppo") for number in range(32)]
+    lifetimes += [lifetime(number, number + gap) for number in range(32)]
+    (comparison,) = compare(groups_of(lifetimes))
     share = comparison.share_won
     assert (share.value, share.low, share.high) == (max(gap, 0.0), pytest.approx(low), pytest.approx(high))
     assert (
@@ -89,7 +89,7 @@ def test_a_learner_that_wins_on_all_tasks_or_none_may_yet_do_otherwise(gap: floa
     )  # all by the same: nothing says how far others would lie
 
 
-def test_a_curve_has_no_interval_where_all_lives_have_the_same_value() -> None:
+def test_a_curve_has_no_interval_where_all_lifetimes_have_the_same_value() -> None:
     curve = make_curve([episodes((10, -5.0), (20, 1.0)), episodes((10, -5.0), (20, 4.0))], np.array([10, 20]))
     assert curve is not None
     assert np.isnan([curve.low[0], curve.high[0]]).all()
@@ -97,15 +97,15 @@ def test_a_curve_has_no_interval_where_all_lives_have_the_same_value() -> None:
 
 
 @pytest.mark.parametrize("bad", [NAN, float("inf"), -float("inf")])
-def test_lives_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: float, tmp_path: Path) -> None:
-    """Life 1 has no fitness under the learned loss, life 2 none under PPO, and life 3 of PPO a training return that is none."""
-    lives = [life(number, number + 2.0) for number in range(5)] + [
-        life(number, float(number), learner="ppo") for number in range(5)
+def test_lifetimes_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: float, tmp_path: Path) -> None:
+    """Lifetime 1 has no fitness under the learned loss, lifetime 2 none under PPO, and lifetime 3 of PPO a training return that is none."""
+    lifetimes = [lifetime(number, number + 2.0) for number in range(5)] + [
+        lifetime(number, float(number), learner="ppo") for number in range(5)
     ]
     broken = {1: {"fitness": bad, "not_finite": "observation"}, 7: {"fitness": bad, "not_finite": "reward"}}
-    lives = [replace(one, **broken.get(place, {})) for place, one in enumerate(lives)]  # type: ignore[arg-type]
-    lives[8] = replace(lives[8], episodes=episodes((16, bad), (32, 1.0)), not_finite="reward")
-    groups = groups_of(lives)
+    lifetimes = [replace(one, **broken.get(place, {})) for place, one in enumerate(lifetimes)]  # type: ignore[arg-type]
+    lifetimes[8] = replace(lifetimes[8], episodes=episodes((16, bad), (32, 1.0)), not_finite="reward")
+    groups = groups_of(lifetimes)
     learned, ppo = groups
     assert (learned.fitness.value, ppo.fitness.value) == (
         pytest.approx(np.mean([2, 4, 5, 6])),
@@ -125,9 +125,9 @@ def test_lives_that_are_not_finite_are_left_out_of_every_figure_and_named(bad: f
     assert json.loads(json.dumps(content(groups, [comparison]), allow_nan=False))["lives"][1]["not_finite"] == "observation"
 
 
-def test_where_no_life_is_finite_there_is_no_figure_and_a_line_that_says_so(tmp_path: Path) -> None:
-    nothing = [replace(life(number, NAN), episodes=episodes((16, NAN)), not_finite="reward") for number in range(3)]
-    groups = groups_of([*nothing, *(life(number, 1.0, learner="ppo") for number in range(3))])
+def test_where_no_lifetime_is_finite_there_is_no_figure_and_a_line_that_says_so(tmp_path: Path) -> None:
+    nothing = [replace(lifetime(number, NAN), episodes=episodes((16, NAN)), not_finite="reward") for number in range(3)]
+    groups = groups_of([*nothing, *(lifetime(number, 1.0, learner="ppo") for number in range(3))])
     (comparison,) = compare(groups)
     assert np.isnan([groups[0].fitness.value, comparison.difference.value]).all()
     assert (groups[0].curve, groups[0].fitness.low, comparison.num_tasks) == (None, None, 0)
@@ -141,13 +141,13 @@ def test_where_no_life_is_finite_there_is_no_figure_and_a_line_that_says_so(tmp_
 
 
 def test_without_a_baseline_there_is_no_comparison() -> None:
-    assert compare(groups_of([life(0, 1.0), life(1, 2.0)])) == []
+    assert compare(groups_of([lifetime(0, 1.0), lifetime(1, 2.0)])) == []
 
 
 def test_a_picture_of_both_sides(tmp_path: Path) -> None:
     learners: tuple[Learner, ...] = ("learned", "ppo")
     sides: tuple[Split, ...] = ("train", "test")
-    groups = groups_of([life(k, k + 1.0, learner=one, split=side) for side in sides for one in learners for k in range(3)])
+    groups = groups_of([lifetime(k, k + 1.0, learner=one, split=side) for side in sides for one in learners for k in range(3)])
     assert [name_of(group, groups) for group in groups] == [
         "learned loss, training tasks",
         "PPO, training tasks",
@@ -160,7 +160,7 @@ def test_a_picture_of_both_sides(tmp_path: Path) -> None:
 
 
 def test_a_picture_where_no_episode_ended_shows_the_fitness(tmp_path: Path) -> None:
-    groups = groups_of([life(k, k + 1.0, ends=0) for k in range(3)])
+    groups = groups_of([lifetime(k, k + 1.0, ends=0) for k in range(3)])
     assert groups[0].curve is None
     draw(groups, tmp_path / "none.svg", title="x")
     assert "learned loss" in (tmp_path / "none.svg").read_text()
@@ -168,4 +168,4 @@ def test_a_picture_where_no_episode_ended_shows_the_fitness(tmp_path: Path) -> N
 
 def test_a_picture_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="cannot write the plot"):
-        draw(groups_of([life(0, 1.0), life(1, 2.0)]), tmp_path / "nowhere" / "a.png", title="x")
+        draw(groups_of([lifetime(0, 1.0), lifetime(1, 2.0)]), tmp_path / "nowhere" / "a.png", title="x")

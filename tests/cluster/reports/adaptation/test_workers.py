@@ -29,40 +29,40 @@ def chunks() -> list[AdaptationChunk]:
     return [chunk for learner in ("learned", "ppo") for chunk in chunks_for(learner, "test", 5, 2)]  # type: ignore[arg-type]
 
 
-def test_a_life_is_the_same_bit_for_bit_for_any_number_of_actors() -> None:
+def test_a_lifetime_is_the_same_bit_for_bit_for_any_number_of_actors() -> None:
     setup, told = setup_for("hopper-dynamics"), {1: [0], 2: [0]}
-    lived = {
+    policies = {
         num_actors: [
-            life
+            lifetime
             for chunk in adapt_all(setup, chunks(), num_actors=num_actors, on_progress=told[num_actors].append)
-            for life in chunk.policies
+            for lifetime in chunk.policies
         ]
         for num_actors in told
     }
-    assert lived[1] == lived[2]
-    assert len(lived[1]) == 10
+    assert policies[1] == policies[2]
+    assert len(policies[1]) == 10
     for counts in told.values():
         assert counts == sorted(counts)
         assert counts[-1] == 10 * LIFE.num_updates
 
 
-def test_both_learn_the_same_tasks_and_no_two_lives_of_a_side_are_alike() -> None:
+def test_both_learn_the_same_tasks_and_no_two_lifetimes_of_a_side_are_alike() -> None:
     setup = setup_for("hopper-dynamics")
-    lived = [life for chunk in chunks() for life in adapt(setup, chunk).policies]
-    learned, ppo = ([life for life in lived if life.learner == one] for one in ("learned", "ppo"))
-    assert [(life.number, life.task) for life in learned] == [(life.number, life.task) for life in ppo]
-    assert len({life.task for life in learned}) == 5
+    policies = [lifetime for chunk in chunks() for lifetime in adapt(setup, chunk).policies]
+    learned, ppo = ([lifetime for lifetime in policies if lifetime.learner == one] for one in ("learned", "ppo"))
+    assert [(lifetime.number, lifetime.task) for lifetime in learned] == [(lifetime.number, lifetime.task) for lifetime in ppo]
+    assert len({lifetime.task for lifetime in learned}) == 5
     train = adapt(setup, AdaptationChunk(learner="ppo", split="train", first=0, count=5))
-    assert not {life.task for life in train.policies} & {life.task for life in learned}
-    assert {life.fitness for life in learned}.isdisjoint(life.fitness for life in ppo)
+    assert not {lifetime.task for lifetime in train.policies} & {lifetime.task for lifetime in learned}
+    assert {lifetime.fitness for lifetime in learned}.isdisjoint(lifetime.fitness for lifetime in ppo)
 
 
 def test_each_side_has_its_own_tasks() -> None:
     setup = setup_for("point-goal-halves")
     sides = {
         side: [
-            life.task.number("goal_x")
-            for life in adapt(setup, AdaptationChunk(learner="ppo", split=side, first=0, count=6)).policies
+            lifetime.task.number("goal_x")
+            for lifetime in adapt(setup, AdaptationChunk(learner="ppo", split=side, first=0, count=6)).policies
         ]
         for side in SPLITS
     }
@@ -85,13 +85,13 @@ def test_starts_and_noise_are_shared() -> None:
         assert one.fitness == pytest.approx(other.fitness, rel=1e-6)
 
 
-def test_a_life_does_not_hang_on_how_many_there_are() -> None:
+def test_a_lifetime_does_not_depend_on_how_many_there_are() -> None:
     setup = setup_for("pendulum")
     few, many = (
         [
-            life
+            lifetime
             for chunk in adapt_all(setup, chunks_for("ppo", "test", n, 2), num_actors=1, on_progress=len_of)
-            for life in chunk.policies
+            for lifetime in chunk.policies
         ]
         for n in (2, 4)
     )

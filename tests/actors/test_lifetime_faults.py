@@ -1,4 +1,4 @@
-"""What is NaN, infinite or without an end in one life: it is named, and it stays there."""
+"""NaN, infinity and episodes without an end in one lifetime are named, and stay in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, initial_phi, objective
+from actors.chunks import LifetimeCollector, LifetimeSetup, chunks_of, objective
 from actors.lifetimes import LifetimeEnvs, LifetimeSeed, LifetimesResult, LifetimesStoppedError, run_lifetimes
 from envs.classic.point_goal import PointGoal
 from envs.errors import EnvFaultError
@@ -20,6 +20,7 @@ from envs.registry import resolve
 from learners.evolution import EvolutionConfig
 from learners.learned_loss.inner_loop import LifetimeConfig, Lifetimes
 from learners.learned_loss.network import LossConfig, LossShape, draw_phi
+from tests.actors.test_chunks import initial_phi
 
 LIFE = LifetimeConfig(num_updates=6, update_every=16, buffer_rows=48, minibatch_rows=8, learning_rate=0.02, fitness_episodes=2)
 LOSS = LossConfig()
@@ -27,11 +28,11 @@ NUM_LIFETIMES, SPOILED = 4, 1
 
 
 class Spoilt:
-    """The environments of some lives, one of which breaks at a step.
+    """The environments of some lifetimes, one of which breaks at a step.
 
     Args:
         env: the environments.
-        at: step of the life.
+        at: step of the lifetime.
         slot: whose.
         obs, reward: what it returns then, None for what is right.
         only_final: break the observation of the first step at or after `at` that ends an episode, and no other.
@@ -57,7 +58,9 @@ class Spoilt:
         return obs, reward, terminated, truncated, info
 
 
-def lived(family_name: str, alpha: float, config: LifetimeConfig = LIFE, **fault: Any) -> tuple[LifetimesResult, Lifetimes]:
+def run_with_fault(
+    family_name: str, alpha: float, config: LifetimeConfig = LIFE, **fault: Any
+) -> tuple[LifetimesResult, Lifetimes]:
     family = resolve(family_name)
     envs, last = LifetimeEnvs(family, NUM_LIFETIMES, config.fitness_episodes), []
     if fault:
@@ -68,7 +71,7 @@ def lived(family_name: str, alpha: float, config: LifetimeConfig = LIFE, **fault
     setup = LifetimeSetup(family=family_name, run_seed=0, life=config, loss=LOSS, evolution=EvolutionConfig())
     seeds = [LifetimeSeed(np.random.SeedSequence(5, spawn_key=(number,))) for number in range(NUM_LIFETIMES)]
     aim = objective(setup, envs.spec, phis, alpha)
-    record = run_lifetimes(envs, config, aim, seeds, on_update=lambda _, lives: last.append(lives))
+    record = run_lifetimes(envs, config, aim, seeds, on_update=lambda _, lifetimes: last.append(lifetimes))
     envs.close()
     return record, last[-1]
 
@@ -87,9 +90,11 @@ FAULTS: dict[str, tuple[dict[str, Any], str | None]] = {
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0], ids=["learned loss", "guided", "PPO"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("family", ["pendulum", "cartpole"])
-def test_what_is_not_finite_is_named_and_no_other_life_differs_by_a_bit(family: str, fault: str, alpha: float) -> None:
+def test_what_is_not_finite_is_named_and_no_other_lifetime_differs_by_a_bit(family: str, fault: str, alpha: float) -> None:
     changes, name = FAULTS[fault]
-    (clean, as_it_was), (spoilt, lives) = (lived(family, alpha, **options) for options in ({}, {"slot": SPOILED, **changes}))
+    (clean, as_it_was), (spoilt, lifetimes) = (
+        run_with_fault(family, alpha, **options) for options in ({}, {"slot": SPOILED, **changes})
+    )
     assert clean.not_finite == (None,) * NUM_LIFETIMES
     is_bad = np.arange(NUM_LIFETIMES) == SPOILED
     if family == "cartpole" and changes.get("part") == "final" and "obs" in changes:
@@ -97,7 +102,7 @@ def test_what_is_not_finite_is_named_and_no_other_life_differs_by_a_bit(family: 
     assert spoilt.not_finite == tuple(name if bad else None for bad in is_bad)
     np.testing.assert_array_equal(spoilt.fitness[~is_bad], clean.fitness[~is_bad])
     kept = torch.from_numpy(~is_bad)
-    for one, other in zip(lives.parameters.values(), as_it_was.parameters.values(), strict=True):
+    for one, other in zip(lifetimes.parameters.values(), as_it_was.parameters.values(), strict=True):
         assert torch.equal(one[kept], other[kept])
         assert one.isfinite().all()
     assert [one for one in spoilt.episodes if one.lifetime != SPOILED] == [
@@ -108,10 +113,10 @@ def test_what_is_not_finite_is_named_and_no_other_life_differs_by_a_bit(family: 
 def test_a_nan_that_only_ppo_looks_at_is_named_by_what_it_broke() -> None:
     """The observation that a truncated episode ends with is a bootstrap, and nothing else: neither moments nor returns have it."""
     config = replace(LIFE, num_updates=4, update_every=208, buffer_rows=208, minibatch_rows=208)
-    record, lives = lived("pendulum", 1.0, config, obs=np.nan, at=1, slot=SPOILED, only_final=True)
+    record, lifetimes = run_with_fault("pendulum", 1.0, config, obs=np.nan, at=1, slot=SPOILED, only_final=True)
     assert record.not_finite == (None, "gradient", None, None)
     assert np.isfinite(record.fitness).all()
-    assert all(one.isfinite().all() for one in lives.parameters.values())
+    assert all(one.isfinite().all() for one in lifetimes.parameters.values())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,7 @@ def test_a_nan_that_only_ppo_looks_at_is_named_by_what_it_broke() -> None:
     ],
     ids=["a column of rewards", "too few numbers", "one reward"],
 )
-def test_what_breaks_the_contract_of_an_environment_ends_lives_in_one_line(
+def test_what_breaks_the_contract_of_an_environment_ends_lifetimes_in_one_line(
     change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None of these is an error to numpy: rewards are broadcast, and observations too."""
@@ -138,13 +143,13 @@ def test_what_breaks_the_contract_of_an_environment_ends_lives_in_one_line(
 
     monkeypatch.setattr(PointGoal, "step", changed)
     with pytest.raises(EnvFaultError, match=f"^environment point-goal, step 10: step returned {said}"):
-        lived("point-goal", 0.0)
+        run_with_fault("point-goal", 0.0)
 
 
 SETUP = LifetimeSetup(family="pendulum", run_seed=3, life=LIFE, loss=LOSS, evolution=EvolutionConfig())
 
 
-def test_a_chunk_names_lives_by_their_number_in_the_epoch_and_keeps_nan_out_of_its_means(
+def test_a_chunk_names_lifetimes_by_their_number_in_the_epoch_and_keeps_nan_out_of_its_means(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begin = LifetimeEnvs.__init__
@@ -156,8 +161,8 @@ def test_a_chunk_names_lives_by_their_number_in_the_epoch_and_keeps_nan_out_of_i
     monkeypatch.setattr(LifetimeEnvs, "__init__", spoilt)
     setup = replace(SETUP, life=replace(LIFE, num_updates=14))
     result = LifetimeCollector(setup).run(chunks_of("perturbed", 0, 8, 4, 4, 0.0)[1], initial_phi(setup))
-    ((life, what),) = [(one.life, one.what) for one in result.not_finite]
-    assert (life, what, result.counts["lives/not_finite"]) == (4 + SPOILED, "reward", 1)
+    ((lifetime, what),) = [(one.life, one.what) for one in result.not_finite]
+    assert (lifetime, what, result.counts["lives/not_finite"]) == (4 + SPOILED, "reward", 1)
     assert result.not_finite[0].task.startswith("pendulum")
     assert np.isfinite(result.figures["lives/training_return"])
 
@@ -165,8 +170,8 @@ def test_a_chunk_names_lives_by_their_number_in_the_epoch_and_keeps_nan_out_of_i
 @pytest.mark.parametrize(("limit", "num_cut"), [(150, 4 * 2), (199, 4 * 2), (200, 0), (10_000, 0)])
 def test_an_episode_of_the_fitness_is_cut_at_the_limit_and_only_there(limit: int, num_cut: int) -> None:
     """Pendulum's episodes end at 200 steps by themselves: a limit that none of them meets changes no bit."""
-    free, _ = lived("pendulum", 0.0)
-    record, _ = lived("pendulum", 0.0, replace(LIFE, max_episode_steps=limit))
+    free, _ = run_with_fault("pendulum", 0.0)
+    record, _ = run_with_fault("pendulum", 0.0, replace(LIFE, max_episode_steps=limit))
     assert record.cut_episodes == num_cut
     assert record.env_steps == NUM_LIFETIMES * (LIFE.num_steps + 2 * min(limit, 200))
     np.testing.assert_array_equal(record.fitness == free.fitness, num_cut == 0)

@@ -1,4 +1,4 @@
-"""Environments that break what a life relies on, as `gym:tests.cluster.commands.lives.broken:Endless-v0`."""
+"""Environments that break what a lifetime relies on, as `gym:tests.cluster.commands.lifetimes.broken:Endless-v0`."""
 
 from __future__ import annotations
 

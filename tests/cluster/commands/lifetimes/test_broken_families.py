@@ -1,4 +1,4 @@
-"""Real lives in environments that return NaN, or never end: what the commands say, leave and end with."""
+"""Real lifetimes in environments that return NaN, or never end: what the commands say, leave and end with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from cluster.main import main
 
 ROOT = Path(__file__).resolve().parents[4]
-MODULE = "gym:tests.cluster.commands.lives.broken"
+MODULE = "gym:tests.cluster.commands.lifetimes.broken"
 SIZES = ["--workers", "16", "--vectors", "16", "--lives-per-chunk", "8", "--epochs", "2"]
 SETTINGS = ["--set", "evaluate_every=2", "evaluation_lives=8", "evaluation_lives_per_chunk=8", "life.num_updates=4"]
 RUN = ["train", "epg", "--preset", "point-goal", "--local", "--no-progress", *SIZES, *SETTINGS]
@@ -51,7 +51,7 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def test_lives_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lifetimes_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert trained(run, "SometimesNan-v0") == 0
     assert f"lifetimes in {MODULE}:SometimesNan-v0 are not finite (observation: li" in capsys.readouterr().out
@@ -63,11 +63,11 @@ def test_lives_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys
     assert main(["adapt", str(run), "--seeds", "16", "--no-progress", "--baseline", "none"]) == 0
     captured = capsys.readouterr()
     found = json.loads((run / "adaptation-test-s0-seeds-16-baseline-none.json").read_text())
-    (group,), lives = found["groups"], found["lives"]
-    bad = [life["life"] for life in lives if life["fitness"] is None]
+    (group,), lifetimes = found["groups"], found["lives"]
+    bad = [lifetime["life"] for lifetime in lifetimes if lifetime["fitness"] is None]
     assert len(bad) == group["num_not_finite"] and 0 < len(bad) < 8
-    assert all(life["not_finite"] == ("observation" if life["life"] in bad else None) for life in lives)
-    finite = [life["fitness"] for life in lives if life["fitness"] is not None]
+    assert all(lifetime["not_finite"] == ("observation" if lifetime["life"] in bad else None) for lifetime in lifetimes)
+    finite = [lifetime["fitness"] for lifetime in lifetimes if lifetime["fitness"] is not None]
     assert group["fitness"]["value"] == pytest.approx(sum(finite) / len(finite))
     assert f"{len(finite)} of 16" in captured.out
     assert captured.err.startswith(
@@ -75,7 +75,7 @@ def test_lives_with_nan_are_named_and_left_out_of_figures(tmp_path: Path, capsys
     )
 
 
-def test_where_most_lives_have_nan_training_and_adaptation_fail_in_one_line(
+def test_where_most_lifetimes_have_nan_training_and_adaptation_fail_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
@@ -92,7 +92,7 @@ def test_where_most_lives_have_nan_training_and_adaptation_fail_in_one_line(
     assert err.startswith("metaray: the adaptation failed: learned loss, held-out tasks: ")
 
 
-def test_episodes_without_an_end_are_cut_and_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_episodes_without_an_end_are_cut_with_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert trained(run, "Endless-v0", "life.max_episode_steps=40") == 0
     out = capsys.readouterr().out
