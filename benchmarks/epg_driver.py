@@ -34,15 +34,16 @@ from runs import ROOT, metaray, parser_of, print_line
 
 sys.path.insert(0, str(ROOT))
 
+
 from actors.chunks import Chunk, ChunkResult
 from actors.messages import Work
-from cluster.algorithms import find
-from cluster.backends.base import Backend, Collected, Event, Handle, LearnCall, Learned, LearnReport
+from cluster.algorithms import Row, find
+from cluster.backends.base import Backend, Collected, Event, Handle, LearnCall, Learned, LearnReport, MakeCollector
+from cluster.backends.learner import LearnerHost
 from cluster.backends.local import Emitted, LearnerThread
 from cluster.backends.ray.backend import RayBackend
 from cluster.config import EpgRunConfig
-from cluster.run import lifetimes
-from cluster.run.assembly import make_learner
+from cluster.run.lifetimes import Lifetimes
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, RunObserver
 from cluster.run.replay import begin_journal, resume
@@ -74,6 +75,18 @@ class SleepingLifetimes:
         """Nothing to free."""
 
 
+class Sleeping(Lifetimes):
+    """The work of EPG, done by such a collector."""
+
+    def __init__(self, row: Row, config: EpgRunConfig, make: MakeCollector) -> None:
+        super().__init__(row, config)
+        self._make = make
+
+    def collector(self) -> MakeCollector:
+        """See `cluster.run.workload.Workload`."""
+        return self._make
+
+
 def answer(chunk: Chunk, busy_s: float) -> ChunkResult:
     """A result whose fitness is the number of the lifetime."""
     fitness = tuple(float(number % 17) for number in range(chunk.first, chunk.first + chunk.count))
@@ -94,7 +107,7 @@ class SimulatedBackend:
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
-        host = make_learner(find("epg"), self._config)
+        host = LearnerHost(find("epg"), self._config)
         report, snapshot = host.build(learner_state)
         self._learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
         return report, snapshot
@@ -161,9 +174,9 @@ def run_loop(config: EpgRunConfig, backend: Backend, observer_of: Any = lambda d
     with tempfile.TemporaryDirectory(prefix="metaray-bench-") as folder:
         directory = RunDirectory(path=Path(folder))
         begin_journal(directory.journal_file, config)
-        payload = resume(directory.journal_file, None).payload | {lifetimes.EPOCH: None}
-        with lifetimes.ASSEMBLY.keeper(directory, config, payload) as keeper:
-            return Loop(config, backend, observer_of(directory), keeper, payload).run()
+        payload, workload = resume(directory.journal_file, None), find("epg").workload(config)
+        with workload.opened(directory, payload):
+            return Loop(workload, backend, observer_of(directory), payload).run()
 
 
 def run_simulated(options: argparse.Namespace, spread: float) -> LoopResult:
@@ -229,18 +242,8 @@ def share_sleeping(options: argparse.Namespace) -> dict[str, Any]:
         lives_per_chunk=16,
         num_epochs=options.epochs,
     )
-    backend = RayBackend(
-        lambda: make_learner(find("epg"), config),
-        SleepingLifetimes(sleep_s=options.sleep),
-        config.num_actors,
-        where=Where(is_local=False, run_name="epg-driver"),
-        family=config.family,
-        unit="chunk",
-        deadline_s=config.chunk_deadline_s,
-        num_cpus=1,
-        store_bytes=lambda: lifetimes.STORE_BYTES,
-        learner_device=None,
-    )
+    workload = Sleeping(find("epg"), config, SleepingLifetimes(sleep_s=options.sleep))
+    backend = RayBackend(workload, Where(is_local=False, run_name="epg-driver"))
     result = run_loop(config, backend)
     shares = result.shares
     return {

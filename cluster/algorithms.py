@@ -21,7 +21,7 @@ from cluster.store.run_directory import RunDirectory, read_json
 from envs.errors import InvalidInputError, unknown
 
 if TYPE_CHECKING:
-    from cluster.run.assembly import Assembly
+    from cluster.run.workload import Workload
     from learners.algorithm import Algorithm
 
 
@@ -86,7 +86,7 @@ class Row:
         shows: description, one line.
         module: of its functions (`learners.algorithm`).
         config: `module:type` of its config; empty for the config of its learner combined with that of runs of unrolls.
-        collect: the module with its assembly (`cluster.run.assembly`), which says how experience is collected.
+        collect: `module:type` of its workload (`cluster.run.workload`), which says how experience is collected.
         panels: of its plots.
         presets: by name.
         options: its own options of `metaray train`.
@@ -101,7 +101,7 @@ class Row:
     shows: str
     module: str
     config: str = ""
-    collect: str = "cluster.run.unrolls"
+    collect: str = "cluster.run.unrolls:Unrolls"
     panels: Panels = UNROLLS
     presets: Mapping[str, Preset]
     options: tuple[Option, ...] = (ACTORS, STEPS)
@@ -131,10 +131,10 @@ class Row:
         config.check()
         return config
 
-    def assembly(self) -> Assembly:
-        """The parts of its runs; loads torch."""
-        assembly: Assembly = import_module(self.collect).ASSEMBLY
-        return assembly
+    def workload(self, config: Any) -> Workload:
+        """The work of one of its runs; loads torch."""
+        workload: Workload = _named(self.collect)(self, config)
+        return workload
 
 
 def _named(name: str) -> Any:
@@ -174,7 +174,7 @@ ALGORITHMS: dict[str, Row] = {
             name="maml",
             shows="model-agnostic meta-learning: initial weights that one policy-gradient step adapts to a task",
             module="learners.maml",
-            collect="cluster.run.adaptation",
+            collect="cluster.run.adaptation:Adaptation",
             panels=ADAPTATION,
             presets=presets_of("maml"),
             headline=(
@@ -189,7 +189,7 @@ ALGORITHMS: dict[str, Row] = {
             shows="evolved policy gradients: evolves a loss that agents learn from",
             module="learners.epg",
             config="cluster.config:EpgRunConfig",
-            collect="cluster.run.lifetimes",
+            collect="cluster.run.lifetimes:Lifetimes",
             panels=EVOLUTION,
             presets=presets_of("epg"),
             options=(

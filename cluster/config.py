@@ -107,11 +107,6 @@ class UnrollConfig(CommonConfig):
         return Goals(env_steps=self.total_env_steps, seconds=self.max_train_seconds, stop_return=self.stop_return)
 
     @property
-    def scheduled_env_steps(self) -> int:
-        """Environment steps over which the learning rate is annealed."""
-        return self.total_env_steps if self.schedule_env_steps is None else self.schedule_env_steps
-
-    @property
     def is_stream(self) -> bool:
         """Whether acting and learning are asynchronous, as fast as possible; else in rounds, bit-reproducible for a seed."""
         return False
@@ -255,11 +250,6 @@ class EpgRunConfig(epg.Config, CommonConfig):
     def goals(self) -> Goals:
         """Conditions for its end."""
         return Goals(rounds=self.num_epochs, seconds=self.max_train_seconds)
-
-    @property
-    def scheduled_epochs(self) -> int:
-        """Epochs of the schedules of guidance and step size."""
-        return self.num_epochs if self.schedule_epochs is None else self.schedule_epochs
 
     def check(self) -> None:
         """See `CommonConfig`."""

@@ -11,29 +11,29 @@ actors that die or hang (`cluster.backends.fleet`) and never retries work by its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from actors.messages import Part, Report, Work
+from actors.messages import Collector, Report, Work
 from learners.algorithm import Progress
 from learners.trajectory import Snapshot
 
+MakeCollector = Callable[[int], Collector]
+"""Makes the collector of an actor, given its index; small and picklable, since it is called in the worker."""
 Handle = Any
 """A payload or a snapshot, or a reference to one: only the backend that made it looks inside."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnCall:
-    """A request to the learner.
+    """A request to the learner: to learn from a round's experience, or to keep the best after its evaluation.
 
     Attributes:
-        part: learn from a round's experience, or keep the best after its evaluation.
         progress: of the run.
         score: of the evaluation; None for an update.
     """
 
-    part: Part
     progress: Progress
     score: float | None = None
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from actors.messages import Report, Work
-from cluster.backends.base import Collected, Event, Failed, Handle, Lost
+from cluster.backends.base import Collected, Event, Failed, Handle, LearnCall, Lost
 
 log = logging.getLogger("metaray")
 
@@ -89,6 +89,19 @@ class Gone:
 
 
 Signal = Placed | Ready | Answered | Raised | Gone
+
+
+class Learner(Protocol):
+    """The learner, in a thread or in a process of its own."""
+
+    def learn(self, call: LearnCall, experience: Sequence[Any]) -> None:
+        """Start a call."""
+
+    def state(self) -> dict[str, Any]:
+        """The learner's whole state; called while no learner call is running."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Supervisor:
@@ -169,7 +182,7 @@ class Supervisor:
 
 
 class Fleet:
-    """All actors of a run: the half of a backend that is the same wherever they work (`cluster.backends.base.Backend`).
+    """All actors of a run, and its learner: the half of a backend that is the same wherever they work (`cluster.backends.base.Backend`).
 
     Args:
         spawn: starts the worker of an actor.
@@ -184,6 +197,7 @@ class Fleet:
         self.supervisors: dict[int, Supervisor] = {}
         self._leaving: list[Supervisor] = []
         self._by_worker: dict[Any, Supervisor] = {}
+        self._learner: Learner | None = None
 
     def start_workers(self) -> None:
         """Start every worker that is missing."""
@@ -279,8 +293,21 @@ class Fleet:
         """See `cluster.backends.base.Backend`."""
         return any(one.work is not None and not one.worker.can_be_ended for one in self.watched())
 
+    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
+        """See `cluster.backends.base.Backend`."""
+        assert self._learner is not None
+        self._learner.learn(call, experience)
+
+    def learner_state(self) -> dict[str, Any]:
+        """See `cluster.backends.base.Backend`."""
+        assert self._learner is not None
+        return self._learner.state()
+
     def close(self) -> None:
-        """End every worker."""
+        """End every worker, and the learner."""
         for supervisor in self.watched():
             supervisor.worker.end()
         self.supervisors, self._leaving, self._by_worker = {}, [], {}
+        if self._learner is not None:
+            self._learner.close()
+            self._learner = None

@@ -20,11 +20,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from actors.messages import Collector, Report, Work
+from cluster.backends.base import MakeCollector
 from cluster.backends.fleet import Answered, Gone, Raised, Ready, Signal
 from learners.trajectory import Snapshot
-
-MakeCollector = Callable[[int], Collector]
-"""Makes the collector of an actor, given its index; small and picklable, since it is called in the worker."""
 
 END_PATIENCE_S = 2.0
 """A step of all environments takes milliseconds, and a collector checks for a stop after each."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,11 +15,14 @@ from cluster.backends.base import LearnCall, LearnReport
 from cluster.backends.memory import keep_freed_memory
 from cluster.store.checkpoint import parameters_sha256
 from envs.errors import InvalidInputError
-from learners.algorithm import Algorithm, Progress, Setup
-from learners.networks.agent import NetworkConfig, SpaceSpec
+from learners.algorithm import Progress, Setup
+from learners.networks.agent import NetworkConfig
 from learners.networks.snapshot import parameters_to_arrays
 from learners.state_dict import state_from_arrays, state_to_arrays
 from learners.trajectory import Snapshot
+
+if TYPE_CHECKING:
+    from cluster.algorithms import Row
 
 MUST_BE_FINITE = ("loss/", "gradient/")
 """Prefixes of scalars that must be finite: otherwise the parameters are not."""
@@ -43,25 +46,20 @@ class LearnerHost:
     """Holds the learner's state between calls.
 
     Args:
-        algorithm: module of its functions.
+        row: the algorithm.
         config: of the run.
-        spec: makes the description of the spaces.
-        total: length of its schedules.
-        has_digests: report the digest of the weights after each call.
     """
 
-    def __init__(
-        self, algorithm: Algorithm, config: Any, spec: Callable[[], SpaceSpec], *, total: int, has_digests: bool = False
-    ) -> None:
+    def __init__(self, row: Row, config: Any) -> None:
         keep_freed_memory()
-        self._algorithm, self._config, self._has_digests = algorithm, config, has_digests
+        algorithm, workload = row.learner(), row.workload(config)
+        self._algorithm, self._config, self._has_digests = algorithm, config, workload.is_journalled
         device = device_of(getattr(config, "learner_device", "cpu"))
         network = getattr(config, "network", NetworkConfig())
-        self._progress = Progress(round=0, total=total, run_seed=config.seed)
+        self._progress = Progress(round=0, total=workload.scheduled, run_seed=config.seed)
         self._device = device
-        self._agent, self._state = algorithm.init(
-            config, Setup(spec=spec(), network=network, run_seed=config.seed, device=device)
-        )
+        setup = Setup(spec=workload.spaces(), network=network, run_seed=config.seed, device=device)
+        self._agent, self._state = algorithm.init(config, setup)
 
     def build(self, state: dict[str, Any] | None) -> tuple[LearnReport, Snapshot]:
         """Prepare, from a checkpointed state if one is given; return a report without an update, and the weights.
@@ -84,7 +82,7 @@ class LearnerHost:
         """
         started, before, scalars = time.perf_counter(), int(self._state.version), dict[str, float]()
         self._progress = call.progress
-        if call.part == "evaluate":
+        if call.score is not None:
             if (keep_best := getattr(self._algorithm, "keep_best", None)) is not None:
                 self._state = keep_best(self._config, self._state, call.score)
         else:

@@ -13,8 +13,9 @@ from typing import Any
 
 from cluster.backends.base import Event, Handle, LearnCall, Learned, LearnReport
 from cluster.backends.fleet import Fleet, Signal, Worker
-from cluster.backends.hosts import MakeCollector, ProcessWorker, ThreadWorker, take_one_thread
+from cluster.backends.hosts import ProcessWorker, ThreadWorker, take_one_thread
 from cluster.backends.learner import LearnerHost
+from cluster.run.workload import Workload
 from learners.trajectory import Snapshot
 
 Emitted = Signal | Learned | BaseException
@@ -67,36 +68,22 @@ class LocalBackend(Fleet):
     """See `cluster.backends.base.Backend`.
 
     Args:
-        make_learner: makes the learner.
-        make_collector: makes the collectors.
-        num_actors: how many.
-        in_threads: every actor is a thread; else more than one are processes.
-        unit, deadline_s: see `cluster.backends.fleet.Fleet`.
+        workload: of the run.
     """
 
-    def __init__(
-        self,
-        make_learner: Callable[[], LearnerHost],
-        make_collector: MakeCollector,
-        num_actors: int,
-        *,
-        in_threads: bool,
-        unit: str,
-        deadline_s: float,
-    ) -> None:
-        super().__init__(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
-        self._make_learner, self._make_collector, self._in_threads = make_learner, make_collector, in_threads
+    def __init__(self, workload: Workload) -> None:
+        super().__init__(self._spawn, workload.num_actors, unit=workload.unit, deadline_s=workload.deadline_s)
+        self._workload, self._in_threads = workload, workload.in_threads
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
-        self._learner: LearnerThread | None = None
 
     def _spawn(self, index: int) -> Worker:
         worker = ThreadWorker if self._in_threads or self.num_actors == 1 else ProcessWorker
-        return worker(self._make_collector, index, self._emitted.put)
+        return worker(self._workload.collector(), index, self._emitted.put)
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
         """See `cluster.backends.base.Backend`."""
         take_one_thread()
-        host = self._make_learner()
+        host = LearnerHost(self._workload.row, self._workload.config)
         report, snapshot = host.build(learner_state)
         self._learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
         self.start_workers()
@@ -110,11 +97,6 @@ class LocalBackend(Fleet):
         """See `cluster.backends.base.Backend`."""
         assert isinstance(weights, Snapshot)
         return weights
-
-    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        self._learner.learn(call, experience)
 
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`."""
@@ -133,14 +115,3 @@ class LocalBackend(Fleet):
     def stays(self, worker: Worker) -> bool:
         """See `cluster.backends.fleet.Fleet`: a thread beside processes would slow the driver down, so it is removed."""
         return self._in_threads or self.num_actors == 1 or worker.can_be_ended
-
-    def learner_state(self) -> dict[str, Any]:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        return self._learner.state()
-
-    def close(self) -> None:
-        """See `cluster.backends.base.Backend`."""
-        if self._learner is not None:
-            self._learner.close()
-        super().close()

@@ -16,7 +16,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from cluster.commands.arguments import check_range, check_seed, option
 from cluster.overrides import parse_assignments, to_tree
 from cluster.reports.adaptation.source import find_source
-from cluster.reports.results import AGAIN, is_again, own_name
+from cluster.reports.results import again, own_name
 from cluster.run.display import table_console
 from cluster.run.episodes_bar import episodes_bar
 from cluster.store.run_directory import write_json
@@ -81,13 +81,13 @@ class Adapt:
         from cluster.reports.adaptation.workers import LostWorkerError
 
         head, file = self._head(source, loss, config), folder / f"{self._name()}.json"
-        again = AGAIN if is_again(file, head) else ""
+        overwritten = again(file, head)
         try:
             chunks = self._adapt(source, loss, config)
         except LostWorkerError as error:
             print(f"metaray: the adaptation failed: {error}", file=sys.stderr)
             return 1
-        return self._report(head | {"command": command}, config, chunks, file, again)
+        return self._report(head | {"command": command}, config, chunks, file, overwritten)
 
     def _check_numbers(self) -> None:
         check_range("--seeds", self.seeds, 2, MAX_SEEDS, ": an interval needs two policies")
@@ -148,7 +148,7 @@ class Adapt:
         with bar as on_progress:
             return adapt_all(setup, chunks, num_actors=self.actors, on_progress=on_progress)
 
-    def _report(self, head: dict[str, Any], config: AdaptConfig, chunks: list[AdaptedChunk], file: Path, again: str) -> int:
+    def _report(self, head: dict[str, Any], config: AdaptConfig, chunks: list[AdaptedChunk], file: Path, overwritten: str) -> int:
         """Write and print the results; return the exit code, which is 1 where most lifetimes of a group are not finite."""
         from cluster.reports.adaptation import report
         from cluster.reports.adaptation.figures import compare, make_groups
@@ -171,7 +171,7 @@ class Adapt:
         report.show(groups, comparisons, console)
         for line in report.warnings(groups, sum(chunk.cut_episodes for chunk in chunks), life):
             print(f"metaray: {line}", file=sys.stderr)
-        lines = {"lifetimes": f"{life.num_steps:,} steps each", "plot": str(plot), "written": f"{file}{again}"}
+        lines = {"lifetimes": f"{life.num_steps:,} steps each", "plot": str(plot), "written": f"{file}{overwritten}"}
         report.show_lines(console, lines)
         return int(any(map(report.is_failed, groups)))
 

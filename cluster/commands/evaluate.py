@@ -12,7 +12,7 @@ from tyro.conf import arg
 from cluster import algorithms
 from cluster.algorithms import find
 from cluster.commands.arguments import RunArgument, check_range, check_seed, option
-from cluster.reports.results import AGAIN, is_again, own_name
+from cluster.reports.results import again, own_name
 from cluster.run.episodes_bar import episodes_bar
 from cluster.store import run_directory
 from cluster.store.checkpoint import load_newest, saved
@@ -108,11 +108,11 @@ class Evaluate:
             "num_episodes": plan.num_episodes,
         }
         file = directory.path / f"{self._name(step)}.json"
-        again = AGAIN if is_again(file, settings) else ""
+        overwritten = again(file, settings)
         episodes = self._evaluate(config, snapshot, plan)
         content = settings | {"command": command} | figures(episodes, plan)
         run_directory.write_json(file, content | {"episodes": [row(episode) for episode in episodes]})
-        show(content, plan, f"{file}{again}")
+        show(content, plan, f"{file}{overwritten}")
         return 0
 
     @property
@@ -144,12 +144,12 @@ class Evaluate:
         """The weights to evaluate, and the environment steps behind them."""
         import torch
 
-        from cluster.run.assembly import make_learner
+        from cluster.backends.learner import LearnerHost
         from cluster.run.recorder import warn
 
         torch.set_num_threads(1)
         # on the CPU, also where a GPU on another machine learned
-        host = make_learner(find(config.algorithm), replace(config, learner_device="cpu"))
+        host = LearnerHost(find(config.algorithm), replace(config, learner_device="cpu"))
         if self.untrained:
             return host.snapshot(), 0
         checkpoint = load_newest(directory.checkpoints, warn)

@@ -6,18 +6,14 @@ from dataclasses import dataclass, field, make_dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from tyro.conf import UseAppendAction, arg
+from tyro.conf import UseAppendAction
 
 from cluster.algorithms import own_options
+from cluster.commands.arguments import option
 from cluster.overrides import parse_assignments
 from cluster.run import preflight
 from cluster.run.where import Where
 from envs.errors import InvalidInputError
-
-
-def option(metavar: str | None, text: str) -> Any:
-    """The help of an option; what it is where it is left out stands in `text`."""
-    return arg(metavar=metavar, help=text, help_behavior_hint="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +22,14 @@ class RunOptions:
 
     set: Annotated[
         UseAppendAction[tuple[tuple[str, ...], ...]],
-        option("KEY=VALUE", "change settings: --set learner.gamma=0.95 log_every_s=5; `metaray presets NAME` lists the keys"),
+        option("change settings: --set learner.gamma=0.95 log_every_s=5; `metaray presets NAME` lists the keys", "KEY=VALUE"),
     ] = ()
-    local: Annotated[bool, option(None, "train in this process, without Ray")] = False
+    local: Annotated[bool, option("train in this process, without Ray")] = False
     ray: Annotated[
-        str, option("ADDRESS", "attach to this Ray cluster: host:port or auto (default: RAY_ADDRESS, else start one here)")
+        str, option("attach to this Ray cluster: host:port or auto (default: RAY_ADDRESS, else start one here)", "ADDRESS")
     ] = ""
-    insecure: Annotated[bool, option(None, "use Ray without its token authentication")] = False
-    no_progress: Annotated[bool, option(None, "print no progress")] = False
+    insecure: Annotated[bool, option("use Ray without its token authentication")] = False
+    no_progress: Annotated[bool, option("print no progress")] = False
 
     @property
     def assignments(self) -> dict[str, str]:
@@ -59,7 +55,7 @@ class RunOptions:
 def with_own_options(name: str, base: type[Any], doc: str, *, resumes: bool) -> type[Any]:
     """Return the command `name`: `base` with a text option for each that some algorithm has; empty where it is not given."""
     fields = [
-        (one.name, Annotated[str, option(one.metavar, one.help)], field(default=""))
+        (one.name, Annotated[str, option(one.help, one.metavar)], field(default=""))
         for one in own_options(resumes=resumes).values()
     ]
     made = make_dataclass(name, fields, bases=(base,), frozen=True, kw_only=True)

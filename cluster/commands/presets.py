@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +12,11 @@ from tyro.conf import Positional
 
 from cluster.algorithms import ALGORITHMS, config_of, find_preset
 from cluster.commands.arguments import option
-from cluster.overrides import keys, to_tree
+from cluster.overrides import keys
 from cluster.run.display import table_console
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from cluster.overrides import Key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,34 +59,23 @@ def _print_settings(console: Console, name: str) -> None:
 
     algorithm, preset = find_preset(name)
     config = config_of(preset, algorithm)
-    tree, default_tree = to_tree(config), to_tree(type(config)())
+    config_type: type = type(config)
+    default = config_type()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("key", no_wrap=True)
     table.add_column("value", no_wrap=True)
     table.add_column("description", overflow="fold")
     table.add_column("allowed", overflow="fold", style="dim")
-    for key in _keys(type(config)):
-        value = _shown(_at(tree, key.name))
+    for key in keys(config_type).values():
+        value = _shown(key.of(config))
         # settings of the preset itself are highlighted
-        is_set = key.name in preset.settings and value != _shown(_at(default_tree, key.name))
+        is_set = key.name in preset.settings and value != _shown(key.of(default))
         table.add_row(
             key.name, f"[bold cyan]{escape(value)}[/]" if is_set else escape(value), escape(key.doc), escape(key.allowed)
         )
     console.print(f"[bold]{preset.name}[/]: {preset.shows}\n")
     console.print(table)
     console.print(f"\n[cyan]metaray train {algorithm.name} --preset {preset.name} --set KEY=VALUE ...[/]  changes any of them")
-
-
-def _keys(config_type: type) -> Iterable[Key]:
-    """Every setting of a config, in the order of declaration."""
-    return keys(config_type).values()
-
-
-def _at(tree: dict[str, Any], name: str) -> Any:
-    value: Any = tree
-    for part in name.split("."):
-        value = value[part]
-    return value
 
 
 def _shown(value: Any) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-from tyro.conf import Positional
 
 from cluster import algorithms
-from cluster.commands.own_options import RunOptions, option, own_values, with_own_options
+from cluster.commands.arguments import RunArgument
+from cluster.commands.own_options import RunOptions, own_values, with_own_options
 from cluster.run import preflight
 from cluster.store import run_directory
 
@@ -18,7 +16,7 @@ from cluster.store import run_directory
 class ResumeBase(RunOptions):
     """What `metaray resume` has for every algorithm."""
 
-    run_directory: Annotated[Positional[str], option("RUN", "run directory")]
+    run_directory: RunArgument
 
     def run(self, command: str) -> int:
         """Check everything and continue the training."""
@@ -31,11 +29,11 @@ class ResumeBase(RunOptions):
             from cluster.run.resuming import resumed
             from cluster.run.trainer import Run, train
 
-            config, lines = resumed(algorithm, directory, algorithms.config_of_run(directory), changes)
+            workload = algorithm.workload(algorithms.config_of_run(directory))
+            config, lines = resumed(workload, directory, changes)
             preflight.check_environment(config.family)
             run = Run(
-                row=algorithm,
-                config=config,
+                workload=algorithm.workload(config),
                 directory=directory,
                 where=where(run_name=directory.path.name),
                 command=command,

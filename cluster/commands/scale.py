@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
-
 from cluster import algorithms
+from cluster.commands.arguments import RunArgument, option
 from cluster.commands.journal import check_outer_loop
-from cluster.commands.own_options import option
 from cluster.run.display import speed
 from cluster.store import run_directory
 
@@ -23,10 +21,10 @@ if TYPE_CHECKING:
 class Scale:
     """Change the size of a run of epg while it runs: actors at once, W and V from the next epoch on. Without options, show it."""
 
-    run_directory: Annotated[Positional[str], option("RUN", "run directory")]
-    actors: Annotated[str, option("N", "processes that train lifetimes")] = ""
-    workers: Annotated[str, option("W", "lifetimes of an epoch")] = ""
-    vectors: Annotated[str, option("V", "perturbations of an epoch")] = ""
+    run_directory: RunArgument
+    actors: Annotated[str, option("processes that train lifetimes", "N")] = ""
+    workers: Annotated[str, option("lifetimes of an epoch", "W")] = ""
+    vectors: Annotated[str, option("perturbations of an epoch", "V")] = ""
 
     def run(self, command: str) -> int:
         """Store the requested size, or print the present one."""
@@ -58,15 +56,15 @@ def _show(directory: RunDirectory) -> None:
     print(f"{directory.path}: {driver}")
     wanted, seen = scaling.desired(directory), scaling.observed(directory)
     if wanted.revision:
-        followed = "" if seen is not None and seen.revision == wanted.revision else ", not followed yet"
+        followed = "" if seen is not None and seen["revision"] == wanted.revision else ", not followed yet"
         print(f"wanted    {_sizes(wanted)} (revision {wanted.revision}{followed})")
     if seen is None:
         print("observed  nothing yet")
         return
-    sizes = ", ".join(f"{NAMES[name]} {value}" for name, value in seen.sizes.items())
+    sizes = ", ".join(f"{NAMES[name]} {value}" for name, value in seen["sizes"].items())
     print(
-        f"observed  actors {seen.actors_alive} of {seen.num_actors}; epoch {seen.rounds} of {seen.total_rounds}, "
-        f"{seen.done} of {seen.total} chunks; {sizes}; {speed(seen.rates)}; {time.time() - seen.time:.0f} s ago"
+        f"observed  actors {seen['actors_alive']} of {seen['num_actors']}; epoch {seen['rounds']} of {seen['total_rounds']}, "
+        f"{seen['done']} of {seen['total']} chunks; {sizes}; {speed(seen['rates'])}; {time.time() - seen['time']:.0f} s ago"
     )
 
 

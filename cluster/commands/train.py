@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional
 
 from cluster import algorithms, overrides
-from cluster.commands.own_options import RunOptions, option, own_values, with_own_options
+from cluster.commands.arguments import option
+from cluster.commands.own_options import RunOptions, own_values, with_own_options
 from cluster.run import preflight
 from cluster.store import run_directory
 from cluster.store.versions import library_versions
@@ -25,12 +26,12 @@ ALGORITHM_HELP = "the algorithm: " + ", ".join(f"{row.name} ({row.shows})" for r
 class TrainBase(RunOptions):
     """What `metaray train` has for every algorithm; `Train` has the options of their rows besides."""
 
-    algorithm: Annotated[Positional[Literal[tuple(algorithms.ALGORITHMS)]], option(None, ALGORITHM_HELP)]  # type: ignore[valid-type]
-    preset: Annotated[str, option("NAME", "settings to start from; `metaray presets` lists them")] = ""
-    config: Annotated[str, option("FILE", "start from the config.json of an earlier run instead of a preset")] = ""
-    family: Annotated[str, option("FAMILY", "task family: a name from `metaray tasks`, gym:<id> or module:object")] = ""
-    seed: Annotated[str, option("N", "root of every random draw (default: 0)")] = ""
-    out: Annotated[str, option("DIR", "run directory (default: runs/<preset>-s<seed>-<time>)")] = ""
+    algorithm: Annotated[Positional[Literal[tuple(algorithms.ALGORITHMS)]], option(ALGORITHM_HELP)]  # type: ignore[valid-type]
+    preset: Annotated[str, option("settings to start from; `metaray presets` lists them", "NAME")] = ""
+    config: Annotated[str, option("start from the config.json of an earlier run instead of a preset", "FILE")] = ""
+    family: Annotated[str, option("task family: a name from `metaray tasks`, gym:<id> or module:object", "FAMILY")] = ""
+    seed: Annotated[str, option("root of every random draw (default: 0)", "N")] = ""
+    out: Annotated[str, option("run directory (default: runs/<preset>-s<seed>-<time>)", "DIR")] = ""
 
     def run(self, command: str) -> int:
         """Check everything, make the run directory and train."""
@@ -45,7 +46,8 @@ class TrainBase(RunOptions):
             resolve(self.family)
         config = self.resolve(options)
         preflight.check_environment(config.family)
-        algorithm.assembly().preflight(config, self.local)
+        workload = algorithm.workload(config)
+        workload.preflight(is_local=self.local)
         launch = {
             "command": command,
             "local": self.local,
@@ -59,7 +61,7 @@ class TrainBase(RunOptions):
             directory = claim.directory
             directory.begin(config, launch)
             at = where(run_name=directory.path.name)
-            run = Run(row=algorithm, config=config, directory=directory, where=at, command=command, quiet=self.no_progress)
+            run = Run(workload=workload, directory=directory, where=at, command=command, quiet=self.no_progress)
             code = train(run, is_resumed=False)
             if code > 128:  # by a signal, perhaps before anything was done
                 claim.discard()

@@ -24,14 +24,14 @@ def own_name(*parts: str, changed: Mapping[str, Any]) -> str:
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def is_again(file: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether `file` exists and holds a result of exactly these settings, in their JSON form.
+def again(file: Path, settings: Mapping[str, Any]) -> str:
+    """What is printed after the name of `file`: that it exists, with a result of exactly these settings in their JSON form, or nothing.
 
     Raises:
         InvalidInputError: it holds a result of other settings.
     """
     if not file.exists():
-        return False
+        return ""
     found = read_json(file)
     for name, value in settings.items():
         if not isinstance(found, dict) or found.get(name) != value:
@@ -39,4 +39,4 @@ def is_again(file: Path, settings: Mapping[str, Any]) -> bool:
             raise InvalidInputError(
                 f"{file} holds a result of other settings ({name} = {other}, and here {one_line(str(value), 60)}): move it away"
             )
-    return True
+    return AGAIN

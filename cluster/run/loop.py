@@ -22,10 +22,10 @@ from typing import Any
 from actors.messages import Report
 from cluster.backends.base import Backend, CallLost, Collected, Event, Failed, Handle, LearnCall, Learned, Lost, Notice
 from cluster.run.collapse import CollapseWatch
-from cluster.run.keeper import Keeper
 from cluster.run.observer import LoopResult, RunObserver, StopReason
 from cluster.run.schedule import Call, RoundOver
 from cluster.run.statistics import Statistics
+from cluster.run.workload import Workload
 from envs.errors import EnvFaultError, InvalidInputError, described
 
 log = logging.getLogger("metaray")
@@ -44,23 +44,21 @@ class Loop:
     """One run of training, from its start or a checkpoint.
 
     Args:
-        config: of the run; only fields that every algorithm has are read.
+        workload: schedule, journal, size, best weights; of its config only fields that every algorithm has are read.
         backend: runs the work; the loop starts and closes it.
         observer: shows and writes.
-        keeper: schedule, journal, size, best weights.
         checkpoint: a payload that `on_checkpoint` was given, to continue from.
     """
 
     def __init__(
         self,
-        config: Any,
+        workload: Workload,
         backend: Backend,
         observer: RunObserver,
-        keeper: Keeper,
         checkpoint: Mapping[str, Any] | None = None,
     ) -> None:
-        self._config, self._backend, self._observer = config, backend, observer
-        self._keeper, self._checkpoint = keeper, checkpoint
+        self._workload, self._backend, self._observer, self._checkpoint = workload, backend, observer, checkpoint
+        self._config = workload.config
         self._calls: deque[Call] = deque()
         self._saved_rounds = 0 if checkpoint is None else int(checkpoint.get("first_round", 0))
         self._next_checkpoint = self._next_status = self._stop_by = math.inf
@@ -88,7 +86,7 @@ class Loop:
                     self._report()
             # the last row agrees with the summary; shares of wall time over a fraction of an interval would say little
             self._report(has_shares=not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2)
-            self._keeper.close(self._backend.learner_state)
+            self._workload.close(self._backend.learner_state)
             return self._statistics.result(reason, self._backend.get(self._weights).arrays, self._schedule)
         finally:
             self._backend.close()
@@ -98,11 +96,11 @@ class Loop:
         report, self._weights = self._start()
         saved = None if self._checkpoint is None else self._checkpoint["statistics"]
         self._statistics = Statistics(self._config, saved, version=report.version)
-        self._schedule = self._keeper.schedule(
+        self._schedule = self._workload.schedule(
             report.version, self._weights, self._backend.put, lambda: self._statistics.goal_reached() is not None
         )
         self._next_status = time.perf_counter() + self._config.log_every_s
-        self._next_checkpoint = time.perf_counter() + self._keeper.checkpoint_every_s
+        self._next_checkpoint = time.perf_counter() + self._workload.checkpoint_every_s
 
     def _start(self) -> tuple[Any, Handle]:
         """Start the backend, and wait until actors are up."""
@@ -154,16 +152,15 @@ class Loop:
 
     def _checkpoint_due(self) -> bool:
         """Streams checkpoint by the clock, rounds by their count, so that speed changes nothing."""
-        if self._keeper.checkpoint_every_rounds is None:
+        if self._workload.checkpoint_every_rounds is None:
             return time.perf_counter() >= self._next_checkpoint
-        return self._schedule.rounds_begun >= self._saved_rounds + self._keeper.checkpoint_every_rounds
+        return self._schedule.rounds_begun >= self._saved_rounds + self._workload.checkpoint_every_rounds
 
     def _resize_if_asked(self) -> None:
         """Change the number of actors if another one is requested."""
-        wanted, problem = self._keeper.wanted_actors(self._backend.num_actors)
-        if problem:
+        if problem := self._workload.look():
             self._report_event(problem)
-        if wanted != self._backend.num_actors:
+        if (wanted := self._workload.num_actors) != self._backend.num_actors:
             self._report_event(f"{wanted} actors from now on, {self._backend.num_actors} before")
             self._handle(self._backend.resize(wanted))
         self._statistics.tick(self._backend.num_alive())
@@ -173,12 +170,9 @@ class Loop:
         while (call := self._schedule.next_call()) is not None:
             self._statistics.called(call)
             self._calls.append(call)
-            part = call.done[0].work.part
-            for line in self._keeper.complete(part, [one.work for one in call.done], [one.report for one in call.done]):
+            for line in self._workload.complete([one.work for one in call.done], [one.report for one in call.done]):
                 self._report_event(line)
-            self._backend.learn(
-                LearnCall(part=part, progress=call.progress, score=call.score), [one.experience for one in call.done]
-            )
+            self._backend.learn(LearnCall(progress=call.progress, score=call.score), [one.experience for one in call.done])
             # checked after each call, so that where a run stops does not depend on timing
             self._schedule.hold(self._stopped or self._statistics.goal_reached() is not None or self._checkpoint_due())
         while (assignment := self._schedule.next_work(self._backend.free())) is not None:
@@ -194,7 +188,7 @@ class Loop:
                 if self._schedule.collected(event):
                     self._statistics.collected(event.report)
                     counted.append(event.report)
-        self._keeper.collected(counted)
+        self._workload.collected(counted)
         for event in events:
             self._handle_one(event)
 
@@ -230,7 +224,7 @@ class Loop:
             log.warning("work failed", exc_info=error)
         self._guarded(lambda: self._schedule.failed(work, error))
         if self._failure is None:
-            self._report_event(f"{worker}: {self._keeper.describe(work)} failed: {type(error).__name__}: {error}")
+            self._report_event(f"{worker}: {self._workload.describe(work)} failed: {type(error).__name__}: {error}")
 
     def _guarded(self, decide: Callable[[], None]) -> None:
         """Let the schedule queue work again; what it raises ends the run, after the learner is saved."""
@@ -241,8 +235,8 @@ class Loop:
 
     def _end_round(self, over: RoundOver) -> None:
         self._statistics.round_over(over)
-        self._keeper.round_over(over, self._statistics.train_s, self._backend.learner_state)
-        if self._keeper.logs_rounds:
+        self._workload.round_over(over, self._statistics.train_s, self._backend.learner_state)
+        if self._workload.logs_rounds:
             self._log()
 
     def _report_event(self, line: str) -> None:
@@ -257,11 +251,11 @@ class Loop:
     def _report(self, *, has_shares: bool = True) -> None:
         self._has_reported = True
         self._next_status = time.perf_counter() + self._config.log_every_s
-        if not self._keeper.logs_rounds:
+        if not self._workload.logs_rounds:
             self._log(has_shares=has_shares)
         status = self._statistics.status(self._schedule, self._backend, last_event=self._last_event)
         self._observer.on_status(status)
-        self._keeper.seen(status)
+        self._workload.seen(status)
         reading = self._statistics.reading()
         if reading is not None and (line := self._collapse.look(reading)) is not None:
             self._report_event(line)
@@ -288,5 +282,5 @@ class Loop:
             snapshots = {round_: self._backend.get(handle) for round_, (_, handle) in payload["weights"].items()}
             payload["weights"] = {str(k): {"version": one.version, "arrays": one.arrays} for k, one in snapshots.items()}
             self._saved_rounds = payload["first_round"]
-        self._next_checkpoint = time.perf_counter() + self._keeper.checkpoint_every_s
+        self._next_checkpoint = time.perf_counter() + self._workload.checkpoint_every_s
         self._observer.on_checkpoint(self._statistics.env_steps, payload)

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cluster.run.counters import Counters
+
 StopReason = Literal["total steps", "total epochs", "return reached", "time limit", "stopped by signal"]
 """Why a run ended. After `stopped by signal` it can be resumed; the others are goals of the config."""
 
@@ -78,38 +80,24 @@ class Status:
     last_event: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoopResult:
-    """How a run of the loop ended; with the run directory it makes `summary.json`.
+@dataclass(kw_only=True)
+class LoopResult(Counters):
+    """How a run of the loop ended, and its counters; with the run directory it makes `summary.json`.
 
     Attributes:
         reason: why the run ended.
-        env_steps, learner_updates, rounds, num_episodes: over the whole run, those before a resume included.
-        counts: sums over the whole run, by metric name.
-        train_s: seconds of training over the whole run, without start-up.
+        learner_updates: over the whole run, those before a resume included.
         shares: shares of wall time, over the training of this process.
-        mean_lag, max_lag: age of the experience learned from, in learner updates.
-        final_return: mean over the last 100 episodes; None when none ended.
         dropped, reissued: units that were discarded; copies of stragglers that were started.
-        lost_actors: actors that died or hung and were replaced.
         figures: the newest value of every metric, by name.
         parameters: the final weights by name.
     """
 
     reason: StopReason
-    env_steps: int
     learner_updates: int
-    rounds: int
-    num_episodes: int
-    counts: Mapping[str, int]
-    train_s: float
     shares: WallShares
-    mean_lag: float
-    max_lag: int
-    final_return: float | None
     dropped: int
     reissued: int
-    lost_actors: int
     figures: Mapping[str, float]
     parameters: dict[str, np.ndarray]
 

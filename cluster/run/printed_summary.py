@@ -14,15 +14,16 @@ from envs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from cluster.algorithms import Row
+    from cluster.run.workload import Workload
 
 
 def print_summary(
-    row: Row, directory: RunDirectory, summary: Mapping[str, Any], *, is_local: bool, console: Console | None = None
+    workload: Workload, directory: RunDirectory, summary: Mapping[str, Any], *, is_local: bool, console: Console | None = None
 ) -> None:
     """Draw the picture of a run and print its summary."""
-    console = console or Terminal(highlight=False)
+    console, row = console or Terminal(highlight=False), workload.row
     run = escape(str(directory.path))
-    lines = [f"{_ended(row, summary)} - {_took(row, summary)}"]
+    lines = [f"{_ended(workload, summary)} - {_took(row, summary)}"]
     for shown in row.headline:
         value = summary["figures"].get(shown.figure)
         text = "none yet" if value is None else f"[bold green]{number(value)}[/] ({shown.about})"
@@ -48,10 +49,10 @@ def print_summary(
         console.print(line, soft_wrap=True)
 
 
-def _ended(row: Row, summary: Mapping[str, Any]) -> str:
+def _ended(workload: Workload, summary: Mapping[str, Any]) -> str:
     if summary["finished"]:
         return f"[bold]finished[/]: {summary['reason']}"
-    return f"[bold yellow]stopped[/] {row.assembly().stopped}"
+    return f"[bold yellow]stopped[/] {workload.stopped}"
 
 
 def _took(row: Row, summary: Mapping[str, Any]) -> str:

@@ -59,10 +59,9 @@ class Epoch:
         found = {index: result for (kind, index), result in self.results.items() if kind == "perturbed"}
         return [found[index] for index in sorted(found)]
 
-    @property
-    def progress(self) -> Callable[[int], Progress]:
+    def progress(self, seed: int) -> Progress:
         """The progress that its update gets, given the run's seed."""
-        return lambda seed: Progress(round=self.record.epoch, total=self.record.num_epochs, run_seed=seed, settings=self.record)
+        return Progress(round=self.record.epoch, total=self.record.num_epochs, run_seed=seed, settings=self.record)
 
 
 def phi_sha256(phi: np.ndarray) -> str:
@@ -169,26 +168,16 @@ def _versions(record: RunRecord) -> str:
     return f"{hint}; a checkpoint or the old versions go on with it"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resumption:
-    """The point from which the run of a journal continues.
-
-    Attributes:
-        payload: as a checkpoint at the end of the last finished epoch would hold it.
-        epoch: what there is already of the next one; None when it has not begun.
-    """
-
-    payload: dict[str, Any]
-    epoch: Epoch | None = None
-
-
-def resume(path: Path, checkpoint: Mapping[str, Any] | None) -> Resumption:
-    """The point from which the run of a journal continues.
+def resume(path: Path, checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Where the run of a journal continues: what a checkpoint after the last finished epoch would hold, and what there is of the next.
 
     Args:
         path: the journal, mended.
         checkpoint: payload of a checkpoint, which spares replaying what is before it; None to replay everything. Those of older versions
             are no such payload, and are passed over.
+
+    Returns:
+        Payload of a checkpoint, with the next epoch as `epoch`; None where that has not begun.
 
     Raises:
         ReplayError: the replay gives another phi.
@@ -216,8 +205,7 @@ def resume(path: Path, checkpoint: Mapping[str, Any] | None) -> Resumption:
         "train_s": train_s,
         "best_score": state.best_score,
     }
-    payload = {"learner": state_to_arrays(state), "statistics": statistics, "first_round": state.epoch}
-    return Resumption(payload=payload, epoch=under_way)
+    return {"learner": state_to_arrays(state), "statistics": statistics, "first_round": state.epoch, "epoch": under_way}
 
 
 def last_epoch(path: Path) -> int:

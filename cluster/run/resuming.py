@@ -1,6 +1,6 @@
 """The config of a resumed run: the changes of `metaray resume`, and those made by hand in config.json since the last start.
 
-Only settings on which neither the learner's state nor stored experience depends may change (`Assembly.may_change`); others are refused.
+Only settings on which neither the learner's state nor stored experience depends may change (`Workload.may_change`); others are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cluster import overrides
-from cluster.run.assembly import Assembly
+from cluster.run.workload import Workload
 from cluster.store import scaling
 from cluster.store.former import completed
 from cluster.store.run_directory import RunDirectory
@@ -24,31 +24,30 @@ ENDED_BY = {"time limit": "max_train_seconds", "return reached": "stop_return"}
 """The limit to lift when a longer run is requested, by the reason that the run ended: it would end the run again at once."""
 
 
-def resumed(row: Row, directory: RunDirectory, config: Any, changes: Mapping[str, str]) -> tuple[Any, list[str]]:
+def resumed(workload: Workload, directory: RunDirectory, changes: Mapping[str, str]) -> tuple[Any, list[str]]:
     """Return the config of the resumed run, and a line for each setting that differs from its last start; the config is written.
 
     Schedules keep the length that the run began with: stretched over more steps, a learning rate would rise in the middle of the run.
 
     Args:
-        row: its algorithm.
+        workload: of what config.json says.
         directory: its folder, locked by the caller.
-        config: what config.json says.
         changes: new values by setting.
 
     Raises:
         InvalidInputError: a setting cannot change, its value is not possible, or the run is complete.
     """
-    assembly = row.assembly()
-    lines = _changed_by_hand(assembly, directory, config)
+    row, config = workload.row, workload.config
+    lines = _changed_by_hand(workload, directory)
     config_type: type = type(config)
     keys = overrides.keys(config_type)
     for name, value in changes.items():
         overrides.find(config_type, name)
-        if name not in assembly.may_change(config):
-            raise InvalidInputError(f"{name} = {value}: it cannot change in a resumed run{_allowed(assembly, config)}")
-    sizes = {name: value for name, value in changes.items() if name in assembly.sizes}
-    others = {name: value for name, value in changes.items() if name not in assembly.sizes}
-    before, after = config, row.check(_extended(row, assembly, directory, config, others))
+        if name not in workload.may_change():
+            raise InvalidInputError(f"{name} = {value}: it cannot change in a resumed run{_allowed(workload)}")
+    sizes = {name: value for name, value in changes.items() if name in workload.sizes}
+    others = {name: value for name, value in changes.items() if name not in workload.sizes}
+    before, after = config, row.check(_extended(workload, directory, others))
     if sizes:
         before = scaling.desired(directory).upon(before)
         wanted = wanted_sizes(row, directory, after, sizes)
@@ -70,34 +69,34 @@ def wanted_sizes(row: Row, directory: RunDirectory, config: Any, sizes: Mapping[
     return {name: getattr(after, name) for name in sizes}
 
 
-def _extended(row: Row, assembly: Assembly, directory: RunDirectory, config: Any, changes: Mapping[str, str]) -> Any:
+def _extended(workload: Workload, directory: RunDirectory, changes: Mapping[str, str]) -> Any:
     """The config with the changes, and a longer run if requested."""
-    summary, done, unit = read_summary(directory), assembly.length_done(directory), assembly.length_unit
-    after, is_longer = overrides.apply(config, changes), assembly.length in changes
+    summary, done, unit = read_summary(directory), workload.length_done(directory), workload.length_unit
+    after, is_longer = overrides.apply(workload.config, changes), workload.length in changes
     if is_longer:
-        total, begun = getattr(after, assembly.length), assembly.scheduled(config)
+        total, begun = getattr(after, workload.length), workload.scheduled
         if total <= done:
             raise InvalidInputError(
-                f"{assembly.length} = {total:,}: the run {directory.path} already has {done:,} {unit}: give more"
+                f"{workload.length} = {total:,}: the run {directory.path} already has {done:,} {unit}: give more"
             )
-        if total != begun and assembly.schedule not in changes:
-            after = replace(after, **{assembly.schedule: begun})
+        if total != begun and workload.schedule_length not in changes:
+            after = replace(after, **{workload.schedule_length: begun})
     if summary is not None and summary["finished"]:
-        limit = ENDED_BY.get(summary["reason"], assembly.length)
+        limit = ENDED_BY.get(summary["reason"], workload.length)
         if not is_longer and limit not in changes:
-            option = next(one for one in row.options if one.setting == assembly.length)
+            option = next(one for one in workload.row.options if one.setting == workload.length)
             raise InvalidInputError(
                 f"the run {directory.path} is finished ({summary['reason']}, {done:,} {unit}): "
                 f"`metaray resume {directory.path} {option.flag} {option.metavar}` trains it for longer"
             )
-        if limit != assembly.length and limit not in changes:
+        if limit != workload.length and limit not in changes:
             after = replace(after, **{limit: None})
     return after
 
 
-def _changed_by_hand(assembly: Assembly, directory: RunDirectory, config: Any) -> list[str]:
+def _changed_by_hand(workload: Workload, directory: RunDirectory) -> list[str]:
     """A line with the settings that differ in config.json from the last start; runs of older versions have no such record."""
-    tree = directory.read_launch().get("config")
+    config, tree = workload.config, directory.read_launch().get("config")
     if tree is None:
         return []
     config_type: type = type(config)
@@ -107,17 +106,17 @@ def _changed_by_hand(assembly: Assembly, directory: RunDirectory, config: Any) -
         return []
     named = ", ".join(f"{key.name} ({key.of(before)} -> {key.of(config)})" for key in changed)
     line = f"config.json was changed by hand since the last start: {named}"
-    refused = [key.name for key in changed if key.name not in assembly.may_change(config)]
+    refused = [key.name for key in changed if key.name not in workload.may_change()]
     if refused:
         raise InvalidInputError(
-            f"{line}; {', '.join(refused)} cannot change in a resumed run: change that back{_allowed(assembly, config)}"
+            f"{line}; {', '.join(refused)} cannot change in a resumed run: change that back{_allowed(workload)}"
         )
-    sizes = {key.name: key.of(config) for key in changed if key.name in assembly.sizes}
+    sizes = {key.name: key.of(config) for key in changed if key.name in workload.sizes}
     if sizes:
         scaling.ask(directory, **sizes)
     return [line]
 
 
-def _allowed(assembly: Assembly, config: Any) -> str:
+def _allowed(workload: Workload) -> str:
     """The settings that may change, for a message."""
-    return f" (these can: {', '.join(assembly.may_change(config))})"
+    return f" (these can: {', '.join(workload.may_change())})"

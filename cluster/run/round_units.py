@@ -12,13 +12,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from actors.messages import Work
+from actors.messages import Report, Work
 from cluster.backends.base import Handle
-from cluster.run.plan import RoundPlan
 from cluster.run.schedule import Done
+from learners.algorithm import Progress
 
 STRAGGLER_FACTOR = 2.0
 """A unit that takes this many times the median is a straggler. Workers are idle at the end of a round only, and a copy that starts too
@@ -28,6 +28,23 @@ STRAGGLER_MIN_S = 1.0
 MIN_TIMES = 3
 """Results before the median is used."""
 MAX_COPIES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundPlan:
+    """What makes up a round, or its evaluation.
+
+    Attributes:
+        works: its units, by index.
+        progress: an argument of its update.
+        units_per_call: units of one learner call; 0 for all.
+        done: reports that exist already, by index (from the journal of a resumed run).
+    """
+
+    works: tuple[Work, ...]
+    progress: Progress
+    units_per_call: int = 0
+    done: Mapping[int, Report] = field(default_factory=dict)
 
 
 class Pace:

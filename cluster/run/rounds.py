@@ -7,7 +7,7 @@
 
 Round r starts once the weights of round r - lag exist, and acts with them. A unit with an actor continues from that actor's last accepted
 state. A unit without one is a pure function of its request and the weights, so it may run twice: where nothing is waiting, a straggler is
-also given to a free worker, and the first result counts. `cluster.run.plan.Plan` makes the rounds.
+also given to a free worker, and the first result counts. `cluster.run.workload.Workload` makes the rounds.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.messages import Work
 from cluster.backends.base import Collected, Handle, LearnReport
-from cluster.run.plan import Plan
 from cluster.run.round_units import Pace, RoundUnits
 from cluster.run.schedule import Assignment, Call, Done, RoundOver
+
+if TYPE_CHECKING:
+    from cluster.run.workload import Workload
 
 
 class WorkLostError(RuntimeError):
@@ -45,7 +47,7 @@ class Rounds:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Workload,
         *,
         lag: int,
         updates_per_call: int = 1,

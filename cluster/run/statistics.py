@@ -7,9 +7,9 @@ whatever finishes first.
 from __future__ import annotations
 
 import math
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,14 @@ from actors.messages import Report, Work
 from cluster.backends.base import Backend, LearnReport
 from cluster.run.clocks import Clocks
 from cluster.run.collapse import Reading
+from cluster.run.counters import Counters
 from cluster.run.observer import LoopResult, Status, StopReason, WallShares
 from cluster.run.rates import Rates
 from cluster.run.schedule import Call, RoundOver, Schedule
 
-WINDOW = 100
-"""Episodes in the return that is reported, as in the papers."""
 
-
-class Statistics:
-    """The counters of a run.
+class Statistics(Counters):
+    """The counters of a run, and its figures in intervals.
 
     Args:
         config: of the run; its `goals` say when it ends.
@@ -35,27 +33,14 @@ class Statistics:
         version: of the learner's weights.
 
     Attributes:
-        env_steps: environment steps learned from, those before a resume included.
-        rounds: complete ones.
-        counts: sums over all reports, by metric name.
+        figures: the newest value of every metric, by name.
     """
 
     def __init__(self, config: Any, saved: Mapping[str, Any] | None, version: int = 0) -> None:
-        saved = saved or {}
-        self._goals = config.goals
-        self.env_steps, self.rounds = int(saved.get("env_steps", 0)), int(saved.get("rounds", 0))
-        self.counts = Counter({name: int(count) for name, count in saved.get("counts", {}).items()})
-        self._updates, self._lost_actors = version, int(saved.get("lost_actors", 0))
-        self._num_episodes = int(saved.get("num_episodes", 0))
-        self._settled: deque[float] = deque(saved.get("settled", ()), maxlen=WINDOW)
-        self._returns: deque[float] = deque(saved.get("returns", ()), maxlen=WINDOW)
-        self._best: float | None = saved.get("best")
-        self._best_score: float | None = saved.get("best_score")
-        self._lag_sum, self._lag_count = int(saved.get("lag_sum", 0)), int(saved.get("lag_count", 0))
-        self._max_lag = int(saved.get("max_lag", 0))
-        self._train_s_before = float(saved.get("train_s", 0.0))
+        # a checkpoint of an older version may have others
+        super().__init__(**{one.name: saved[one.name] for one in fields(Counters) if saved and one.name in saved})
+        self._goals, self._updates, self._train_s_before = config.goals, version, self.train_s
         self._whole, self._interval = Clocks(), Clocks()
-        self._last_call = self._whole.started
         self._scalars: list[Mapping[str, float]] = []
         self._reported: list[Mapping[str, float]] = []
         self._lags: list[int] = []
@@ -66,48 +51,10 @@ class Statistics:
         self.figures: dict[str, float] = {}
         self._shares = WallShares()
 
-    def state(self) -> dict[str, Any]:
-        """The counters, for a checkpoint."""
-        return {
-            "env_steps": self.env_steps,
-            "rounds": self.rounds,
-            "counts": dict(self.counts),
-            "lost_actors": self._lost_actors,
-            "num_episodes": self._num_episodes,
-            "returns": list(self._returns),
-            "settled": list(self._settled),
-            "best": self._best,
-            "best_score": self._best_score,
-            "lag_sum": self._lag_sum,
-            "lag_count": self._lag_count,
-            "max_lag": self._max_lag,
-            "train_s": self.train_s,
-        }
-
-    @property
-    def train_s(self) -> float:
-        """Seconds of training: from the first unit of work of each process to its last learner call."""
-        return self._train_s_before + self._last_call - self._whole.started
-
     @property
     def interval_s(self) -> float:
         """Seconds since the last interval ended."""
         return self._interval.elapsed_s
-
-    @property
-    def mean_return(self) -> float | None:
-        """Mean over the last 100 episodes; None before the first one ended."""
-        return float(np.mean(self._returns)) if self._returns else None
-
-    @property
-    def judged_return(self) -> float | None:
-        """The return that goals are compared with: the mean return, or that of the last 100 settled episodes if it is lower.
-
-        The first episodes that end are the short ones, and their mean is biased (see `actors.episodes`). None before 100 are settled.
-        """
-        if len(self._settled) < WINDOW or self.mean_return is None:
-            return None
-        return min(float(np.mean(self._settled)), self.mean_return)
 
     def goal_reached(self) -> StopReason | None:
         """Which of the run's goals is reached, if any."""
@@ -139,7 +86,7 @@ class Statistics:
 
     def lost(self, work: Work | None, *, is_wanted: bool) -> None:
         """An actor was lost, or removed on request."""
-        self._lost_actors += not is_wanted
+        self.lost_actors += not is_wanted
         if work is not None:
             self.returned(work, None)
 
@@ -155,18 +102,18 @@ class Statistics:
             report = done.report
             self.env_steps += report.env_steps
             self.counts.update(report.counts)
-            self._num_episodes += len(report.episodes)
-            self._returns.extend(episode.episode_return for episode in report.episodes)
+            self.num_episodes += len(report.episodes)
+            self.returns.extend(episode.episode_return for episode in report.episodes)
             self._lengths.extend(episode.length for episode in report.episodes)
-            self._settled.extend(report.settled)
+            self.settled.extend(report.settled)
             if call.score is None:
-                self._lag_sum, self._lag_count, self._max_lag = self._lag_sum + lag, self._lag_count + 1, max(self._max_lag, lag)
+                self.lag_sum, self.lag_count, self.max_lag = self.lag_sum + lag, self.lag_count + 1, max(self.max_lag, lag)
                 self._lags.append(lag)
                 for name, values in report.samples.items():
                     self._samples.setdefault(name, []).extend(values)
         # here and not by the clock: a checkpoint of a deterministic run keeps it
         if (judged := self.judged_return) is not None:
-            self._best = judged if self._best is None else max(self._best, judged)
+            self.best = judged if self.best is None else max(self.best, judged)
 
     def call_lost(self, call: Call) -> None:
         """Subtract the steps of a call that made no update. Its episodes ended all the same and stay counted."""
@@ -174,7 +121,7 @@ class Statistics:
 
     def learned(self, report: LearnReport) -> None:
         """Count the time of a learner call, and keep its scalars."""
-        self._updates, self._last_call = report.version, time.perf_counter()
+        self._updates, self.train_s = report.version, self._train_s_before + self._whole.elapsed_s
         for clocks in (self._whole, self._interval):
             clocks.learned(report.busy_s)
         if report.scalars:
@@ -186,7 +133,7 @@ class Statistics:
         if over.score is not None:
             self._scalars.append({"evaluation/score": over.score})
             if math.isfinite(over.score):
-                self._best_score = over.score if self._best_score is None else max(self._best_score, over.score)
+                self.best_score = over.score if self.best_score is None else max(self.best_score, over.score)
 
     def interval(
         self, schedule: Schedule, *, alive: int, has_shares: bool = True
@@ -202,23 +149,23 @@ class Statistics:
             scalars |= {f"utilisation/{name}": value for name, value in vars(self._shares).items()}
         scalars |= {
             "throughput/updates": float(self._updates),
-            "episodes/total": float(self._num_episodes),
+            "episodes/total": float(self.num_episodes),
             "trajectories/dropped": float(schedule.dropped),
             "work/reissued": float(schedule.reissued),
             "actors/alive": float(alive),
-            "actors/lost": float(self._lost_actors),
+            "actors/lost": float(self.lost_actors),
         }
-        if self._returns:
-            low, high = np.percentile(self._returns, (10, 90))
+        if self.returns:
+            low, high = np.percentile(self.returns, (10, 90))
             scalars |= {
-                "return/mean_100": float(np.mean(self._returns)),
+                "return/mean_100": float(np.mean(self.returns)),
                 "return/p10_100": float(low),
                 "return/p90_100": float(high),
             }
-        if self._best is not None:
-            scalars["return/best_100"] = self._best
-        if self._best_score is not None:
-            scalars["evaluation/best"] = self._best_score
+        if self.best is not None:
+            scalars["return/best_100"] = self.best
+        if self.best_score is not None:
+            scalars["evaluation/best"] = self.best_score
         if self._lengths:
             scalars["episodes/length"] = float(np.mean(self._lengths))
         if lags.size:
@@ -236,14 +183,14 @@ class Statistics:
     def reading(self) -> Reading | None:
         """Input of the collapse check, from the newest interval; None before 100 episodes are settled."""
         mean_return = self.judged_return
-        if mean_return is None or self._best is None:
+        if mean_return is None or self.best is None:
             return None
         return Reading(
             env_steps=self.env_steps,
             updates=self._updates,
             mean_return=mean_return,
-            best_return=self._best,
-            spread=float(np.std(self._returns)),
+            best_return=self.best,
+            spread=float(np.std(self.returns)),
             entropy=self.figures.get("policy/entropy"),
         )
 
@@ -262,7 +209,7 @@ class Statistics:
             figures=self.figures | self._rates.per_second(),
             actors_alive=backend.num_alive(),
             num_actors=backend.num_actors,
-            lost_actors=self._lost_actors,
+            lost_actors=self.lost_actors,
             waiting=self._shares,
             elapsed_s=self._whole.elapsed_s,
             eta_s=left,
@@ -290,21 +237,13 @@ class Statistics:
     def result(self, reason: StopReason, parameters: dict[str, np.ndarray], schedule: Schedule) -> LoopResult:
         """The figures of the whole run."""
         return LoopResult(
+            **self.state(),
             reason=reason,
-            env_steps=self.env_steps,
             learner_updates=self._updates,
-            rounds=self.rounds,
-            num_episodes=self._num_episodes,
-            counts=dict(self.counts),
-            train_s=self.train_s,
             shares=self._whole.shares(),
-            mean_lag=self._lag_sum / max(1, self._lag_count),
-            max_lag=self._max_lag,
-            final_return=self.mean_return,
             dropped=schedule.dropped,
             reissued=schedule.reissued,
-            lost_actors=self._lost_actors,
-            figures=dict(self.figures),
+            figures=self.figures,
             parameters=parameters,
         )
 

@@ -2,7 +2,7 @@
 
     train:  log.txt --> restore --> loop, with StopFlag and Recorder --> summary.json --> picture and printed summary
 
-What differs between algorithms comes from the row (`cluster.algorithms`) and from how experience is collected (`cluster.run.assembly`).
+What differs between algorithms comes from the row (`cluster.algorithms`) and from how experience is collected (`cluster.run.workload`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from cluster.backends.fleet import RepeatedLossError
-from cluster.run.assembly import Assembly, backend_of
+from cluster.backends.local import LocalBackend
+from cluster.backends.ray.backend import RayBackend
+from cluster.backends.ray.metrics import RayMetricsObserver
 from cluster.run.display import make_progress
 from cluster.run.lifetime_checks import NotFiniteError
 from cluster.run.loop import Loop
@@ -26,13 +27,11 @@ from cluster.run.printed_summary import print_summary
 from cluster.run.recorder import Recorder, logging_to
 from cluster.run.stop_flag import StopFlag
 from cluster.run.where import Where
+from cluster.run.workload import Payload, Workload
 from cluster.store.metrics import MetricsLog
 from cluster.store.run_directory import RunDirectory, write_json
 from cluster.store.summary import read_summary, write_summary
 from envs.errors import EnvFaultError, InvalidInputError
-
-if TYPE_CHECKING:
-    from cluster.algorithms import Row
 
 log = logging.getLogger("metaray")
 
@@ -45,8 +44,7 @@ class Run:
     """One run.
 
     Attributes:
-        row: its algorithm.
-        config: of the run.
+        workload: its algorithm, its config and what its actors do.
         directory: its folder, made already, and locked by the caller.
         where: on this machine or on Ray.
         command: the command line, for log and summary.
@@ -54,8 +52,7 @@ class Run:
         changes: a line for each setting that has changed since the last start.
     """
 
-    row: Row
-    config: Any
+    workload: Workload
     directory: RunDirectory
     where: Where
     command: str
@@ -76,19 +73,19 @@ def train(run: Run, *, is_resumed: bool) -> int:
     Raises:
         InvalidInputError: there is nothing to continue from, or something that the run needs is missing (such as the token).
     """
-    directory, assembly = run.directory, run.row.assembly()
+    directory, workload = run.directory, run.workload
     with logging_to(directory.log_file):
         log.info("%s: %s", "resume" if is_resumed else "start", run.command)
-        payload = assembly.restore(directory, run.config, is_resumed)
+        payload = workload.restore(directory, is_resumed=is_resumed)
         said = read_summary(directory)
         directory.summary_file.unlink(missing_ok=True)  # it is out of date from here on
         resumed_at = None if payload is None or not is_resumed else int(payload["statistics"]["env_steps"])
         metrics = MetricsLog(directory.metrics_file, directory.tensorboard, resumed_at=resumed_at)
         stop = StopFlag()
         try:
-            with contextlib.closing(metrics), _assembled(run, assembly, metrics, stop, payload) as loop:
+            with contextlib.closing(metrics), _assembled(run, metrics, stop, payload) as loop:
                 result = loop.run()
-            summary = write_summary(directory, run.config, result, metrics.wall_s, run.command)
+            summary = write_summary(directory, workload.config, result, metrics.wall_s, run.command)
         except InvalidInputError:  # training did not start, so the old summary holds
             if said is not None:
                 write_json(directory.summary_file, said)
@@ -100,33 +97,28 @@ def train(run: Run, *, is_resumed: bool) -> int:
         except Exception as error:
             return _failed(directory, error)
         log.info("end: %s, %d environment steps", summary["reason"], summary["env_steps"])
-        print_summary(run.row, directory, summary, is_local=run.where.is_local)
+        print_summary(workload, directory, summary, is_local=run.where.is_local)
         return stop.exit_code
 
 
 @contextlib.contextmanager
-def _assembled(
-    run: Run, assembly: Assembly, metrics: MetricsLog, stop: StopFlag, payload: dict[str, Any] | None
-) -> Iterator[Loop]:
+def _assembled(run: Run, metrics: MetricsLog, stop: StopFlag, payload: Payload | None) -> Iterator[Loop]:
     """The loop of a run, with a progress display that is always closed."""
-    config, directory = run.config, run.directory
+    workload, directory, where = run.workload, run.directory, run.where
+    row, config = workload.row, workload.config
     title = " - ".join(dict.fromkeys((config.algorithm, config.preset, config.family, f"seed {config.seed}")))
-    place = run.where.in_words if assembly.in_threads else run.where.with_actors(config.num_actors)
-    progress = make_progress(run.row, title, str(directory.path), place, unit=assembly.unit, quiet=run.quiet)
+    place = where.in_words if workload.in_threads else where.with_actors(config.num_actors)
+    progress = make_progress(row, title, str(directory.path), place, unit=workload.unit, quiet=run.quiet)
     try:
-        with stop.installed(), assembly.keeper(directory, config, payload) as keeper:
-            exporter = RunObserver()
-            if not run.where.is_local:
-                from cluster.backends.ray.metrics import RayMetricsObserver
-
-                exporter = RayMetricsObserver(run.where.run_name, run.row)
-            kept, stopping = config.keep_checkpoints, assembly.stopping
+        with stop.installed(), workload.opened(directory, payload):
+            exporter = RunObserver() if where.is_local else RayMetricsObserver(where.run_name, row)
+            kept, stopping = config.keep_checkpoints, workload.stopping
             recorder = Recorder(directory, progress, metrics, stop, keep_checkpoints=kept, stopping=stopping, exporter=exporter)
-            line = assembly.schedule_line(config, assembly.length_done(directory))
+            line = workload.schedule_line(workload.length_done(directory))
             for one in (*run.changes, *([] if line is None else [line])):
                 recorder.on_event(one)
-            backend = backend_of(run.row, assembly, keeper.sized(config), run.where)
-            yield Loop(config, backend, recorder, keeper, payload)
+            backend = LocalBackend(workload) if where.is_local else RayBackend(workload, where)
+            yield Loop(workload, backend, recorder, payload)
     finally:
         progress.close()
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,16 +13,15 @@ import torch
 from actors.messages import Collector, Work
 from actors.rollout import RolloutActor, RolloutSpec
 from cluster import overrides
-from cluster.backends.base import Handle
+from cluster.backends.base import Handle, MakeCollector
 from cluster.backends.learner import device_of
 from cluster.backends.memory import keep_freed_memory
 from cluster.config import UnrollConfig
-from cluster.run.assembly import ALWAYS, Assembly, Payload
-from cluster.run.keeper import Keeper
-from cluster.run.plan import RoundPlan
 from cluster.run.recorder import warn
+from cluster.run.round_units import RoundPlan
 from cluster.run.rounds import Rounds
 from cluster.run.schedule import Schedule, Stream
+from cluster.run.workload import ALWAYS, Payload, Workload
 from cluster.store import checkpoint as checkpoints
 from cluster.store.run_directory import RunDirectory
 from envs.registry import resolve
@@ -34,6 +32,9 @@ from learners.networks.spaces import SpaceSpec
 from learners.seeds import Stream as Draws
 from learners.seeds import generator
 from learners.trajectory import Snapshot
+
+if TYPE_CHECKING:
+    from cluster.algorithms import Row
 
 CHANGEABLE = (
     "total_env_steps",
@@ -55,35 +56,101 @@ STREAM = ("num_actors", "lag", "max_lag")
 """What a stream may change besides: in rounds, these say what a round is."""
 
 
-def check_learner(config: UnrollConfig, is_local: bool) -> None:
-    """Make sure that the learner can have what its config asks for, and that the network fits the family's observations and actions.
+class Unrolls(Workload):
+    """A stream, or rounds of one unroll an actor. See `cluster.run.workload.Workload`."""
 
-    Raises:
-        InvalidInputError: no such device here, or a torso for images on vectors.
-    """
-    with torch.device("meta"):  # shapes only: nothing is allocated or drawn
-        Agent(first_env_spec(config), config.network, config.conditioning)
-    if is_local:
-        device_of(config.learner_device)
+    length, length_unit = "total_env_steps", "environment steps"
+    schedule_length = "schedule_env_steps"
+    in_threads = True
+    unit = "unroll"
+    stopping, stopped = "saving a checkpoint and stopping", "with a checkpoint"
 
+    def __init__(self, row: Row, config: Any) -> None:
+        super().__init__(row, config)
+        self.checkpoint_every_s, self.checkpoint_every_rounds = config.checkpoint_every_s, config.checkpoint_rounds
+        self.deadline_s, self.num_cpus = config.actor_deadline_s, config.rollout.env_threads
 
-class Unrolls(Keeper):
-    """Keeps nothing: a stream, or rounds of one unroll an actor.
+    def preflight(self, *, is_local: bool) -> None:
+        """Make sure that the learner can have what its config asks for, and that the network fits the family's observations and actions.
 
-    Args:
-        config: the run.
-        payload: of the checkpoint to continue from.
-    """
+        Raises:
+            InvalidInputError: no such device here, or a torso for images on vectors.
+        """
+        with torch.device("meta"):  # shapes only: nothing is allocated or drawn
+            Agent(self.spaces(), self.config.network, self.config.conditioning)
+        if is_local:
+            device_of(self.config.learner_device)
 
-    def __init__(self, config: Any, payload: Payload | None) -> None:
-        super().__init__(checkpoint_every_s=config.checkpoint_every_s, checkpoint_every_rounds=config.checkpoint_rounds)
-        self._config, self._payload = config, payload
+    def spaces(self) -> SpaceSpec:
+        """What the network needs to know of the family's spaces, read off an environment of one slot."""
+        family = resolve(self.config.family)
+        env = family.make(family.sample(1, generator(self.config.seed, Draws.TASKS)), num_threads=1)
+        try:
+            return SpaceSpec.of(env)
+        finally:
+            env.close()
+
+    def collector(self) -> MakeCollector:
+        """See `cluster.run.workload.Workload`."""
+        return partial(_make_collector, self.config)
+
+    def store_bytes(self) -> int:
+        """Bytes for the trajectories that may exist at once, and half as much again for weights and what is not freed yet."""
+        config, rollout, spec = self.config, self.config.rollout, self.spaces()
+        obs = math.prod(spec.frame_shape) * np.dtype(spec.sent_dtype).itemsize
+        action = 8 if spec.is_discrete else 4 * spec.action_size
+        row = obs + action + 11  # and reward, log-probability and three flags
+        trajectory = rollout.envs_per_actor * (rollout.unroll_length + spec.frame_stack) * row
+        per_call = config.units_per_call or config.num_actors
+        return int(1.5 * trajectory * ((config.lag + 2) * config.num_actors + 4 * per_call + 4))
+
+    def restore(self, directory: RunDirectory, *, is_resumed: bool) -> Payload | None:
+        """From the newest checkpoint that is valid."""
+        if not is_resumed:
+            return None
+        payload: Payload = checkpoints.load_newest(directory.checkpoints, warn).payload
+        return payload
+
+    def length_done(self, directory: RunDirectory) -> int:
+        """The environment steps of the newest checkpoint."""
+        return checkpoints.newest_step(directory.checkpoints)
+
+    def may_change(self) -> tuple[str, ...]:
+        """The settings that may change in a resumed run.
+
+        Coefficients of the learner are read at each update, so a checkpoint fits any value; but those that eta tunes are in the state.
+        """
+        config_type: type = type(self.config)
+        keys = overrides.keys(config_type)
+        tuned = {f"learner.{name}" for name in getattr(self.config, "eta", ())}
+        floats = (name for name, key in keys.items() if name.startswith(("learner.", "meta.")) and key.hint_is(float))
+        return (
+            *ALWAYS,
+            *(name for name in CHANGEABLE if name in keys),
+            *(STREAM if self.config.is_stream else ()),
+            *(name for name in floats if name.rstrip("_") not in tuned),
+        )
+
+    def schedule_line(self, done: int) -> str | None:
+        """Return a line about the learning rate of a run that is longer or shorter than its schedule; None in any other."""
+        learner, over, total = self.config.learner, self.scheduled, self.config.total_env_steps
+        if over == total or not learner.anneal:
+            return None
+        now, end = (learning_rate(learner, at, over) for at in (done, total))
+        what = f"the learning rate is annealed over {over:,} steps (schedule_env_steps in config.json) and the run has {total:,}"
+        line = f"{what}: {now:.2g} now, {end:.2g} at the end"
+        if end > 0:
+            return line
+        return (
+            f"{line}, so nothing is learned from {max(done, over):,} steps on; schedule_env_steps = null anneals it over all steps, "
+            "learner.anneal = false keeps its first value"
+        )
 
     def schedule(
         self, version: int, weights: Handle, put: Callable[[Snapshot], Handle], is_ending: Callable[[], bool]
     ) -> Schedule:
-        """See `cluster.run.keeper.Keeper`; at a lag, rounds act with the weights of earlier ones."""
-        config, payload = self._config, self._payload
+        """See `cluster.run.workload.Workload`; at a lag, rounds act with the weights of earlier ones."""
+        config, payload = self.config, self._payload
         if config.is_stream:
             return Stream(
                 num_actors=config.num_actors,
@@ -93,7 +160,7 @@ class Unrolls(Keeper):
                 max_lag=config.max_lag,
                 version=version,
                 weights=weights,
-                progress=_progress(config, 0),
+                progress=self._progress(0),
                 rounds=[] if payload is None else [int(count) for count in payload["rounds"]],
             )
         saved = payload or {"weights": {}, "actors": ()}
@@ -115,18 +182,17 @@ class Unrolls(Keeper):
         )
 
     def train(self, number: int) -> RoundPlan:
-        """See `cluster.run.plan.Plan`."""
-        config = self._config
+        """See `cluster.run.workload.Workload`."""
+        config = self.config
         works = tuple(Work(round=number, index=actor, actor=actor) for actor in range(config.num_actors))
-        return RoundPlan(works=works, progress=_progress(config, number), units_per_call=config.units_per_call)
+        return RoundPlan(works=works, progress=self._progress(number), units_per_call=config.units_per_call)
 
     def describe(self, work: Work) -> str:
-        """See `cluster.run.plan.Plan`."""
+        """See `cluster.run.workload.Workload`."""
         return f"actor {work.index} round {work.round}"
 
-
-def _progress(config: UnrollConfig, round_: int) -> Progress:
-    return Progress(round=round_, total=config.scheduled_env_steps, run_seed=config.seed)
+    def _progress(self, round_: int) -> Progress:
+        return Progress(round=round_, total=self.scheduled, run_seed=self.config.seed)
 
 
 def _make_collector(config: UnrollConfig, actor: int) -> Collector:
@@ -141,92 +207,3 @@ def _make_collector(config: UnrollConfig, actor: int) -> Collector:
         conditioning=config.conditioning,
     )
     return RolloutActor(resolve(config.family), config.network, spec, actor)
-
-
-def first_env_spec(config: UnrollConfig) -> SpaceSpec:
-    """What the network needs to know of the family's spaces, read off an environment of one slot."""
-    family = resolve(config.family)
-    env = family.make(family.sample(1, generator(config.seed, Draws.TASKS)), num_threads=1)
-    try:
-        return SpaceSpec.of(env)
-    finally:
-        env.close()
-
-
-def store_bytes(config: UnrollConfig) -> int:
-    """Bytes of shared memory for the trajectories that may exist at once, and half as much again for weights and what is not freed yet."""
-    rollout, spec = config.rollout, first_env_spec(config)
-    obs = math.prod(spec.frame_shape) * np.dtype(spec.sent_dtype).itemsize
-    action = 8 if spec.is_discrete else 4 * spec.action_size
-    row = obs + action + 11  # and reward, log-probability and three flags
-    trajectory = rollout.envs_per_actor * (rollout.unroll_length + spec.frame_stack) * row
-    per_call = config.units_per_call or config.num_actors
-    return int(1.5 * trajectory * ((config.lag + 2) * config.num_actors + 4 * per_call + 4))
-
-
-def _restore(directory: RunDirectory, config: UnrollConfig, is_resumed: bool) -> Payload | None:
-    if not is_resumed:
-        return None
-    payload: Payload = checkpoints.load_newest(directory.checkpoints, warn).payload
-    return payload
-
-
-def may_change(config: UnrollConfig) -> tuple[str, ...]:
-    """The settings that may change in a resumed run.
-
-    Coefficients of the learner are read at each update, so a checkpoint fits any value; but those that eta tunes are in the state.
-    """
-    config_type: type = type(config)
-    keys = overrides.keys(config_type)
-    tuned = {f"learner.{name}" for name in getattr(config, "eta", ())}
-    floats = (name for name, key in keys.items() if name.startswith(("learner.", "meta.")) and key.hint_is(float))
-    return (
-        *ALWAYS,
-        *(name for name in CHANGEABLE if name in keys),
-        *(STREAM if config.is_stream else ()),
-        *(name for name in floats if name.rstrip("_") not in tuned),
-    )
-
-
-def schedule_line(config: Any, taken: int) -> str | None:
-    """Return a line about the learning rate of a run that is longer or shorter than its schedule; None in any other.
-
-    Args:
-        config: the run.
-        taken: environment steps so far.
-    """
-    over, total = config.scheduled_env_steps, config.total_env_steps
-    if over == total or not config.learner.anneal:
-        return None
-    now, end = (learning_rate(config.learner, at, over) for at in (taken, total))
-    what = f"the learning rate is annealed over {over:,} steps (schedule_env_steps in config.json) and the run has {total:,}"
-    line = f"{what}: {now:.2g} now, {end:.2g} at the end"
-    if end > 0:
-        return line
-    return (
-        f"{line}, so nothing is learned from {max(taken, over):,} steps on; schedule_env_steps = null anneals it over all steps, "
-        "learner.anneal = false keeps its first value"
-    )
-
-
-ASSEMBLY = Assembly(
-    length="total_env_steps",
-    schedule="schedule_env_steps",
-    length_unit="environment steps",
-    in_threads=True,
-    learner_on_driver=False,
-    unit="unroll",
-    stopping="saving a checkpoint and stopping",
-    stopped="with a checkpoint",
-    preflight=check_learner,
-    collector=lambda config: partial(_make_collector, config),
-    spaces=first_env_spec,
-    deadline_s=lambda config: float(config.actor_deadline_s),
-    num_cpus=lambda config: int(config.rollout.env_threads),
-    store_bytes=store_bytes,
-    restore=_restore,
-    keeper=lambda directory, config, payload: contextlib.nullcontext(Unrolls(config, payload)),
-    may_change=may_change,
-    length_done=lambda directory: checkpoints.newest_step(directory.checkpoints),
-    schedule_line=schedule_line,
-)

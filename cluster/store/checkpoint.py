@@ -44,12 +44,10 @@ class Checkpoint:
     """A checkpoint read back.
 
     Attributes:
-        path: its folder.
         step: environment steps when it was taken.
         payload: the state that was saved.
     """
 
-    path: Path
     step: int
     payload: Any
 
@@ -136,7 +134,7 @@ def read(path: Path) -> Checkpoint:
         if match and int(match[1]) != manifest["step"]:
             raise CorruptCheckpointError(f"{MANIFEST} is of step {manifest['step']}")
         payload = unpack(load(content[TENSORS]), json.loads(content[TREE]))
-        return Checkpoint(path=path, step=int(manifest["step"]), payload=payload)
+        return Checkpoint(step=int(manifest["step"]), payload=payload)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, OSError) else error.strerror or str(error)
         raise CorruptCheckpointError(reason) from error

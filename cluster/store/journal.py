@@ -17,6 +17,7 @@ everything after the last valid record is cut off and computed again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -132,13 +133,9 @@ def decode(line: bytes) -> Record:
 
 def read(path: Path) -> Iterator[Record]:
     """The records of a journal, in order, up to the first that is damaged."""
-    with path.open("rb") as file:
+    with path.open("rb") as file, contextlib.suppress(DamagedError):
         for line in file:
-            try:
-                record = decode(line)
-            except DamagedError:
-                return
-            yield record
+            yield decode(line)
 
 
 def repair(path: Path, warn: Callable[[str], None]) -> None:
@@ -149,13 +146,12 @@ def repair(path: Path, warn: Callable[[str], None]) -> None:
     """
     good, number, reason = 0, 0, ""
     with path.open("rb") as file:
-        for line in file:
-            try:
+        try:
+            for line in file:
                 decode(line)
-            except DamagedError as error:
-                reason = str(error)
-                break
-            good, number = good + len(line), number + 1
+                good, number = good + len(line), number + 1
+        except DamagedError as error:
+            reason = str(error)
         file.seek(good)
         cut = file.read()
     if not number:

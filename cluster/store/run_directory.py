@@ -34,56 +34,40 @@ from envs.errors import InvalidInputError
 LOCK = "lock"
 
 
+class _Entry:
+    """The path of a file or folder in a run directory."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, directory: RunDirectory, owner: type) -> Path:
+        return directory.path / self._name
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunDirectory:
     """The paths of a run. Made by `claimed` for a new run and by `open_run` for one that exists."""
 
     path: Path
 
-    @property
-    def config_file(self) -> Path:
-        """The whole config."""
-        return self.path / "config.json"
-
-    @property
-    def launch_file(self) -> Path:
-        """The command that started the run, and where it ran."""
-        return self.path / "launch.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def metrics_file(self) -> Path:
-        """Line-delimited metrics."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of TensorBoard's events."""
-        return self.path / "tb"
-
-    @property
-    def log_file(self) -> Path:
-        """The log."""
-        return self.path / "log.txt"
-
-    @property
-    def summary_file(self) -> Path:
-        """The final figures."""
-        return self.path / "summary.json"
-
-    @property
-    def picture(self) -> Path:
-        """The learning curve."""
-        return self.path / "learning_curve.png"
-
-    @property
-    def journal_file(self) -> Path:
-        """The journal of EPG; other runs have none."""
-        return self.path / "journal.jsonl"
+    config_file = _Entry("config.json")
+    """The whole config."""
+    launch_file = _Entry("launch.json")
+    """The command that started the run, and where it ran."""
+    checkpoints = _Entry("checkpoints")
+    """Folder of the checkpoints."""
+    metrics_file = _Entry("metrics.jsonl")
+    """Line-delimited metrics."""
+    tensorboard = _Entry("tb")
+    """Folder of TensorBoard's events."""
+    log_file = _Entry("log.txt")
+    """The log."""
+    summary_file = _Entry("summary.json")
+    """The final figures."""
+    picture = _Entry("learning_curve.png")
+    """The learning curve."""
+    journal_file = _Entry("journal.jsonl")
+    """The journal of EPG; other runs have none."""
 
     @property
     def algorithm(self) -> str:

@@ -3,6 +3,10 @@
     metaray scale RUN --actors 8      desired.json    {"revision": 3, "num_actors": 8, "num_workers": null, "num_vectors": null}
     metaray scale RUN                 observed.json   {"revision": 3, "actors_alive": 6, "num_actors": 8, "rounds": 12, ...}
 
+Observed are the revision that the driver has read, actors that are up and that are desired, rounds finished and of the whole run (`rounds`,
+`total_rounds`), units of work of the current round (`done`, `total`), its `sizes` by setting, `rates` over the last seconds by metric name,
+and the `time` when this was written, in seconds since 1970.
+
 Files of a state, not commands: nothing is lost while there is no driver, and nothing is done twice. The number of actors changes at once; W
 and V change at the next epoch, as they belong to the algorithm.
 """
@@ -49,32 +53,6 @@ class Desired:
 SIZES = ("num_actors", "num_workers", "num_vectors")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Observed:
-    """The observed state.
-
-    Attributes:
-        revision: of the desired state that the driver has read.
-        actors_alive, num_actors: that are up, and that are desired.
-        rounds, total_rounds: finished, and of the whole run.
-        done, total: units of work of the current round.
-        sizes: of the current round, by setting.
-        rates: over the last seconds, by metric name.
-        time: seconds since 1970 when this was written.
-    """
-
-    revision: int
-    actors_alive: int
-    num_actors: int
-    rounds: int
-    total_rounds: int
-    done: int
-    total: int
-    sizes: dict[str, int]
-    rates: dict[str, float]
-    time: float
-
-
 def desired(directory: RunDirectory) -> Desired:
     """The desired state of a run; InvalidInputError when the file is not JSON."""
     path = directory.path / DESIRED
@@ -91,10 +69,10 @@ def ask(directory: RunDirectory, **sizes: int) -> Desired:
     return after
 
 
-def observed(directory: RunDirectory) -> Observed | None:
+def observed(directory: RunDirectory) -> dict[str, Any] | None:
     """The last observed state; None before the first."""
     path = directory.path / OBSERVED
-    return msgspec.convert(read_json(path), Observed) if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
 class Scale:
@@ -130,7 +108,7 @@ class Scale:
     def write(self, **seen: Any) -> None:
         """Write the observed state; not synced to disk, as it is written again in a second."""
         if self._folder is not None:
-            content = Observed(revision=self.desired.revision, time=time.time(), **seen)
+            content = {"revision": self.desired.revision, **seen, "time": time.time()}
             temporary = self._folder / f".{OBSERVED}.tmp"
-            temporary.write_text(json.dumps(dataclasses.asdict(content)) + "\n")
+            temporary.write_text(json.dumps(content) + "\n")
             temporary.replace(self._folder / OBSERVED)

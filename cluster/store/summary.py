@@ -42,7 +42,7 @@ def write_summary(directory: RunDirectory, config: Any, result: LoopResult, wall
         "driver_share": round(min(1.0, shares.driver + shares.transport), 4),
         "mean_lag": round(result.mean_lag, 4),
         "max_lag": result.max_lag,
-        "final_return": finite(result.final_return),
+        "final_return": finite(result.mean_return),
         "episodes": result.num_episodes,
         "dropped": result.dropped,
         "reissued": result.reissued,

@@ -18,17 +18,17 @@ import math
 import os
 import queue
 import time
-from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors.messages import Work
-from cluster.backends.base import Event, Handle, LearnCall, Learned, LearnReport, Notice
+from cluster.backends.base import Event, Handle, Learned, LearnReport, MakeCollector, Notice
 from cluster.backends.fleet import Answered, Fleet, Gone, Placed, Raised, Ready, Signal, Worker
-from cluster.backends.hosts import MakeCollector
 from cluster.backends.learner import LearnerHost
 from cluster.backends.local import Emitted, LearnerThread
 from cluster.backends.ray.session import RaySession
 from cluster.run.where import Where
+from cluster.run.workload import Workload
 from envs.errors import InvalidInputError
 from learners.trajectory import Snapshot
 
@@ -108,44 +108,25 @@ class RayBackend(Fleet):
     """See `cluster.backends.base.Backend`.
 
     Args:
-        make_learner, make_collector: make the learner and the collectors, in their processes.
-        num_actors: how many.
+        workload: of the run; where its family is a module of the user's own, that is sent to the cluster.
         where: the cluster to attach to (None for RAY_ADDRESS, or a new one on this machine during the run), and the name of the run:
             processes are called `<run name>/actor-3`, `<run name>/learner`.
-        family: the task family; a module of the user's own is sent to the cluster.
-        unit, deadline_s: see `cluster.backends.fleet.Fleet`.
-        num_cpus: logical CPUs of an actor.
-        store_bytes: shared memory of a new cluster for trajectories and weights.
-        learner_device: of the learner; None where it is a thread of the driver.
     """
 
-    def __init__(
-        self,
-        make_learner: Callable[[], LearnerHost],
-        make_collector: MakeCollector,
-        num_actors: int,
-        *,
-        where: Where,
-        family: str,
-        unit: str,
-        deadline_s: float,
-        num_cpus: int,
-        store_bytes: Callable[[], int],
-        learner_device: str | None,
-    ) -> None:
-        super().__init__(self._spawn, num_actors, unit=unit, deadline_s=deadline_s)
-        self._where, self._family = where, family
-        self._make_learner, self._make_collector = make_learner, make_collector
-        self._num_cpus, self._store_bytes = num_cpus, store_bytes
-        self._device = learner_device
+    def __init__(self, workload: Workload, where: Where) -> None:
+        super().__init__(self._spawn, workload.num_actors, unit=workload.unit, deadline_s=workload.deadline_s)
+        self._workload, self._where = workload, where
+        self._device: str | None = None if workload.learner_on_driver else workload.config.learner_device
         self._emitted: queue.SimpleQueue[Emitted] = queue.SimpleQueue()
         self._session: RaySession | None = None
-        self._learner: RayLearner | LearnerThread | None = None
+        self._thread: LearnerThread | None = None
+        self._remote: RayLearner | None = None
         self._resized = math.inf
 
     def _spawn(self, index: int) -> Worker:
         has_payload = self._device is not None  # a learner thread learns from reports
-        return RayWorker(self._make_collector, self._where.run_name, index, self._num_cpus, has_payload=has_payload)
+        workload = self._workload
+        return RayWorker(workload.collector(), self._where.run_name, index, workload.num_cpus, has_payload=has_payload)
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
         """See `cluster.backends.base.Backend`.
@@ -154,27 +135,29 @@ class RayBackend(Fleet):
             InvalidInputError: there is no cluster, or no room in it for a learner and an actor.
         """
         # a cluster of our own has all CPUs of the machine, or more where more actors were requested
-        num_cpus = max(self.num_actors * self._num_cpus + (self._device is not None), os.cpu_count() or 1)
+        num_cpus = max(self.num_actors * self._workload.num_cpus + (self._device is not None), os.cpu_count() or 1)
         self._session = RaySession(
             self._where.address,
             insecure=self._where.is_insecure,
             num_cpus=num_cpus,
-            store_bytes=self._store_bytes(),
-            family=self._family,
+            store_bytes=self._workload.store_bytes(),
+            family=self._workload.config.family,
         )
         if self._device is None:
-            host = self._make_learner()
+            host = LearnerHost(self._workload.row, self._workload.config)
             report, snapshot = host.build(learner_state)
-            self._learner, weights = LearnerThread(host, self._emitted.put, publish=self.put), self.put(snapshot)
+            self._learner = self._thread = LearnerThread(host, self._emitted.put, publish=self.put)
+            weights = self.put(snapshot)
             self.start_workers()
         else:
             from cluster.backends.ray.learner import RayLearner
 
             self._await_nodes()
-            self._learner = RayLearner(self._make_learner, self._where.run_name, self._device, self._deadline_s)
-            self._learner.await_place(PLACEMENT_WAIT_S)
+            make = partial(LearnerHost, self._workload.row, self._workload.config)
+            self._learner = learner = self._remote = RayLearner(make, self._where.run_name, self._device, self._deadline_s)
+            learner.await_place(PLACEMENT_WAIT_S)
             self.start_workers()  # after the learner, so that actors cannot take its place
-            report, weights = self._learner.build(learner_state)
+            report, weights = learner.build(learner_state)
         self._resized = time.monotonic()
         return report, weights
 
@@ -182,7 +165,7 @@ class RayBackend(Fleet):
         """Wait until the cluster has CPUs for a learner and one actor."""
         from cluster.backends.ray.calls import resources
 
-        needed, give_up = 1 + self._num_cpus, time.monotonic() + PLACEMENT_WAIT_S
+        needed, give_up = 1 + self._workload.num_cpus, time.monotonic() + PLACEMENT_WAIT_S
         while (cpus := resources(free=False)["CPU"]) < needed:
             if time.monotonic() > give_up:
                 raise InvalidInputError(
@@ -204,11 +187,6 @@ class RayBackend(Fleet):
 
         return copied(fetch(weights, "the learner"))
 
-    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        self._learner.learn(call, experience)
-
     def wait(self, timeout_s: float) -> list[Event]:
         """See `cluster.backends.base.Backend`.
 
@@ -217,9 +195,7 @@ class RayBackend(Fleet):
         """
         from cluster.backends.ray.calls import first_ready
 
-        thread = self._learner if isinstance(self._learner, LearnerThread) else None
-        learner = None if isinstance(self._learner, LearnerThread) else self._learner
-        is_learning = thread is not None and thread.num_calls > 0
+        learner, is_learning = self._remote, self._thread is not None and self._thread.num_calls > 0
         if is_learning and not self.is_busy:  # only the learner thread can have an event
             return self._from_thread(timeout_s)
         workers = [one.worker for one in self.watched()]
@@ -244,8 +220,8 @@ class RayBackend(Fleet):
             return []
         if isinstance(emitted, BaseException):
             raise emitted
-        assert isinstance(emitted, Learned) and isinstance(self._learner, LearnerThread)
-        self._learner.num_calls -= 1
+        assert isinstance(emitted, Learned) and self._thread is not None
+        self._thread.num_calls -= 1
         return [emitted]
 
     def _pending_notice(self) -> list[Event]:
@@ -264,17 +240,9 @@ class RayBackend(Fleet):
         self._resized = time.monotonic()
         return super().resize(num_actors)
 
-    def learner_state(self) -> dict[str, Any]:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        return self._learner.state()
-
     def close(self) -> None:
         """See `cluster.backends.base.Backend`: ends the run's processes, and the cluster if it was started for the run."""
         super().close()
-        if self._learner is not None:
-            self._learner.close()
-            self._learner = None
         if self._session is not None:
             self._session.close()
             self._session = None

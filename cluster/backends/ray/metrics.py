@@ -56,30 +56,16 @@ class Metrics:
         """Add to a histogram."""
         self._get("Histogram", name, about, boundaries=boundaries).observe(value)
 
-
-class CollectorMetrics(Metrics):
-    """What one actor counts."""
-
-    def __init__(self, run: str) -> None:
-        super().__init__(run, "actor")
-
     def collected(self, report: Report) -> None:
-        """Count a finished unit of work."""
+        """Count a unit of work that an actor has finished."""
         self.observe("work_seconds", report.busy_s, "seconds of one unit of work, policy and environment", WORK_SECONDS)
         self.add("env_steps", report.env_steps, "environment steps taken")
         self.add("episodes", len(report.episodes), "episodes that ended")
         for name, count in report.counts.items():
             self.add(name.replace("/", "_"), count, f"{name}, counted over finished work")
 
-
-class LearnerMetrics(Metrics):
-    """What the learner counts."""
-
-    def __init__(self, run: str) -> None:
-        super().__init__(run, "learner")
-
     def learned(self, report: LearnReport) -> None:
-        """Count a finished call."""
+        """Count a call that the learner has finished."""
         self.add("learner_updates", report.num_updates, "learner updates made")
         self.add("learner_busy_seconds", report.busy_s, "seconds spent on updates")
 

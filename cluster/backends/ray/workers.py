@@ -21,10 +21,9 @@ import ray
 import torch
 
 from actors.messages import Report, Work
-from cluster.backends.base import LearnCall, LearnReport
-from cluster.backends.hosts import MakeCollector
+from cluster.backends.base import LearnCall, LearnReport, MakeCollector
 from cluster.backends.learner import LearnerHost
-from cluster.backends.ray.metrics import CollectorMetrics, LearnerMetrics
+from cluster.backends.ray.metrics import Metrics
 from learners.trajectory import Snapshot
 
 
@@ -86,7 +85,7 @@ class CollectorWorker:
         """Make the collector."""
         settle(self._folder)
         self._collector = self._make(self._index)
-        self._metrics = CollectorMetrics(self._run_name)
+        self._metrics = Metrics(self._run_name, "actor")
 
     @ray.method(num_returns=2)
     def collect(self, work: Work, weights: list[Any]) -> tuple[Report, Any]:
@@ -123,7 +122,7 @@ class LearnerWorker:
         """Make the learner, from a checkpointed state if one is given; return its version and its weights."""
         settle(self._folder)
         self._host = self._make()
-        self._metrics = LearnerMetrics(self._run_name)
+        self._metrics = Metrics(self._run_name, "learner")
         return self._host.build(state)
 
     @ray.method(num_returns=2)

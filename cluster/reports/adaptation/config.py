@@ -41,11 +41,9 @@ def settings_of(source: Source, shape: LossShape, changes: Mapping[str, Any]) ->
     Raises:
         InvalidInputError: an unknown key, a value out of range, or settings that contradict each other or the loss.
     """
-    base = _of_run(source) if source.tree else AdaptConfig(loss=_loss_of(shape))
-    config = apply(
-        AdaptConfig(lives_per_chunk=base.lives_per_chunk, life=base.life, loss=base.loss, baseline=baseline_for(source.family)),
-        changes,
-    )
+    own = LossConfig(architecture=shape.architecture, reward_input=shape.reward_input)
+    base = _of_run(source) if source.tree else AdaptConfig(loss=own)
+    config = apply(replace(base, baseline=baseline_for(source.family)), changes)
     if "baseline.minibatch_rows" not in changes:  # tuned for another M: take the nearest that fits
         rows = math.gcd(config.baseline.minibatch_rows, config.life.update_every)
         config = replace(config, baseline=replace(config.baseline, minibatch_rows=rows))
@@ -57,10 +55,6 @@ def _of_run(source: Source) -> AdaptConfig:
     """The settings that a run's config has under the same names."""
     kept = {name: source.tree[name] for name in ("lives_per_chunk", "life", "loss") if name in source.tree}
     return from_tree(AdaptConfig, kept, f"the settings of {source.loss_file}")
-
-
-def _loss_of(shape: LossShape) -> LossConfig:
-    return LossConfig(architecture=shape.architecture, reward_input=shape.reward_input)
 
 
 def _check(config: AdaptConfig, shape: LossShape) -> None:

@@ -18,6 +18,7 @@ from cluster.reports.adaptation.plot import NAMES, SIDES
 from cluster.reports.bootstrap import Estimate
 from cluster.run.display import number
 from cluster.run.lifetime_checks import LOOK_FOR, MAX_SHARE, cut_line, in_words
+from cluster.store.summary import finite
 from learners.learned_loss.inner_loop import LifetimeConfig
 
 INTERVALS = "95 %: means and differences studentised (the farther of Student's and the bootstrap's ends), shares Clopper-Pearson"
@@ -115,11 +116,11 @@ def _life(life: AdaptedPolicy) -> dict[str, Any]:
         "trained_by": life.learner,
         "life": life.number,
         "task": dict(life.task.params),
-        "fitness": _finite(life.fitness),
+        "fitness": finite(life.fitness),
         "not_finite": life.not_finite,
         "episodes": {
             "end_step": [episode.end_step for episode in life.episodes],
-            "return": [_finite(episode.episode_return) for episode in life.episodes],
+            "return": [finite(episode.episode_return) for episode in life.episodes],
             "length": [episode.length for episode in life.episodes],
         },
     }
@@ -129,16 +130,12 @@ def _curve(curve: Curve) -> dict[str, Any]:
     return {
         "num_lives": curve.num_lifetimes,
         "steps": curve.steps.tolist(),
-        **{name: [_finite(value) for value in getattr(curve, name).tolist()] for name in ("mean", "low", "high")},
+        **{name: [finite(value) for value in getattr(curve, name).tolist()] for name in ("mean", "low", "high")},
     }
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: None if value is None else _finite(value) for name, value in dataclasses.asdict(estimate).items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return {name: finite(value) for name, value in dataclasses.asdict(estimate).items()}
 
 
 def _interval(estimate: Estimate, form: Any) -> str:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import queue
-import tempfile
+import multiprocessing
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from functools import partial
-
-import numpy as np
+from typing import Any
 
 from actors.fresh_policies import AdaptationChunk, AdaptationSetup, AdaptedChunk, adapt
-from actors.messages import Work
-from cluster.backends.fleet import Answered, Gone, Raised, Signal
-from cluster.backends.hosts import ProcessWorker
-from learners.trajectory import Snapshot
+from cluster.backends.hosts import leave_with_parent, starting_process
 
 PROGRESS_EVERY_S = 0.2
 """How often progress is read: often enough for a bar that moves."""
@@ -23,31 +19,24 @@ class LostWorkerError(RuntimeError):
     """A worker process died, as when memory ran out."""
 
 
-class ChunkCollector:
-    """Collector (`actors.messages.Collector`) of one worker process.
+_adapt: Callable[[AdaptationChunk], AdaptedChunk]
+"""Adapts a chunk in this worker process."""
 
-    Args:
-        setup: of all chunks.
-        progress_file: an int64 for each worker, the number of updates that it has made, summed over its policies.
-        index: of the worker.
-    """
 
-    def __init__(self, setup: AdaptationSetup, progress_file: str, index: int) -> None:
-        self._setup, self._index, self._counts = setup, index, np.memmap(progress_file, np.int64, "r+")
+def _begin(setup: AdaptationSetup, counter: Any) -> None:
+    """Set up a worker process, which adds the updates that its policies make to `counter`."""
+    global _adapt
+    leave_with_parent()
 
-    def collect(self, work: Work, weights: Snapshot) -> tuple[AdaptedChunk, tuple[int, AdaptedChunk]]:
-        """Adapt the chunk that is the request of `work`; the payload is its index and result."""
-        chunk = adapt(self._setup, work.request, self._count)
-        return chunk, (work.index, chunk)
+    def count(num_updates: int) -> None:
+        with counter.get_lock():
+            counter.value += num_updates
 
-    def _count(self, num_updates: int) -> None:
-        self._counts[self._index] += num_updates
+    _adapt = partial(adapt, setup, on_update=count)
 
-    def stop(self) -> None:
-        """Do nothing: a process is killed."""
 
-    def close(self) -> None:
-        """Do nothing: a chunk frees its environments."""
+def _adapt_here(chunk: AdaptationChunk) -> AdaptedChunk:
+    return _adapt(chunk)
 
 
 def adapt_all(
@@ -64,48 +53,29 @@ def adapt_all(
     Raises:
         LostWorkerError: a worker process died.
     """
-    num_workers = min(num_actors, len(chunks))
-    with tempfile.NamedTemporaryFile(prefix="metaray-progress-") as file:
-        file.truncate(np.dtype(np.int64).itemsize * num_workers)
-        counts = np.memmap(file.name, np.int64, "r+")
-        if num_actors == 1:
+    context = multiprocessing.get_context("spawn")
+    counter, before = context.Value("q", 0), {*multiprocessing.active_children()}
+    if num_actors == 1:
 
-            def count(num_updates: int) -> None:
-                counts[0] += num_updates
-                on_progress(int(counts[0]))
+        def count(num_updates: int) -> None:
+            counter.value += num_updates
+            on_progress(counter.value)
 
-            return [adapt(setup, chunk, count) for chunk in chunks]
-        signals: queue.SimpleQueue[Signal] = queue.SimpleQueue()
-        workers: list[ProcessWorker] = []
-        try:
-            for index in range(num_workers):
-                workers.append(ProcessWorker(partial(ChunkCollector, setup, file.name), index, signals.put))
-            return _collect(chunks, signals, lambda: on_progress(int(counts.sum())))
-        finally:
-            for worker in workers:
-                worker.end()
-
-
-def _collect(
-    chunks: Sequence[AdaptationChunk], signals: queue.SimpleQueue[Signal], show_progress: Callable[[], None]
-) -> list[AdaptedChunk]:
-    """Give each worker that is ready its next chunk until all are done."""
-    pending, results = iter(enumerate(chunks)), dict[int, AdaptedChunk]()
-    while len(results) < len(chunks):
-        try:
-            signal = signals.get(timeout=PROGRESS_EVERY_S)
-        except queue.Empty:
-            show_progress()
-            continue
-        if isinstance(signal, Gone):
-            raise LostWorkerError(
-                f"a worker process {signal.reason}; fewer --actors or a smaller lives_per_chunk need less memory"
-            )
-        if isinstance(signal, Raised):
-            raise signal.error
-        if isinstance(signal, Answered):
-            results |= dict((signal.payload,))
-        if unit := next(pending, None):
-            signal.worker.collect(Work(round=0, index=unit[0], request=unit[1]), Snapshot(version=0, arrays={}))
-        show_progress()
-    return [results[index] for index in range(len(chunks))]
+        return [adapt(setup, chunk, count) for chunk in chunks]
+    executor = ProcessPoolExecutor(min(num_actors, len(chunks)), context, _begin, (setup, counter))
+    try:
+        with starting_process():
+            futures = [executor.submit(_adapt_here, chunk) for chunk in chunks]
+        pending = {*futures}
+        while pending:
+            done, pending = wait(pending, PROGRESS_EVERY_S, return_when=FIRST_COMPLETED)
+            on_progress(counter.value)
+            for future in done:
+                future.result()
+        return [future.result() for future in futures]
+    except BrokenExecutor:
+        raise LostWorkerError("a worker process died; fewer --actors or a smaller lives_per_chunk need less memory") from None
+    finally:
+        for process in {*multiprocessing.active_children()} - before:
+            process.kill()
+        executor.shutdown(wait=False, cancel_futures=True)

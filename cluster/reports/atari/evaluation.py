@@ -6,7 +6,6 @@ evaluation-no-op-2-episodes-s0-4000-steps.json    another number, which is among
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +78,6 @@ def deviations(protocol: Protocol, num_episodes: int) -> tuple[str, ...]:
     if num_episodes == protocol.num_episodes:
         return ()
     return (f"{num_episodes:,} {'episode' if num_episodes == 1 else 'episodes'} a game in place of {protocol.num_episodes}",)
-
-
-def human_percents(evaluation: Evaluation) -> Mapping[str, tuple[float, ...]]:
-    """The human-normalised score of each game, as input of `cluster.reports.atari.scores`."""
-    return {score.game: (score.human_normalised_percent,) for score in evaluation.games}
 
 
 def write(run: Path, evaluation: Evaluation) -> Path:

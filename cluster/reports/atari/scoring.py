@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from actors.evaluate import evaluate
 from cluster.config import RunConfig
-from cluster.reports.atari.evaluation import Evaluation, GameScore, deviations, human_percents, write
+from cluster.reports.atari.evaluation import Evaluation, GameScore, deviations, write
 from cluster.reports.atari.scores import aggregate
 from cluster.reports.evaluation import MAX_SLOTS
 from cluster.reports.results import AGAIN
@@ -38,8 +38,8 @@ def score(
     num_episodes: int | None,
     seed: int,
     command: str,
-) -> Evaluation:
-    """Evaluate, write, print, and return the evaluation.
+) -> None:
+    """Evaluate, write and print: whole episodes of each game of the run, one game after the other, with sampled actions.
 
     Args:
         run: run directory, which the file is written to.
@@ -53,65 +53,36 @@ def score(
     """
     family = resolve(config.family)
     assert isinstance(family, AtariFamily)
-    num_episodes = protocol.num_episodes if num_episodes is None else num_episodes
-    with episodes_bar(len(family.all_tasks()) * num_episodes) as on_progress:
-        games = run_games(config, snapshot, family.under(protocol), num_episodes=num_episodes, seed=seed, on_progress=on_progress)
+    tasks, count = family.all_tasks(), protocol.num_episodes if num_episodes is None else num_episodes
+    per_slot = math.ceil(count / MAX_SLOTS)
+    scores: list[GameScore] = []
+    with episodes_bar(len(tasks) * count) as on_progress:
+        for task in tasks:
+            episodes = evaluate(
+                family.under(protocol),
+                [task] * math.ceil(count / per_slot),
+                config.network,
+                snapshot,
+                seed=seed,
+                episodes_per_task=per_slot,
+                num_threads=os.cpu_count() or 1,
+                on_progress=lambda finished: on_progress(len(scores) * count + min(finished, count)),
+                conditioning=config.conditioning,
+            )
+            # slots may run more than requested; which are left out depends on their index, not on their return
+            scores.append(_score(family.game_of(task), episodes[:count]))
     evaluation = Evaluation(
         family=config.family,
         protocol=protocol.name,
-        episodes_per_game=num_episodes,
-        deviations=deviations(protocol, num_episodes),
+        episodes_per_game=count,
+        deviations=deviations(protocol, count),
         env_steps=env_steps,
         seed=seed,
         command=command,
-        games=games,
+        games=tuple(scores),
     )
     again = AGAIN if (run / evaluation.file_name).exists() else ""
     _print(evaluation, protocol, f"{write(run, evaluation)}{again}")
-    return evaluation
-
-
-def run_games(
-    config: RunConfig,
-    snapshot: Snapshot,
-    family: AtariFamily,
-    *,
-    num_episodes: int,
-    seed: int,
-    on_progress: Callable[[int], None],
-) -> tuple[GameScore, ...]:
-    """Run `num_episodes` whole episodes of each game of `family`, one game after the other, and return the scores.
-
-    Args:
-        config: of the run.
-        snapshot: weights to act with; actions are sampled.
-        family: the run's, under a protocol.
-        num_episodes: of each game.
-        seed: of resets and actions.
-        on_progress: called with the number of finished episodes.
-    """
-    per_slot = math.ceil(num_episodes / MAX_SLOTS)
-    num_slots = math.ceil(num_episodes / per_slot)
-    scores: list[GameScore] = []
-    for task in family.all_tasks():
-
-        def report(finished: int) -> None:
-            on_progress(len(scores) * num_episodes + min(finished, num_episodes))
-
-        episodes = evaluate(
-            family,
-            [task] * num_slots,
-            config.network,
-            snapshot,
-            seed=seed,
-            episodes_per_task=per_slot,
-            num_threads=os.cpu_count() or 1,
-            on_progress=report,
-            conditioning=config.conditioning,
-        )
-        # slots may run more than requested; which are left out depends on their index, not on their return
-        scores.append(_score(family.game_of(task), episodes[:num_episodes]))
-    return tuple(scores)
 
 
 def _score(game: str, episodes: Sequence[Episode]) -> GameScore:
@@ -137,7 +108,7 @@ def _print(evaluation: Evaluation, protocol: Protocol, written: str) -> None:
     lines = [f"[bold]{escape(evaluation.family)}[/], protocol {protocol.name} ({protocol.doc}), {weights}"]
     lines += [_score_line(score) for score in evaluation.games]
     if len(evaluation.games) > 1:
-        over = aggregate(human_percents(evaluation))
+        over = aggregate({score.game: (score.human_normalised_percent,) for score in evaluation.games})
         lines.append(
             f"  human    median [bold green]{over.median.value:.1f} %[/] of the human score over {over.num_games} games, "
             f"interquartile mean {over.iqm.value:.1f} %"

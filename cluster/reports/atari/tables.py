@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -77,7 +78,7 @@ def game_by_game(report: Report) -> Table:
             f"{cell.gamma_bar:g}",
             game,
             f"{len(percents)}",
-            f"{_mean(percents):.1f} %",
+            f"{fmean(percents):.1f} %",
             f"{100 * human_normalised(game, IMPALA[game][0]):.1f} %",
         )
         for cell in report.cells
@@ -101,10 +102,6 @@ def _published(cell: Cell) -> str:
 def _estimate(estimate: Estimate) -> str:
     interval = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.1f}, {estimate.high:.1f}]"
     return f"{estimate.value:.1f} %{interval}"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def missing_lines(report: Report) -> list[str]:

@@ -99,6 +99,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "own_walks", raising=False)
+    monkeypatch.delitem(gymnasium.registry, "Endless-v0", raising=False)  # there is another one in `lives`
     yield tmp_path
     gymnasium.registry.pop("Endless-v0", None)
 

@@ -15,12 +15,11 @@ from cluster.backends.base import Backend
 from cluster.backends.local import LocalBackend
 from cluster.backends.ray.backend import RayBackend
 from cluster.config import EpgRunConfig
-from cluster.run import lifetimes
-from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, RunObserver, Status
 from cluster.run.replay import begin_journal, resume
 from cluster.run.where import Where
+from cluster.run.workload import Workload
 from cluster.store.run_directory import RunDirectory
 from learners import evolution
 from learners.algorithm import Setup
@@ -81,32 +80,21 @@ class Watcher(RunObserver):
         return self.wants_stop
 
 
+def workload(config: EpgRunConfig, collector: Sleeping | None = None) -> Workload:
+    """The work of a run, done by this collector."""
+    work = find("epg").workload(config)
+    work.collector = lambda: collector or Sleeping()  # type: ignore[method-assign]
+    return work
+
+
 def local(config: EpgRunConfig, collector: Sleeping | None = None) -> LocalBackend:
     """The backend of this machine."""
-    return LocalBackend(
-        lambda: make_learner(find("epg"), config),
-        collector or Sleeping(),
-        config.num_actors,
-        in_threads=False,
-        unit="chunk",
-        deadline_s=config.chunk_deadline_s,
-    )
+    return LocalBackend(workload(config, collector))
 
 
 def on_ray(config: EpgRunConfig, collector: Sleeping, run_name: str) -> RayBackend:
     """The backend of a run on the Ray that there is."""
-    return RayBackend(
-        lambda: make_learner(find("epg"), config),
-        collector,
-        config.num_actors,
-        where=Where(is_local=False, run_name=run_name),
-        family=config.family,
-        unit="chunk",
-        deadline_s=config.chunk_deadline_s,
-        num_cpus=1,
-        store_bytes=lambda: lifetimes.STORE_BYTES,
-        learner_device=None,
-    )
+    return RayBackend(workload(config, collector), Where(is_local=False, run_name=run_name))
 
 
 def evolve(
@@ -124,11 +112,9 @@ def evolve(
     with patch("learners.epg.init", small_init), patch("cluster.run.lifetimes.LossFiles", no_files):
         if not directory.journal_file.exists():
             begin_journal(directory.journal_file, config)
-        resumption = resume(directory.journal_file, checkpoint)
-        payload = resumption.payload | {lifetimes.EPOCH: resumption.epoch}
-        with lifetimes.ASSEMBLY.keeper(directory, config, payload) as keeper:
-            backend = backend or local(keeper.sized(config), collector)
-            return Loop(config, backend, observer or RunObserver(), keeper, payload).run()
+        payload, work = resume(directory.journal_file, checkpoint), workload(config, collector)
+        with work.opened(directory, payload):
+            return Loop(work, backend or LocalBackend(work), observer or RunObserver(), payload).run()
 
 
 def no_files(config: EpgRunConfig, directory: RunDirectory) -> Callable[[Any], None]:

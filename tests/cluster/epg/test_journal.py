@@ -116,7 +116,7 @@ def test_a_checkpoint_beyond_the_journals_end_does_not_count(tmp_path: Path) -> 
     path = tmp_path / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:12]))
-    assert resume(path, watcher.checkpoints[-1]).payload["first_round"] == 1
+    assert resume(path, watcher.checkpoints[-1])["first_round"] == 1
     assert phi_sha256(evolve(tmp_path, checkpoint=watcher.checkpoints[-1]).parameters["phi"]) == phi_sha256(
         want.parameters["phi"]
     )
@@ -137,7 +137,7 @@ def test_a_replay_starts_at_the_checkpoint(path: Path, tmp_path: Path, monkeypat
     resumption = resume(path, watcher.checkpoints[1])
     assert watcher.checkpoints[1]["first_round"] == 4
     assert replayed == [4, 5]
-    assert (resumption.payload["first_round"], resumption.payload["statistics"]["counts"]["lives"]) == (6, 6 * 16 + 3 * 3)
+    assert (resumption["first_round"], resumption["statistics"]["counts"]["lives"]) == (6, 6 * 16 + 3 * 3)
 
 
 def test_another_numpy_is_named_where_phi_differs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +178,6 @@ def test_an_epoch_in_progress_is_recognised(tmp_path: Path) -> None:
     assert last.update is None
     assert [result.index for result in last.fitness] == [1]
     resumption = resume(tmp_path / "journal.jsonl", None)
-    assert resumption.epoch is not None
-    assert resumption.payload["first_round"] == 1
+    assert resumption["epoch"] is not None
+    assert resumption["first_round"] == 1
     assert isinstance(list(read(tmp_path / "journal.jsonl"))[-3], UpdateRecord)

@@ -127,7 +127,7 @@ def test_phi_is_the_same_bit_for_bit_after_a_stop_and_from_the_journal_alone(tmp
     part = evolve(tmp_path / "run", sized(log_every_s=1e-6), collector=collector, observer=watcher)
     assert part.reason == "stopped by signal"
     resumption = resume(tmp_path / "run" / "journal.jsonl", None)
-    assert resumption.payload["statistics"]["counts"]["lives/not_finite"] == 3 * 2 + 1
+    assert resumption["statistics"]["counts"]["lives/not_finite"] == 3 * 2 + 1
     result = evolve(tmp_path / "run", collector=collector)
     assert phi_sha256(result.parameters["phi"]) == phi_sha256(want.parameters["phi"])
     assert result.counts["lives/not_finite"] == want.counts["lives/not_finite"] == 6 * 2 + 3

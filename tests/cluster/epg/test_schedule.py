@@ -12,7 +12,6 @@ import pytest
 from cluster.algorithms import find
 from cluster.config import EpgRunConfig
 from cluster.main import main
-from cluster.run.lifetimes import schedule_line
 from cluster.run.replay import rebuild
 from cluster.run.resuming import resumed
 from cluster.store.journal import EpochRecord, read
@@ -27,25 +26,32 @@ GUIDED = EvolutionConfig(guidance_share=0.5)
 
 def extended(folder: Path, config: EpgRunConfig, epochs: str) -> EpgRunConfig:
     folder.mkdir(parents=True, exist_ok=True)
-    return resumed(find("epg"), RunDirectory(path=folder), config, {"num_epochs": epochs})[0]
+    return resumed(find("epg").workload(config), RunDirectory(path=folder), {"num_epochs": epochs})[0]
+
+
+def over(config: EpgRunConfig) -> int:
+    """The epochs that its schedules are laid over."""
+    return find("epg").workload(config).scheduled
+
+
+def schedule_line(config: EpgRunConfig, epoch: int) -> str | None:
+    return find("epg").workload(config).schedule_line(epoch)
 
 
 def test_more_epochs_leave_guidance_and_step_size_where_they_were_laid(tmp_path: Path) -> None:
     once = extended(tmp_path, sized(num_epochs=500), "600")
     twice = extended(tmp_path, once, "4500")
     for config in (once, twice):
-        assert config.scheduled_epochs == 500
+        assert over(config) == 500
         for epoch in (0, 16, 62, 499, 500, 599):
-            assert evolution.guidance_alpha(config.evolution, epoch, config.scheduled_epochs) == evolution.guidance_alpha(
+            assert evolution.guidance_alpha(config.evolution, epoch, over(config)) == evolution.guidance_alpha(
                 GUIDED, 4 * epoch, 500
             )
-            assert evolution.learning_rate(config.evolution, epoch, config.scheduled_epochs) == evolution.learning_rate(
-                GUIDED, epoch, 500
-            )
-    assert extended(tmp_path, sized(num_epochs=500), "200").scheduled_epochs == 500
+            assert evolution.learning_rate(config.evolution, epoch, over(config)) == evolution.learning_rate(GUIDED, epoch, 500)
+    assert over(extended(tmp_path, sized(num_epochs=500), "200")) == 500
     assert extended(tmp_path, sized(num_epochs=500), "500") == sized(num_epochs=500)
     anew = replace(twice, schedule_epochs=None)  # as a person may write it into config.json
-    assert (anew.scheduled_epochs, extended(tmp_path, anew, "4500").schedule_epochs) == (4500, None)
+    assert (over(anew), extended(tmp_path, anew, "4500").schedule_epochs) == (4500, None)
 
 
 def test_schedules_of_another_length_than_the_run_are_reported_in_one_line() -> None:

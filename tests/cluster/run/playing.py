@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.messages import Report, Work
 from cluster.backends.base import Collected, LearnReport
-from cluster.run.plan import RoundPlan
+from cluster.run.round_units import RoundPlan
 from cluster.run.rounds import Rounds
 from cluster.run.schedule import Assignment, Call, RoundOver, Schedule
 from learners.algorithm import Progress
@@ -19,7 +19,7 @@ PROGRESS = Progress(round=0, total=1, run_seed=0)
 
 
 class Units:
-    """Rounds of so many units, each of an actor of its own or of anybody. See `cluster.run.plan.Plan`."""
+    """Rounds of so many units, each of an actor of its own or of anybody. See `cluster.run.workload.Workload`."""
 
     def __init__(
         self,

@@ -14,9 +14,8 @@ from cluster.algorithms import find
 from cluster.backends.base import Backend, Handle
 from cluster.backends.fleet import Raised
 from cluster.backends.local import LocalBackend
+from cluster.backends.ray.backend import RayBackend
 from cluster.config import RunConfig
-from cluster.run import unrolls
-from cluster.run.assembly import backend_of, make_learner
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, RunObserver
 from cluster.run.where import Where
@@ -27,19 +26,12 @@ class Local(LocalBackend):
     """The backend of a run of IMPALA in this process."""
 
     def __init__(self, config: RunConfig) -> None:
-        super().__init__(
-            lambda: make_learner(find("impala"), config),
-            unrolls.ASSEMBLY.collector(config),
-            config.num_actors,
-            in_threads=True,
-            unit="unroll",
-            deadline_s=config.actor_deadline_s,
-        )
+        super().__init__(find("impala").workload(config))
 
 
 def on_ray(config: RunConfig, run_name: str) -> Backend:
     """The backend of a run of IMPALA on the Ray that there is."""
-    return backend_of(find("impala"), unrolls.ASSEMBLY, config, Where(is_local=False, run_name=run_name))
+    return RayBackend(find("impala").workload(config), Where(is_local=False, run_name=run_name))
 
 
 class Failing(Local):
@@ -70,9 +62,9 @@ def run(
     backend: Backend | None = None,
 ) -> LoopResult:
     """Run it, from its beginning or from a checkpoint's payload."""
-    payload = None if checkpoint is None else dict(checkpoint)
-    with unrolls.ASSEMBLY.keeper(RunDirectory(path=Path()), config, payload) as keeper:
-        return Loop(config, backend or Local(config), observer or RunObserver(), keeper, payload).run()
+    payload, workload = None if checkpoint is None else dict(checkpoint), find("impala").workload(config)
+    with workload.opened(RunDirectory(path=Path()), payload):
+        return Loop(workload, backend or Local(config), observer or RunObserver(), payload).run()
 
 
 def digest(result: LoopResult) -> str:

@@ -18,8 +18,6 @@ from cluster.backends.base import Handle
 from cluster.backends.local import LocalBackend
 from cluster.main import main
 from cluster.overrides import apply
-from cluster.run.adaptation import ASSEMBLY, Adaptation, check_adaptation, store_bytes
-from cluster.run.assembly import make_learner
 from cluster.run.loop import Loop
 from cluster.run.observer import LoopResult, RunObserver
 from cluster.store.metrics import read_metrics
@@ -50,7 +48,7 @@ class Local(LocalBackend):
 
     def __init__(self, run: Any, failing: tuple[int, int] | None = None, times: int = 0) -> None:
         def make(actor: int) -> Any:
-            collector = ASSEMBLY.collector(run)(actor)
+            collector = ROW.workload(run).collector()(actor)
             collect = collector.collect
 
             def failed(work: Work, weights: Any) -> Any:
@@ -63,9 +61,9 @@ class Local(LocalBackend):
             collector.collect = failed  # type: ignore[method-assign]
             return collector
 
-        super().__init__(
-            lambda: make_learner(ROW, run), make, run.num_actors, in_threads=True, unit=ASSEMBLY.unit, deadline_s=60.0
-        )
+        workload = ROW.workload(run)
+        workload.in_threads, workload.collector = True, lambda: make  # type: ignore[method-assign]
+        super().__init__(workload)
         self.asked: list[tuple[int, Work]] = []
 
     def submit(self, work: Work, actor: int, weights: Handle) -> None:
@@ -94,9 +92,9 @@ class Keeping(RunObserver):
 def run(
     it: Any, backend: Local | None = None, observer: Keeping | None = None, checkpoint: Mapping[str, Any] | None = None
 ) -> LoopResult:
-    payload = None if checkpoint is None else dict(checkpoint)
-    with ASSEMBLY.keeper(RunDirectory(path=Path()), it, payload) as keeper:
-        return Loop(it, backend or Local(it), observer or Keeping(), keeper, payload).run()
+    payload, workload = None if checkpoint is None else dict(checkpoint), ROW.workload(it)
+    with workload.opened(RunDirectory(path=Path()), payload):
+        return Loop(workload, backend or Local(it), observer or Keeping(), payload).run()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +107,7 @@ def test_a_run_counts_rounds_steps_and_episodes(alone: LoopResult) -> None:
     assert (alone.rounds, alone.learner_updates, alone.env_steps, alone.reason) == (4, 4, 4 * ROUND, "total steps")
     assert alone.num_episodes == 4 * 6 * 2  # those after the inner step
     assert alone.max_lag == 0
-    assert alone.final_return is not None and alone.final_return < 0
+    assert alone.mean_return is not None and alone.mean_return < 0
 
 
 @pytest.mark.parametrize("num_actors", [2, 3])
@@ -119,7 +117,7 @@ def test_the_parameters_are_the_same_with_any_number_of_actors(alone: LoopResult
     assert digest(result) == digest(alone)
     assert len({actor for actor, _ in backend.asked}) > 1
     assert all(work.actor is None for _, work in backend.asked)
-    assert result.final_return == alone.final_return
+    assert result.mean_return == alone.mean_return
 
 
 def test_and_with_units_that_failed_twice(alone: LoopResult) -> None:
@@ -179,7 +177,7 @@ def test_a_config_travels_to_processes() -> None:
     it = config(seed=7)
     assert pickle.loads(pickle.dumps(it)) == it
     assert type(pickle.loads(pickle.dumps(it))) is type(it)
-    pickle.dumps(ASSEMBLY.collector(it))
+    pickle.dumps(ROW.workload(it).collector())
 
 
 @pytest.mark.parametrize(
@@ -196,19 +194,19 @@ def test_a_config_travels_to_processes() -> None:
 )
 def test_what_cannot_be_run_is_refused_before_it_begins(settings: dict[str, Any], line: str) -> None:
     with pytest.raises(InvalidInputError, match=line):
-        check_adaptation(config(**settings), True)
-    check_adaptation(config(evaluation_tasks=1), True)  # of evaluations that never are
+        ROW.workload(config(**settings)).preflight(is_local=True)
+    ROW.workload(config(evaluation_tasks=1)).preflight(is_local=True)  # of evaluations that never are
 
 
 @pytest.mark.parametrize("name", ROW.presets)
 def test_presets_are_possible(name: str) -> None:
-    it = config_of(ROW.presets[name], ROW)
-    check_adaptation(it, True)
-    assert store_bytes(it) > 0
+    workload = ROW.workload(config_of(ROW.presets[name], ROW))
+    workload.preflight(is_local=True)
+    assert workload.store_bytes() > 0
 
 
 def test_a_score_is_a_mean_over_units_and_none_without_an_episode() -> None:
-    plan = Adaptation(config())
+    plan = ROW.workload(config())
     reports = [Report(env_steps=0, busy_s=0.0, figures={"evaluation/post_update": value}) for value in (-3.0, -5.0)]
     assert plan.score(reports) == -4.0
     assert np.isnan(plan.score([replace(reports[0], figures={})]))

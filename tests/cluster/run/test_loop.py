@@ -51,7 +51,7 @@ def test_a_seed_makes_the_same_run_twice(lag: int) -> None:
     config = replace(CONFIG, lag=lag)
     first, second = run(config), run(config)
     assert digest(first) == digest(second)
-    assert (first.env_steps, first.final_return, first.mean_lag) == (second.env_steps, second.final_return, second.mean_lag)
+    assert (first.env_steps, first.mean_return, first.mean_lag) == (second.env_steps, second.mean_return, second.mean_lag)
     assert digest(run(replace(config, seed=1))) != digest(first)
 
 
@@ -65,7 +65,7 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(lag: int) -> None:
     assert part.learner_updates < want.learner_updates
     got = run(config, Recorder(), stopped.checkpoints[-1])
     assert digest(got) == digest(want)
-    assert (got.env_steps, got.num_episodes, got.final_return) == (want.env_steps, want.num_episodes, want.final_return)
+    assert (got.env_steps, got.num_episodes, got.mean_return) == (want.env_steps, want.num_episodes, want.mean_return)
     assert (got.mean_lag, got.learner_updates) == (want.mean_lag, want.learner_updates)
 
 
@@ -165,7 +165,7 @@ def test_the_last_row_of_metrics_agrees_with_the_summary(deterministic: bool) ->
     result = run(replace(CONFIG, deterministic=deterministic, total_env_steps=10_000_000, log_every_s=2.0), observer)
     env_steps, last = observer.rows[-1]
     assert env_steps == result.env_steps
-    assert last["return/mean_100"] == result.final_return
+    assert last["return/mean_100"] == result.mean_return
     assert (last["throughput/updates"], last["episodes/total"]) == (result.learner_updates, result.num_episodes)
 
 

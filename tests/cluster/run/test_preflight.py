@@ -100,6 +100,6 @@ def test_a_network_that_does_not_fit_is_refused() -> None:
 
     row, preset = find_preset("cartpole")
     config = config_of(preset, row)
-    row.assembly().preflight(config, True)
+    row.workload(config).preflight(is_local=True)
     with pytest.raises(InvalidInputError, match="torso shallow needs images"):
-        row.assembly().preflight(apply(config, {"network.torso": "shallow"}), True)
+        row.workload(apply(config, {"network.torso": "shallow"})).preflight(is_local=True)

@@ -14,7 +14,6 @@ from cluster.algorithms import config_of_run, find
 from cluster.config import RunConfig
 from cluster.main import main
 from cluster.run.resuming import resumed
-from cluster.run.unrolls import schedule_line
 from cluster.store.metrics import read_metrics
 from cluster.store.run_directory import RunDirectory
 from envs.errors import InvalidInputError
@@ -28,9 +27,18 @@ def extended(folder: Path, config: RunConfig, steps: str, summary: Mapping[str, 
     folder.mkdir(exist_ok=True)
     if summary is not None:
         (folder / "summary.json").write_text(json.dumps(summary))
-    changed, _ = resumed(find("impala"), RunDirectory(path=folder), config, {"total_env_steps": steps})
+    changed, _ = resumed(find("impala").workload(config), RunDirectory(path=folder), {"total_env_steps": steps})
     assert isinstance(changed, RunConfig)
     return changed
+
+
+def over(config: RunConfig) -> int:
+    """The steps that its schedules are laid over."""
+    return find("impala").workload(config).scheduled
+
+
+def schedule_line(config: RunConfig, taken: int) -> str | None:
+    return find("impala").workload(config).schedule_line(taken)
 
 
 @pytest.mark.parametrize(
@@ -40,14 +48,14 @@ def test_more_steps_leave_the_learning_rate_where_it_was_laid(tmp_path: Path, su
     once = extended(tmp_path / "run", ANNEALED, "3000", summary)
     twice = extended(tmp_path / "run", once, "9000")
     for config in (once, twice):
-        assert config.scheduled_env_steps == 1000
+        assert over(config) == 1000
         for taken in (0, 250, 999, 1000, 2000):
-            was, now = (learning_rate(one.learner, taken, one.scheduled_env_steps) for one in (ANNEALED, config))
+            was, now = (learning_rate(one.learner, taken, over(one)) for one in (ANNEALED, config))
             assert was == now
-    assert extended(tmp_path / "shorter", ANNEALED, "800").scheduled_env_steps == 1000
+    assert over(extended(tmp_path / "shorter", ANNEALED, "800")) == 1000
     assert extended(tmp_path / "equal", ANNEALED, "1000") == ANNEALED
     anew = replace(twice, schedule_env_steps=None)  # as a person may write it into config.json
-    assert (anew.scheduled_env_steps, extended(tmp_path / "anew", anew, "9000").schedule_env_steps) == (9000, None)
+    assert (over(anew), extended(tmp_path / "anew", anew, "9000").schedule_env_steps) == (9000, None)
 
 
 def test_what_becomes_of_the_learning_rate_is_one_line_where_it_is_no_matter_of_course() -> None:
@@ -103,7 +111,7 @@ def started(tmp_path: Path) -> RunDirectory:
 
 def go_on(directory: RunDirectory, **changes: str) -> list[str]:
     changed = {name.replace("__", "."): value for name, value in changes.items()}
-    return resumed(find("impala"), directory, config_of_run(directory), changed)[1]
+    return resumed(find("impala").workload(config_of_run(directory)), directory, changed)[1]
 
 
 def edit(directory: RunDirectory, **settings: object) -> None:
@@ -136,7 +144,7 @@ def test_changed_settings_of_a_resumed_run_are_logged_with_both_values(started: 
 def test_what_may_not_change_is_refused_with_what_may(started: RunDirectory, changes: dict[str, str], line: str) -> None:
     before = started.config_file.read_text()
     with pytest.raises(InvalidInputError) as caught:
-        resumed(find("impala"), started, config_of_run(started), {"log_every_s": "5"} | changes)
+        resumed(find("impala").workload(config_of_run(started)), started, {"log_every_s": "5"} | changes)
     assert str(caught.value).startswith(line)
     assert "cannot" not in line or "(these can: max_train_seconds, keep_checkpoints" in str(caught.value)
     assert started.config_file.read_text() == before
@@ -147,7 +155,7 @@ def test_what_the_learner_tunes_and_what_a_round_is_may_not_change(tmp_path: Pat
     directory.begin(RunConfig(eta=("gamma",), deterministic=True), {})
     for name in ("learner.gamma", "num_actors", "lag"):
         with pytest.raises(InvalidInputError, match="cannot change"):
-            resumed(find("impala"), directory, config_of_run(directory), {name: "1"})
+            resumed(find("impala").workload(config_of_run(directory)), directory, {name: "1"})
     assert go_on(directory, learner__lambda_="0.9") == ["learner.lambda_: 1.0 -> 0.9"]
 
 

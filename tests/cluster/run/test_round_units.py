@@ -9,8 +9,7 @@ import pytest
 
 from actors.messages import Report, Work
 from cluster.run import round_units
-from cluster.run.plan import RoundPlan
-from cluster.run.round_units import Pace, RoundUnits
+from cluster.run.round_units import Pace, RoundPlan, RoundUnits
 from cluster.run.schedule import Done
 from tests.cluster.run.playing import PROGRESS
 

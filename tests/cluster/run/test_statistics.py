@@ -15,8 +15,9 @@ from actors.episodes import SettledReturns
 from actors.messages import Report, Work
 from cluster.backends.base import LearnReport
 from cluster.config import EpgRunConfig, RunConfig
+from cluster.run.counters import WINDOW
 from cluster.run.schedule import Call, Done, RoundOver
-from cluster.run.statistics import WINDOW, Statistics
+from cluster.run.statistics import Statistics
 from envs.task import Task
 from learners.trajectory import Episode
 from tests.cluster.run.playing import PROGRESS
@@ -142,7 +143,7 @@ def test_a_checkpoint_keeps_every_counter() -> None:
     result = after.result("total steps", {}, schedule_at())
     assert (result.env_steps, result.learner_updates, result.rounds, result.num_episodes) == (10, 7, 7, 2)
     assert result.counts == {"lives": 4, "lives/not_finite": 1}
-    assert (result.mean_lag, result.max_lag, result.final_return, result.lost_actors) == (5.0, 5, 2.0, 1)
+    assert (result.mean_lag, result.max_lag, result.mean_return, result.lost_actors) == (5.0, 5, 2.0, 1)
     assert after.interval(schedule_at(), alive=1)[0]["evaluation/best"] == 2.5
     assert result.train_s == pytest.approx(600, abs=1)
 

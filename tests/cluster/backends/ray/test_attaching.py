@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from cluster.algorithms import find
 from cluster.backends.ray import session
 from cluster.backends.ray.session import ROOT, RaySession
 from cluster.config import RolloutConfig, RunConfig
-from cluster.run import unrolls
 from envs.errors import InvalidInputError
 from learners.networks.spaces import SpaceSpec
 
@@ -114,8 +114,9 @@ def test_the_store_is_large_enough_for_every_trajectory_that_may_exist(monkeypat
     config = RunConfig(num_actors=3, batch_unrolls=64, rollout=RolloutConfig(envs_per_actor=32, unroll_length=20))
 
     def store_bytes(spec: SpaceSpec) -> int:
-        monkeypatch.setattr(unrolls, "first_env_spec", lambda config: spec)
-        return unrolls.store_bytes(config)
+        workload = find("impala").workload(config)
+        monkeypatch.setattr(workload, "spaces", lambda: spec)
+        return workload.store_bytes()
 
     one = 32 * 21 * (17 + 6 + 3) * 4
     assert store_bytes(SpaceSpec((17,), "float64", action_size=6)) > one * 3 * 3

@@ -67,7 +67,7 @@ def test_prometheus_reads_what_the_run_counted(ray_local: Any, config: RunConfig
     assert found["ray_metaray_learner_updates_total{learner}"] == result.learner_updates
     assert found["ray_metaray_env_steps_total{actor}"] >= result.env_steps
     assert found["ray_metaray_work_seconds_count{actor}"] >= result.learner_updates
-    assert found["ray_metaray_return{driver}"] == pytest.approx(result.final_return)
+    assert found["ray_metaray_return{driver}"] == pytest.approx(result.mean_return)
     assert found["ray_metaray_lag_bucket{driver 0.5}"] < found["ray_metaray_lag_bucket{driver 1.5}"]
     assert found["ray_metaray_lag_count{driver}"] == result.learner_updates
     assert found["ray_metaray_actors_alive{driver}"] == 1

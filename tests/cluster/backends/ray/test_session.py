@@ -28,10 +28,9 @@ RUN = """
     from pathlib import Path
     from cluster.algorithms import find
     from cluster.config import RolloutConfig, RunConfig
-    from cluster.run.assembly import backend_of
+    from cluster.backends.ray.backend import RayBackend
     from cluster.run.loop import Loop
     from cluster.run.observer import RunObserver
-    from cluster.run.unrolls import ASSEMBLY
     from cluster.run.where import Where
     from cluster.store.run_directory import RunDirectory
     from envs.errors import InvalidInputError
@@ -59,8 +58,9 @@ RUN = """
     began = time.monotonic()
     try:
         where = Where(is_local=False, address=sys.argv[1] or None, run_name="apart")
-        with ASSEMBLY.keeper(RunDirectory(path=Path()), config, None) as keeper:
-            result = Loop(config, backend_of(find("impala"), ASSEMBLY, config, where), Observer(), keeper).run()
+        workload = find("impala").workload(config)
+        with workload.opened(RunDirectory(path=Path()), None):
+            result = Loop(workload, RayBackend(workload, where), Observer()).run()
     except InvalidInputError as error:
         print(f"refused: {error}")
         sys.exit(2)
