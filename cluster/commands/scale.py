@@ -49,22 +49,21 @@ class Scale:
 
 
 def _show(directory: RunDirectory) -> None:
-
     from cluster.store import scaling
 
     driver = f"driven by {directory.holder()}" if directory.is_locked() else "no process drives it now"
     print(f"{directory.path}: {driver}")
     wanted, seen = scaling.desired(directory), scaling.observed(directory)
     if wanted.revision:
-        followed = "" if seen is not None and seen["revision"] == wanted.revision else ", not followed yet"
+        followed = "" if seen is not None and seen.revision == wanted.revision else ", not followed yet"
         print(f"wanted    {_sizes(wanted)} (revision {wanted.revision}{followed})")
     if seen is None:
         print("observed  nothing yet")
         return
-    sizes = ", ".join(f"{NAMES[name]} {value}" for name, value in seen["sizes"].items())
+    sizes = ", ".join(f"{NAMES[name]} {value}" for name, value in seen.sizes.items())
     print(
-        f"observed  actors {seen['actors_alive']} of {seen['num_actors']}; epoch {seen['rounds']} of {seen['total_rounds']}, "
-        f"{seen['done']} of {seen['total']} chunks; {sizes}; {speed(seen['rates'])}; {time.time() - seen['time']:.0f} s ago"
+        f"observed  actors {seen.actors_alive} of {seen.num_actors}; epoch {seen.rounds} of {seen.total_rounds}, "
+        f"{seen.done} of {seen.total} chunks; {sizes}; {speed(seen.rates)}; {time.time() - seen.time:.0f} s ago"
     )
 
 

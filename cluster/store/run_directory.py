@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cluster.overrides import to_tree
 from cluster.store.checkpoint import saved
 from cluster.store.former import DEFAULT_ALGORITHM
@@ -266,12 +268,14 @@ def open_run(path: Path) -> RunDirectory:
     raise InvalidInputError(f"the run directory {path} {what}{newest}")
 
 
-def read_json(file: Path) -> Any:
-    """Read a JSON file; InvalidInputError where that fails."""
+def read_json(file: Path, kind: Any = Any) -> Any:
+    """Read a JSON file as a `kind`, such as a dataclass; InvalidInputError where that fails."""
     try:
-        return json.loads(file.read_text())
+        return msgspec.convert(json.loads(file.read_text()), kind)
     except OSError as error:
         raise InvalidInputError(f"cannot read {file}: {error.strerror}") from None
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(f"{file} holds no {kind.__name__}: {error}") from None
     except ValueError as error:
         raise InvalidInputError(f"{file} is not valid JSON: {error}") from None
 

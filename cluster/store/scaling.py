@@ -3,10 +3,6 @@
     metaray scale RUN --actors 8      desired.json    {"revision": 3, "num_actors": 8, "num_workers": null, "num_vectors": null}
     metaray scale RUN                 observed.json   {"revision": 3, "actors_alive": 6, "num_actors": 8, "rounds": 12, ...}
 
-Observed are the revision that the driver has read, actors that are up and that are desired, rounds finished and of the whole run (`rounds`,
-`total_rounds`), units of work of the current round (`done`, `total`), its `sizes` by setting, `rates` over the last seconds by metric name,
-and the `time` when this was written, in seconds since 1970.
-
 Files of a state, not commands: nothing is lost while there is no driver, and nothing is done twice. The number of actors changes at once; W
 and V change at the next epoch, as they belong to the algorithm.
 """
@@ -53,12 +49,37 @@ class Desired:
 SIZES = ("num_actors", "num_workers", "num_vectors")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """The observed state.
+
+    Attributes:
+        revision: of the desired state that the driver has read.
+        actors_alive, num_actors: actors that are up, and that are desired.
+        rounds, total_rounds: finished, and of the whole run.
+        done, total: units of work of the current round.
+        sizes: of the current round, by setting.
+        rates: over the last seconds, by metric name.
+        time: seconds since 1970 when this was written.
+    """
+
+    revision: int
+    actors_alive: int
+    num_actors: int
+    rounds: int
+    total_rounds: int
+    done: int
+    total: int
+    sizes: dict[str, int]
+    rates: dict[str, float]
+    time: float
+
+
 def desired(directory: RunDirectory) -> Desired:
-    """The desired state of a run; InvalidInputError when the file is not JSON."""
+    """The desired state of a run; InvalidInputError when the file is not JSON or does not fit."""
     path = directory.path / DESIRED
-    if not path.exists():
-        return Desired()
-    return msgspec.convert(read_json(path), Desired)
+    found: Desired = read_json(path, Desired) if path.exists() else Desired()
+    return found
 
 
 def ask(directory: RunDirectory, **sizes: int) -> Desired:
@@ -69,10 +90,10 @@ def ask(directory: RunDirectory, **sizes: int) -> Desired:
     return after
 
 
-def observed(directory: RunDirectory) -> dict[str, Any] | None:
-    """The last observed state; None before the first."""
+def observed(directory: RunDirectory) -> Observed | None:
+    """The last observed state; None before the first; InvalidInputError when the file is not JSON or does not fit."""
     path = directory.path / OBSERVED
-    return read_json(path) if path.exists() else None
+    return read_json(path, Observed) if path.exists() else None
 
 
 class Scale:
@@ -108,7 +129,7 @@ class Scale:
     def write(self, **seen: Any) -> None:
         """Write the observed state; not synced to disk, as it is written again in a second."""
         if self._folder is not None:
-            content = {"revision": self.desired.revision, **seen, "time": time.time()}
+            content = dataclasses.asdict(Observed(revision=self.desired.revision, time=time.time(), **seen))
             temporary = self._folder / f".{OBSERVED}.tmp"
             temporary.write_text(json.dumps(content) + "\n")
             temporary.replace(self._folder / OBSERVED)

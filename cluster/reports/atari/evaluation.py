@@ -13,7 +13,6 @@ import msgspec
 
 from cluster.store.run_directory import read_json, write_json
 from envs.atari.protocols import Protocol
-from envs.errors import InvalidInputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +88,8 @@ def write(run: Path, evaluation: Evaluation) -> Path:
 
 def read(file: Path) -> Evaluation:
     """Read an evaluation; InvalidInputError when the file holds none."""
-    try:
-        return msgspec.convert(read_json(file), Evaluation)
-    except msgspec.ValidationError as error:
-        raise InvalidInputError(f"{file} holds no evaluation under a protocol: {error}") from None
+    found: Evaluation = read_json(file, Evaluation)
+    return found
 
 
 def newest(run: Path, protocol: str) -> Evaluation | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -134,6 +135,30 @@ def test_runs_are_plotted_and_algorithms_do_not_mix(finished: Path, tmp_path: Pa
     assert "was trained by impala: only runs of epg have a journal and a size" in capsys.readouterr().err
     assert main(["evaluate", str(finished)]) == 2
     assert "evolved a loss (epg) and holds no policy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "holds no"),
+        ('{"revision": 1}', "missing required field"),
+        ('{"revision": "x"}', "at `$"),
+    ],
+)
+@pytest.mark.parametrize("name", ["desired.json", "observed.json"])
+def test_a_torn_or_foreign_state_is_one_line(
+    finished: Path, name: str, content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / name).write_text(content)
+    if name == "desired.json" and message == "missing required field":
+        message = ""  # all its fields have defaults
+    code = main(["scale", str(run)])
+    error = capsys.readouterr().err
+    assert (code, error.count("\n")) == ((2, 1) if message else (0, 0)), error
+    assert message in error
 
 
 def test_a_finished_run_is_only_resumed_for_longer(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,7 +125,7 @@ def test_actors_come_and_go_and_phi_is_the_same(tmp_path: Path, calm: str) -> No
         "1 actors from now on, 3 before",
     ]
     seen = scaling.observed(directory)
-    assert seen is not None and seen["rounds"] == 6
+    assert seen is not None and seen.rounds == 6
 
 
 def test_one_thread_grows_into_processes_and_its_chunk_is_kept(tmp_path: Path, calm: str) -> None:

@@ -220,5 +220,5 @@ def test_a_report_that_cannot_be_made_is_one_line_and_writes_nothing(
 def test_a_file_that_is_no_evaluation_is_named(tmp_path: Path) -> None:
     file = tmp_path / "evaluation-no-op-s0.json"
     file.write_text('{"protocol": "no-op"}')
-    with pytest.raises(InvalidInputError, match=f"{file} holds no evaluation under a protocol: .*missing required field"):
+    with pytest.raises(InvalidInputError, match=f"{file} holds no Evaluation: .*missing required field"):
         newest(tmp_path, "no-op")
