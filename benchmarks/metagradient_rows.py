@@ -1,7 +1,7 @@
 """The four rows of the meta-gradient paper's table side by side: eta = {}, {lambda}, {gamma}, {gamma, lambda}, at equal steps. The peer is
 the first.
 
-    python benchmarks/metagradient_rows.py [--preset hopper] [--steps 3e6] [--seeds 3] [--out FOLDER] [--picture FILE]
+    python benchmarks/metagradient_rows.py [--preset hopper-single-pass] [--steps 3e6] [--seeds 3] [--out FOLDER] [--picture FILE]
 
 In deterministic mode, in one process, so that a row depends on its seed only. Finished runs in FOLDER are not
 repeated, so a stopped benchmark can be continued. Figures are the mean return over the last tenth of training (of the mean over 100
@@ -52,7 +52,7 @@ def picture(folders: dict[str, list[Path]], file: str) -> None:
 
 def main() -> None:
     parser = parser_of(__doc__, "seeds", "set")
-    parser.add_argument("--preset", default="hopper")
+    parser.add_argument("--preset", default="hopper-single-pass")
     parser.add_argument("--steps", type=float, default=3e6)
     parser.add_argument("--out", default="runs/metagradient-rows", help="folder of the runs")
     parser.add_argument("--picture", metavar="FILE", help="draw the curves there")

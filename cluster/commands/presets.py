@@ -37,7 +37,6 @@ class Presets:
 
 
 def _print_list(console: Console) -> None:
-
     presets = [preset for algorithm in ALGORITHMS.values() for preset in algorithm.presets.values()]
     name_width = max(len(preset.name) for preset in presets) + 2
     family_width = max(len(preset.family) for preset in presets) + 2

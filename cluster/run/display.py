@@ -43,11 +43,18 @@ LABEL_STYLE = "dim"
 
 
 class Terminal(Console):
-    """Standard output, whose reader may close it (`| head -1`): the run continues, and nothing more is printed."""
+    """Standard output, whose reader may close it (`| head -1`): the run continues, and nothing more is printed.
+
+    Attributes:
+        has_run: whether a run prints here, which is then said to continue; a table just ends.
+    """
+
+    has_run = True
 
     def on_broken_pipe(self) -> None:
         """Print nothing more; rich itself would end the program."""
-        log.warning("the reader of standard output has closed it; the run continues without progress")
+        if self.has_run:
+            log.warning("the reader of standard output has closed it; the run continues without progress")
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit would fail again
 
@@ -80,6 +87,7 @@ def make_progress(
 def table_console() -> Console:
     """The console for a table: as wide as the terminal, and in a pipe wide enough that a row stays a line for `grep`."""
     console = Terminal(highlight=False)
+    console.has_run = False
     if not console.is_terminal:
         console.width = max(console.width, PIPED_TABLE_WIDTH)
     return console

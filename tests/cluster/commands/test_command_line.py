@@ -442,6 +442,15 @@ def test_a_reader_that_goes_away_does_not_end_a_run(tmp_path: Path) -> None:
     assert "the reader of standard output has closed it" in (tmp_path / "run" / "log.txt").read_text()
 
 
+def test_a_table_whose_reader_has_closed_the_pipe_ends_without_a_word(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m cluster.main presets | head -1"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+
+
 def test_a_run_that_fails_says_why_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     options = ["--set", "learner.learning_rate=1", "learner.reward_scale=1e30", "learner.optimiser.epsilon=1e-30"]
