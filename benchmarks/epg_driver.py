@@ -24,7 +24,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 from actors.chunks import Chunk, ChunkResult
 from actors.messages import Work
 from cluster.algorithms import Row, find
-from cluster.backends.base import Backend, Collected, Event, Handle, LearnCall, Learned, LearnReport, MakeCollector
+from cluster.backends.base import Backend, Collected, Event, Handle, Learned, Learner, LearnReport, MakeCollector
 from cluster.backends.learner import LearnerHost
 from cluster.backends.local import Emitted, LearnerThread
 from cluster.backends.ray.backend import RayBackend
@@ -98,6 +97,7 @@ class SimulatedBackend:
     """So many workers, none of which is there: an answer comes when its time has passed. The learner is the real one."""
 
     must_drain = False
+    learner: Learner
 
     def __init__(self, config: EpgRunConfig, sleep_s: float, spread: float) -> None:
         self.num_actors, self._config, self._sleep_s, self._spread = config.num_actors, config, sleep_s, spread
@@ -109,7 +109,7 @@ class SimulatedBackend:
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
         host = LearnerHost(find("epg"), self._config)
         report, snapshot = host.build(learner_state)
-        self._learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
+        self.learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
         return report, snapshot
 
     def put(self, snapshot: Snapshot) -> Handle:
@@ -126,9 +126,6 @@ class SimulatedBackend:
         self._free.remove(actor)
         takes = self._sleep_s * (1 + self._spread * self._rng.uniform(-1, 1))
         heapq.heappush(self._answers, (time.perf_counter() + takes, actor, work))
-
-    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        self._learner.learn(call, experience)
 
     def wait(self, timeout_s: float) -> list[Event]:
         until = self._answers[0][0] - time.perf_counter() if self._answers else timeout_s
@@ -149,14 +146,11 @@ class SimulatedBackend:
     def resize(self, num_actors: int) -> list[Event]:
         return []
 
-    def learner_state(self) -> dict[str, Any]:
-        return self._learner.host.state()
-
     def num_alive(self) -> int:
         return self.num_actors
 
     def close(self) -> None:
-        self._learner.close()
+        self.learner.close()
 
 
 class WritesMetrics(RunObserver):

@@ -133,22 +133,14 @@ def vtrace_inputs(found: Outputs, batch: Batch, config: ImpalaConfig) -> dict[st
     }
 
 
-def gradient(
-    agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The gradient of the loss on a batch by every parameter, and the loss's terms by metric name."""
-    params = {name: parameter.detach().requires_grad_() for name, parameter in state.params.items()}
-    total, terms = loss(agent, network_arrays(state) | params, batch, config)
-    slopes = torch.autograd.grad(total, list(params.values()))
-    return dict(zip(params, slopes, strict=True)), terms
-
-
 def one_pass(
     agent: Agent, config: ImpalaConfig, state: LearnerState, batch: Batch, rate: float | Tensor
 ) -> tuple[LearnerState, dict[str, Tensor]]:
     """Take one step along the gradient of a batch; return the state after it, which counts the batch, and scalars to log."""
-    gradients, terms = gradient(agent, config, state, batch)
-    after, norm = descend(config, state, gradients, rate)
+    params = {name: parameter.detach().requires_grad_() for name, parameter in state.params.items()}
+    total, terms = loss(agent, network_arrays(state) | params, batch, config)
+    slopes = torch.autograd.grad(total, list(params.values()))
+    after, norm = descend(config, state, dict(zip(params, slopes, strict=True)), rate)
     return counted(after, batch), terms | {"gradient/norm": norm, "learning_rate": torch.as_tensor(rate)}
 
 

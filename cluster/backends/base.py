@@ -123,6 +123,19 @@ class Notice:
 Event = Collected | Failed | Lost | Learned | CallLost | Notice
 
 
+class Learner(Protocol):
+    """The learner, in a thread or in a process of its own."""
+
+    def learn(self, call: LearnCall, experience: Sequence[Any]) -> None:
+        """Start a call on this experience, in this order; returns at once. Calls run in order."""
+
+    def state(self) -> dict[str, Any]:
+        """The learner's whole state (`learners.state_dict`); called while no learner call is running."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class Backend(Protocol):
     """Actors and one learner, wherever they run. Its methods are called from the thread of the loop.
 
@@ -130,9 +143,11 @@ class Backend(Protocol):
 
     Attributes:
         num_actors: the requested number.
+        learner: from its start on.
     """
 
     num_actors: int
+    learner: Learner
 
     def start(self, learner_state: dict[str, Any] | None) -> tuple[LearnReport, Handle]:
         """Start the learner, from a checkpointed state if one is given, and the actors, which need not be up yet; return its weights."""
@@ -149,17 +164,11 @@ class Backend(Protocol):
     def submit(self, work: Work, actor: int, weights: Handle) -> None:
         """Give work to a free actor; returns at once."""
 
-    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        """Start a learner call on this experience, in this order; returns at once. Calls run in order."""
-
     def wait(self, timeout_s: float) -> list[Event]:
         """Block until there is an event, at most `timeout_s`; return all events, in the order in which they happened."""
 
     def resize(self, num_actors: int) -> list[Event]:
         """Change the number of actors; return the unfinished work of removed ones as `Lost` with `is_wanted`."""
-
-    def learner_state(self) -> dict[str, Any]:
-        """The learner's whole state (`learners.state_dict`); called while no learner call is running."""
 
     def num_alive(self) -> int:
         """How many actors are up."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from actors.messages import Report, Work
-from cluster.backends.base import Collected, Event, Failed, Handle, LearnCall, Lost
+from cluster.backends.base import Collected, Event, Failed, Handle, Learner, Lost
 
 log = logging.getLogger("metaray")
 
@@ -89,19 +89,6 @@ class Gone:
 
 
 Signal = Placed | Ready | Answered | Raised | Gone
-
-
-class Learner(Protocol):
-    """The learner, in a thread or in a process of its own."""
-
-    def learn(self, call: LearnCall, experience: Sequence[Any]) -> None:
-        """Start a call."""
-
-    def state(self) -> dict[str, Any]:
-        """The learner's whole state; called while no learner call is running."""
-
-    def close(self) -> None:
-        """End it."""
 
 
 class Supervisor:
@@ -189,7 +176,12 @@ class Fleet:
         num_actors: how many.
         unit: a unit of work, in words: `unroll`.
         deadline_s: seconds after which a worker that was given work counts as hung.
+
+    Attributes:
+        learner: made by the start.
     """
+
+    learner: Learner
 
     def __init__(self, spawn: Callable[[int], Worker], num_actors: int, *, unit: str, deadline_s: float) -> None:
         self.num_actors = num_actors
@@ -197,7 +189,6 @@ class Fleet:
         self.supervisors: dict[int, Supervisor] = {}
         self._leaving: list[Supervisor] = []
         self._by_worker: dict[Any, Supervisor] = {}
-        self._learner: Learner | None = None
 
     def start_workers(self) -> None:
         """Start every worker that is missing."""
@@ -293,21 +284,11 @@ class Fleet:
         """See `cluster.backends.base.Backend`."""
         return any(one.work is not None and not one.worker.can_be_ended for one in self.watched())
 
-    def learn(self, call: LearnCall, experience: Sequence[Handle]) -> None:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        self._learner.learn(call, experience)
-
-    def learner_state(self) -> dict[str, Any]:
-        """See `cluster.backends.base.Backend`."""
-        assert self._learner is not None
-        return self._learner.state()
-
     def close(self) -> None:
         """End every worker, and the learner."""
         for supervisor in self.watched():
             supervisor.worker.end()
         self.supervisors, self._leaving, self._by_worker = {}, [], {}
-        if self._learner is not None:
-            self._learner.close()
-            self._learner = None
+        if hasattr(self, "learner"):  # a start that failed has made none
+            self.learner.close()
+            del self.learner

@@ -85,7 +85,7 @@ class LocalBackend(Fleet):
         take_one_thread()
         host = LearnerHost(self._workload.row, self._workload.config)
         report, snapshot = host.build(learner_state)
-        self._learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
+        self.learner = LearnerThread(host, self._emitted.put, publish=lambda made: made)
         self.start_workers()
         return report, snapshot
 

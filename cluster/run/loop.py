@@ -86,7 +86,7 @@ class Loop:
                     self._report()
             # the last row agrees with the summary; shares of wall time over a fraction of an interval would say little
             self._report(has_shares=not self._has_reported or self._statistics.interval_s >= self._config.log_every_s / 2)
-            self._workload.close(self._backend.learner_state)
+            self._workload.close(self._backend.learner.state)
             return self._statistics.result(reason, self._backend.get(self._weights).arrays, self._schedule)
         finally:
             self._backend.close()
@@ -172,7 +172,9 @@ class Loop:
             self._calls.append(call)
             for line in self._workload.complete([one.work for one in call.done], [one.report for one in call.done]):
                 self._report_event(line)
-            self._backend.learn(LearnCall(progress=call.progress, score=call.score), [one.experience for one in call.done])
+            self._backend.learner.learn(
+                LearnCall(progress=call.progress, score=call.score), [one.experience for one in call.done]
+            )
             # checked after each call, so that where a run stops does not depend on timing
             self._schedule.hold(self._stopped or self._statistics.goal_reached() is not None or self._checkpoint_due())
         while (assignment := self._schedule.next_work(self._backend.free())) is not None:
@@ -235,7 +237,7 @@ class Loop:
 
     def _end_round(self, over: RoundOver) -> None:
         self._statistics.round_over(over)
-        self._workload.round_over(over, self._statistics.train_s, self._backend.learner_state)
+        self._workload.round_over(over, self._statistics.train_s, self._backend.learner.state)
         if self._workload.logs_rounds:
             self._log()
 
@@ -276,7 +278,7 @@ class Loop:
             self._report_event(f"the learner could not be saved: {described(error)}")
 
     def _save(self) -> None:
-        payload: dict[str, Any] = {"learner": self._backend.learner_state(), "statistics": self._statistics.state()}
+        payload: dict[str, Any] = {"learner": self._backend.learner.state(), "statistics": self._statistics.state()}
         payload |= self._schedule.checkpoint()
         if "weights" in payload:
             snapshots = {round_: self._backend.get(handle) for round_, (_, handle) in payload["weights"].items()}

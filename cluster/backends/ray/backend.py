@@ -146,7 +146,7 @@ class RayBackend(Fleet):
         if self._device is None:
             host = LearnerHost(self._workload.row, self._workload.config)
             report, snapshot = host.build(learner_state)
-            self._learner = self._thread = LearnerThread(host, self._emitted.put, publish=self.put)
+            self.learner = self._thread = LearnerThread(host, self._emitted.put, publish=self.put)
             weights = self.put(snapshot)
             self.start_workers()
         else:
@@ -154,7 +154,7 @@ class RayBackend(Fleet):
 
             self._await_nodes()
             make = partial(LearnerHost, self._workload.row, self._workload.config)
-            self._learner = learner = self._remote = RayLearner(make, self._where.run_name, self._device, self._deadline_s)
+            self.learner = learner = self._remote = RayLearner(make, self._where.run_name, self._device, self._deadline_s)
             learner.await_place(PLACEMENT_WAIT_S)
             self.start_workers()  # after the learner, so that actors cannot take its place
             report, weights = learner.build(learner_state)

@@ -144,7 +144,7 @@ def test_acting_makes_nothing_as_long_as_there_are_states() -> None:
 def test_equal_indices_add_up_in_the_same_order_each_time() -> None:
     agent, state = actor_critic.init(DISCRETE, NETWORKS["mlp"], OptimiserConfig(), 0, CPU)
     batch = batch_of([both(DISCRETE, NETWORKS["mlp"])[1]], slice(None), CPU)
-    first, second = (vtrace_loss.gradient(agent, ImpalaConfig(), state, batch)[0] for _ in range(2))
+    first, second = (vtrace_loss.one_pass(agent, ImpalaConfig(), state, batch, 1.0)[0].params for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

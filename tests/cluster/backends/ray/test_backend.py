@@ -106,14 +106,14 @@ def test_an_unroll_and_an_update_go_round(ray_local: Any, backend: Any) -> None:
     trajectory = ray_local.get(unrolled.payload)
     assert isinstance(trajectory, Trajectory)
     check_shapes(trajectory)
-    backend.learn(CALL, [unrolled.payload])
+    backend.learner.learn(CALL, [unrolled.payload])
     learned = await_event(backend, Learned)
     assert isinstance(learned.report, LearnReport)
     assert isinstance(learned.weights, ray_local.ObjectRef)
     snapshot = backend.get(learned.weights)
     assert isinstance(snapshot, Snapshot)
     assert snapshot.version == learned.report.version == backend.version + 1
-    state = backend.learner_state()
+    state = backend.learner.state()
     assert state["version"] == snapshot.version
     for name, array in state["params"].items():
         np.testing.assert_array_equal(array, snapshot.arrays[name])
@@ -157,12 +157,12 @@ def test_a_lost_trajectory_costs_its_call_and_nothing_else(ray_local: Any, backe
     ray_local.kill(owner)
     while _is_there(ray_local, lost):
         time.sleep(0.05)
-    backend.learn(CALL, [lost])
+    backend.learner.learn(CALL, [lost])
     event = await_event(backend, CallLost)
     assert re.search(r"experience.*: OwnerDiedError: ", event.reason)
     assert "\x1b" not in event.reason
     assert "\n" not in event.reason
-    backend.learn(CALL, [_one_trajectory(backend, 1)])
+    backend.learner.learn(CALL, [_one_trajectory(backend, 1)])
     assert await_event(backend, Learned).report.version == backend.version + 1
     backend.version += 1
 
