@@ -156,7 +156,7 @@ def wait_for(backend: RayBackend, seconds: float) -> None:
 
 def test_workers_that_never_finish_a_unit_end_the_run(ray_local: Any) -> None:
     """A deadline that no unroll can meet must not replace workers for ever."""
-    config = replace(CONFIG, num_actors=1, actor_deadline_s=1e-6)
+    config = replace(CONFIG, num_actors=1, actor_deadline_s=0.2, rollout=replace(CONFIG.rollout, unroll_length=100_000))
     with pytest.raises(RuntimeError, match="5 workers in a row were lost without finishing a single unroll; the last one hung"):
         run(config, backend=on_ray(config, "never"))
 
