@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,16 +34,22 @@ class InnerEpisode:
 
 
 class InnerLoopBuffer:
-    """The steps of one update, and the episodes that ended.
+    """The steps of one update, time-major while they are written, and the episodes that ended.
 
     Attributes:
         episodes: that ended, in order of their ends.
     """
 
-    def __init__(self, lifetimes: Lifetimes) -> None:
-        self._dtype = lifetimes.dtype
+    def __init__(self, lifetimes: Lifetimes, num_steps: int) -> None:
+        spec, self._dtype, size = lifetimes.spec, lifetimes.dtype, (num_steps, lifetimes.num_lifetimes)
         self.episodes: list[InnerEpisode] = []
-        self._steps: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+        floats = torch.empty((), dtype=lifetimes.dtype).numpy().dtype
+        self._steps = {name: np.empty((*size, spec.obs_shape[0]), floats) for name in ("obs", "next_obs")} | {
+            "action": np.empty((*size, spec.num_actions or spec.action_size), floats),
+            "reward": np.empty(size, floats),
+            "is_terminated": np.empty(size, np.bool_),
+            "is_truncated": np.empty(size, np.bool_),
+        }
         self._returns, self._lengths = np.zeros(lifetimes.num_lifetimes), np.zeros(lifetimes.num_lifetimes, np.int64)
         self._are_returns_finite = np.ones(lifetimes.num_lifetimes, np.bool_)
 
@@ -52,10 +57,10 @@ class InnerLoopBuffer:
         """Observations as the policies read them."""
         return torch.from_numpy(obs).to(self._dtype)
 
-    def write(self, *, reward: np.ndarray, **fields: np.ndarray) -> None:
-        """Record a step of every lifetime: the fields of `Steps`, [L, ...] each, which are kept as they are."""
+    def write(self, t: int, *, reward: np.ndarray, **fields: np.ndarray) -> None:
+        """Record step t of every lifetime: the fields of `Steps`, [L, ...] each."""
         for name, rows in (("reward", reward), *fields.items()):
-            self._steps[name].append(rows)
+            self._steps[name][t] = rows
         self._returns += reward
         self._lengths += 1
 
@@ -68,10 +73,8 @@ class InnerLoopBuffer:
         self._returns[slots], self._lengths[slots] = 0.0, 0
 
     def steps(self) -> Steps:
-        """The steps since the last call, with the lifetimes along the first axis."""
-        stacked = {name: torch.from_numpy(np.stack(rows, axis=1)) for name, rows in self._steps.items()}
-        self._steps.clear()
-        return Steps(**{name: rows if rows.dtype == torch.bool else rows.to(self._dtype) for name, rows in stacked.items()})
+        """The steps with the lifetimes along the first axis."""
+        return Steps(**{name: torch.from_numpy(rows).transpose(0, 1).contiguous() for name, rows in self._steps.items()})
 
     @property
     def are_rewards_finite(self) -> np.ndarray:

@@ -188,7 +188,7 @@ def _train(
     """Take all U steps, with all updates."""
     config = lifetimes.config
     obs = envs.begin(envs.training, tasks, [seed.episodes for seed in seeds])
-    buffer = InnerLoopBuffer(lifetimes)
+    buffer = InnerLoopBuffer(lifetimes, config.update_every)
     for index in range(config.num_updates):
         noise = _noise(lifetimes, [seed.noise for seed in seeds], (config.update_every, 1))
         for t in range(config.update_every):
@@ -196,7 +196,7 @@ def _train(
             action = lifetimes.act(buffer.tensor(obs)[:, None], noise[:, t])[:, 0].numpy()
             next_obs, reward, terminated, truncated, _ = envs.training.step(envs.given(action))
             buffer.write(
-                obs=obs, action=action, reward=reward, is_terminated=terminated, is_truncated=truncated, next_obs=next_obs
+                t, obs=obs, action=action, reward=reward, is_terminated=terminated, is_truncated=truncated, next_obs=next_obs
             )
             obs = next_obs
             slots = np.flatnonzero(terminated | truncated)

@@ -73,9 +73,9 @@ def run_chunk(family: str, num_lifetimes: int, num_updates: int, seed: int) -> d
 
 
 def _on_the_clock(env: Any) -> TimedBatch | None:
-    if not hasattr(env, "_batch"):
+    if not hasattr(env, "batch"):
         return None
-    clock = env.batch = TimedBatch(env._batch)
+    clock = env.batch = TimedBatch(env.batch)
     return clock
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ Payload = dict[str, Any]
 """Of a checkpoint: `learner`, `statistics`, and what the schedule needs."""
 
 
-class Workload:
+class Workload(ABC):
     """The work of one run: its units and rounds, what its workers need, and what is stored besides checkpoints.
 
     Methods with a body in here are those of a run that stores nothing and evaluates nothing.
@@ -80,45 +81,45 @@ class Workload:
         length = getattr(self.config, self.schedule_length)
         return int(getattr(self.config, self.length) if length is None else length)
 
+    @abstractmethod
     def schedule_line(self, done: int) -> str | None:
         """Return a line about the schedules of a run that is longer or shorter than they are; None in any other.
 
         Args:
             done: how much of its length the run has behind it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def may_change(self) -> tuple[str, ...]:
         """The settings that may change when a run is resumed (`cluster.run.resuming`)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def length_done(self, directory: RunDirectory) -> int:
         """How much of its length a run has behind it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def preflight(self, *, is_local: bool) -> None:
         """Check the config against the family and the machine, before any process starts.
 
         Raises:
             InvalidInputError: names the settings, and what would do.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def collector(self) -> MakeCollector:
         """What makes the collectors."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spaces(self) -> SpaceSpec:
         """The spaces that the learner acts in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def store_bytes(self) -> int:
         """Bytes of shared memory for what travels on Ray."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, directory: RunDirectory, *, is_resumed: bool) -> Payload | None:
         """Where the run continues; None at its beginning."""
-        raise NotImplementedError
 
     @contextlib.contextmanager
     def opened(self, directory: RunDirectory, payload: Payload | None) -> Iterator[None]:
@@ -126,6 +127,7 @@ class Workload:
         self._payload = payload
         yield
 
+    @abstractmethod
     def schedule(
         self, version: int, weights: Handle, put: Callable[[Snapshot], Handle], is_ending: Callable[[], bool]
     ) -> Schedule:
@@ -137,11 +139,10 @@ class Workload:
             put: makes a handle of weights.
             is_ending: whether a goal is reached.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def train(self, number: int) -> RoundPlan:
         """The round with this number."""
-        raise NotImplementedError
 
     def evaluation(self, number: int, *, is_last: bool) -> RoundPlan | None:
         """The evaluation after this many rounds; None where none is due."""
@@ -151,9 +152,9 @@ class Workload:
         """The score of an evaluation."""
         return math.nan
 
+    @abstractmethod
     def describe(self, work: Work) -> str:
         """A unit of work in words."""
-        raise NotImplementedError
 
     @property
     def num_actors(self) -> int:
